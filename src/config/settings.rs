@@ -1,0 +1,38 @@
+//! core: what the program runs on: one value for each room, checked and with every default applied.
+
+use std::sync::Arc;
+
+use crate::field::{BusSettings, DeviceSettings};
+use crate::store::QueueSettings;
+use crate::uplink::UplinkSettings;
+
+/// The whole configuration as run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The gateway itself.
+    pub gateway: GatewaySettings,
+    /// The buses, in the order of the file.
+    pub buses: Vec<BusSettings>,
+    /// The devices, in the order of the file; each one's bus is among `buses`.
+    pub devices: Vec<DeviceSettings>,
+    /// The upstream brokers, in the order of the file.
+    pub uplinks: Vec<UplinkSettings>,
+    /// The durable queue.
+    pub queue: QueueSettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+/// The gateway itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// Topic root and default client id: one topic level of 1 to 64 characters out of `a-z A-Z 0-9 - _ .`.
+    pub id: Arc<str>,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The least level that is written, or filter directives such as `info,fieldpost::field=debug`.
+    pub level: Arc<str>,
+}

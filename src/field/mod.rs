@@ -1,0 +1,10 @@
+//! Buses and devices: asks what is due, takes the answer, hands readings on.
+//!
+//! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
+
+mod settings;
+
+pub use settings::{
+    BusSettings, DeviceSettings, Order, Parity, Place, PointSettings, PortSettings, SerialSettings,
+    Table, TcpSettings, UnitId, ValueType,
+};

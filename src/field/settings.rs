@@ -1,0 +1,199 @@
+//! core: what the field is run with, checked and with every default applied.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A bus: one serial line or one TCP endpoint, owned by one task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BusSettings {
+    /// The key under `buses`.
+    pub name: Arc<str>,
+    /// What carries the frames.
+    pub port: PortSettings,
+    /// How long a device has for its answer, from the last byte of the request on the wire.
+    pub timeout: Duration,
+}
+
+/// What carries the frames of a bus.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PortSettings {
+    /// Modbus RTU on a serial port.
+    Rtu(SerialSettings),
+    /// Modbus TCP.
+    Tcp(TcpSettings),
+}
+
+/// A serial port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SerialSettings {
+    /// Device file, for example `/dev/serial/by-id/usb-FTDI…`.
+    pub path: Arc<str>,
+    /// Bits per second.
+    pub baud: u32,
+    /// Parity bit.
+    pub parity: Parity,
+    /// Stop bits, 1 or 2.
+    pub stop_bits: u8,
+}
+
+impl SerialSettings {
+    /// Bits a character takes on the wire: start, eight data bits, parity if any, stop bits.
+    #[must_use]
+    pub fn bits_per_character(&self) -> u32 {
+        let parity = u32::from(self.parity != Parity::None);
+        1 + 8 + parity + u32::from(self.stop_bits)
+    }
+
+    /// How long `count` characters take on the wire.
+    #[must_use]
+    pub fn characters(&self, count: u32) -> Duration {
+        let bits = u64::from(count) * u64::from(self.bits_per_character());
+        Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.baud.max(1)))
+    }
+}
+
+/// Parity of a serial port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Parity {
+    /// No parity bit.
+    None,
+    /// Even parity, the default of Modbus over serial line 1.02, section 2.5.1.
+    #[default]
+    Even,
+    /// Odd parity.
+    Odd,
+}
+
+/// A Modbus TCP endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpSettings {
+    /// Host name or address.
+    pub host: Arc<str>,
+    /// TCP port, 502 unless configured.
+    pub port: u16,
+}
+
+/// A unit id, 0 to 255 on TCP and 1 to 247 on a serial line (Modbus over serial line 1.02, section 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitId(pub u8);
+
+/// A device: one unit on one bus.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceSettings {
+    /// The key under `devices`; a topic level.
+    pub name: Arc<str>,
+    /// Which bus, by its key.
+    pub bus: Arc<str>,
+    /// Which unit on it.
+    pub unit: UnitId,
+    /// Its points, at least one, in the order of the file.
+    pub points: Vec<PointSettings>,
+}
+
+/// A point: one value of a device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointSettings {
+    /// The key under `points`; a topic level.
+    pub name: Arc<str>,
+    /// Where it stands.
+    pub place: Place,
+    /// What the registers mean; [`ValueType::Bool`] for coils, discrete inputs and bits of a register.
+    pub value_type: ValueType,
+    /// Which register of a value comes first.
+    pub word_order: Order,
+    /// Which byte of a register comes first.
+    pub byte_order: Order,
+    /// Factor for numbers; 1 leaves them whole.
+    pub scale: f64,
+    /// Added after scaling; 0 leaves them whole.
+    pub offset: f64,
+    /// Digits after the decimal point to write.
+    pub decimals: Option<u8>,
+    /// Physical unit to publish with the value.
+    pub unit: Option<Arc<str>>,
+    /// Names for numbers, sorted by number; a number without a name is published as it is.
+    pub names: Vec<(i64, Arc<str>)>,
+    /// How often it is read.
+    pub every: Duration,
+}
+
+/// Where a point stands in a device (Modbus application protocol 1.1b3, section 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Which of the four tables.
+    pub table: Table,
+    /// Address from 0, as on the wire.
+    pub address: u16,
+    /// Which bit of the register, 0 the lowest; only for a bit of a register.
+    pub bit: Option<u8>,
+}
+
+/// The four tables of a Modbus device (application protocol 1.1b3, section 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// Single bits, read and write (function 1).
+    Coil,
+    /// Single bits, read only (function 2).
+    DiscreteInput,
+    /// 16-bit words, read and write (function 3).
+    Holding,
+    /// 16-bit words, read only (function 4).
+    Input,
+}
+
+/// What the registers of a point mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ValueType {
+    /// A bit.
+    Bool,
+    /// Signed, one register.
+    I16,
+    /// Unsigned, one register.
+    U16,
+    /// Signed, two registers.
+    I32,
+    /// Unsigned, two registers.
+    U32,
+    /// Signed, four registers.
+    I64,
+    /// Unsigned, four registers.
+    U64,
+    /// IEEE 754 single, two registers.
+    F32,
+    /// IEEE 754 double, four registers.
+    F64,
+    /// Binary-coded decimal of 4, 8 or 16 digits: one, two or four registers.
+    Bcd {
+        /// How many registers, 1, 2 or 4.
+        registers: u8,
+    },
+    /// Text of `length` bytes, two a register, ended by the first NUL, trailing spaces cut.
+    Text {
+        /// Length in bytes, 1 to 250.
+        length: u8,
+    },
+}
+
+impl ValueType {
+    /// How many registers a value takes; 1 for a bit of a register.
+    #[must_use]
+    pub fn registers(self) -> u16 {
+        match self {
+            Self::Bool | Self::I16 | Self::U16 => 1,
+            Self::I32 | Self::U32 | Self::F32 => 2,
+            Self::I64 | Self::U64 | Self::F64 => 4,
+            Self::Bcd { registers } => u16::from(registers),
+            Self::Text { length } => u16::from(length).div_ceil(2),
+        }
+    }
+}
+
+/// Which end of a value comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Order {
+    /// Most significant first, as the Modbus specification has it.
+    #[default]
+    Big,
+    /// Least significant first.
+    Little,
+}

@@ -1,0 +1,10 @@
+//! Fieldpost: from a register on a wire to an acknowledged message upstream.
+//!
+//! The map of the house; `ARCHITECTURE.md` tells the road of a reading through it.
+
+pub mod config;
+pub mod field;
+pub mod model;
+pub mod mqtt;
+pub mod store;
+pub mod uplink;

@@ -1,0 +1,3 @@
+//! The `fieldpost` program: parse and call.
+
+fn main() {}

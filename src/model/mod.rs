@@ -1,0 +1,18 @@
+//! The words everything else is made of: readings, values, messages, topics, time.
+//!
+//! Plain data with its own rules of form (a topic name has no wildcard, a sequence number only grows). No behaviour of
+//! a room lives here: nothing below decides what to poll, what to send or what to keep.
+
+mod message;
+mod qos;
+mod reading;
+mod secret;
+mod time;
+mod topic;
+
+pub use message::{Message, MessageProperties, Seq};
+pub use qos::QoS;
+pub use reading::{PointName, Quality, Reading, ReadingId, Value};
+pub use secret::Secret;
+pub use time::{Moment, Timestamp};
+pub use topic::{TopicError, TopicFilter, TopicName};

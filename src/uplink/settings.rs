@@ -1,0 +1,89 @@
+//! core: what an uplink is run with, checked and with every default applied.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{QoS, Secret, TopicFilter};
+use crate::mqtt::Version;
+
+/// One upstream broker and what goes to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UplinkSettings {
+    /// The key under `uplinks`.
+    pub name: Arc<str>,
+    /// Host name or address.
+    pub host: Arc<str>,
+    /// TCP port: 1883, or 8883 with TLS, unless configured.
+    pub port: u16,
+    /// TLS, if the URL says `mqtts`.
+    pub tls: Option<TlsSettings>,
+    /// Protocol version: 3.1.1 or 5.
+    pub version: Version,
+    /// Client id at the upstream; the gateway id unless configured.
+    pub client_id: Arc<str>,
+    /// User name.
+    pub username: Option<Arc<str>>,
+    /// Password.
+    pub password: Option<Secret>,
+    /// Keep alive, whole seconds from 1 to 65,535.
+    pub keep_alive: Duration,
+    /// Messages in flight at most, 1 to 65,535; the broker's receive maximum may lower it.
+    pub window: u16,
+    /// How long the upstream keeps the session while we are away (5.0 only).
+    pub session_expiry: Duration,
+    /// What to do with messages whose PUBREC came before the upstream lost the session.
+    pub on_session_lost: OnSessionLost,
+    /// What goes up, first matching rule wins.
+    pub forward: Vec<ForwardRule>,
+    /// What is subscribed to upstream.
+    pub accept: Vec<AcceptRule>,
+}
+
+/// TLS towards an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsSettings {
+    /// A PEM file of the authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM files of our certificate chain and its key.
+    pub client: Option<ClientCertificate>,
+}
+
+/// Our certificate towards an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// PEM file of the chain, ours first.
+    pub certificate: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+}
+
+/// What happens to QoS 2 messages the upstream had received (PUBREC) but not released when it lost our session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnSessionLost {
+    /// Publish again under another packet id: never lost, perhaps doubled, counted.
+    #[default]
+    Republish,
+    /// Take the PUBREC as the delivery: never doubled, perhaps lost.
+    Trust,
+}
+
+/// One rule of what goes up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardRule {
+    /// Which topics.
+    pub filter: TopicFilter,
+    /// QoS at the upstream. Readings are stored whatever it says.
+    pub qos: QoS,
+    /// The topic upstream; `{rest}` stands for what the filter's wildcards took. `None` keeps the topic.
+    pub to: Option<Arc<str>>,
+}
+
+/// One subscription at the upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcceptRule {
+    /// Which topics.
+    pub filter: TopicFilter,
+    /// The highest QoS wanted.
+    pub qos: QoS,
+}
