@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod field;
+pub mod hub;
 pub mod model;
 pub mod mqtt;
 pub mod store;

@@ -1,7 +1,21 @@
 //! The only place that opens SQLite: schema, migrations, commit, settle, bounds.
 //!
-//! Knows rows. Does not know connections, topics' meaning or which packet is sent next.
+//! One thread owns the one connection. The hub hands it batches of changes, one at a time; what arrives while a batch is
+//! being committed joins the next. Knows rows. Does not know connections, what topics mean or which packet is sent
+//! next.
 
+mod change;
+mod database;
+mod row;
+mod schema;
 mod settings;
+mod task;
 
+pub use change::{
+    Change, Committed, Phase, SessionId, SessionOwner, Snapshot, StoredFlight, StoredMessage,
+    StoredSession, Target, Trimmed,
+};
+pub use database::{FILE_NAME, StoreError};
+pub use row::RowError;
 pub use settings::{QueueSettings, WhenFull};
+pub use task::{Store, StoreCommand, StoreEvent};

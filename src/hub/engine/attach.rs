@@ -1,0 +1,343 @@
+//! core: connections come and go; sessions begin, are resumed, and end. MQTT 5.0 sections 3.1.2.4, 3.1.2.11.2, 4.1.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Engine, Fact, Output, Timer};
+use crate::hub::inbox::Inbox;
+use crate::hub::outbox::Outbox;
+use crate::hub::session::{
+    ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
+};
+use crate::model::{Moment, Seq};
+use crate::mqtt::{ReasonCode, Version};
+use crate::store::{Change, SessionId, SessionOwner, StoredSession};
+
+/// A LAN client that wants in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachClient {
+    /// Its name; never empty here.
+    pub client_id: Arc<str>,
+    /// Whether what was kept for it is thrown away first.
+    pub clean_start: bool,
+    /// Seconds the session outlives the connection; `u32::MAX` never ends.
+    pub expiry: u32,
+    /// The version it speaks.
+    pub version: Version,
+    /// Its receive maximum; 65,535 if it did not say.
+    pub receive_maximum: NonZeroU16,
+    /// The largest packet it takes.
+    pub packet_bytes_max: Option<u32>,
+    /// Its will.
+    pub will: Option<SessionWill>,
+}
+
+/// An uplink's durable session, known before it first connects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UplinkSession {
+    /// The uplink's name in the configuration.
+    pub name: Arc<str>,
+    /// What goes up; the first rule that takes a topic decides.
+    pub forward: Vec<Forward>,
+    /// Messages in flight at most.
+    pub window: u16,
+    /// Whether PUBREC counts as delivery when the upstream loses the session.
+    pub trust_received: bool,
+}
+
+/// An uplink's connection, after its CONNACK.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachUplink {
+    /// The uplink's name.
+    pub name: Arc<str>,
+    /// Whether the upstream still has the session.
+    pub session_present: bool,
+    /// The version spoken.
+    pub version: Version,
+    /// The upstream's receive maximum; 65,535 if it did not say.
+    pub receive_maximum: NonZeroU16,
+    /// The largest packet it takes.
+    pub packet_bytes_max: Option<u32>,
+}
+
+/// A connection is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attached {
+    /// Its number.
+    pub connection: ConnectionId,
+    /// Whether the session was there before.
+    pub session_present: bool,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetachCause {
+    /// With a normal DISCONNECT; in 5.0 it may change the session expiry.
+    Goodbye {
+        /// The session expiry it set, in seconds.
+        expiry: Option<u32>,
+    },
+    /// Any other way: the will is due.
+    Lost,
+}
+
+impl Engine {
+    /// Takes up a session that was found in the store.
+    pub(super) fn adopt(&mut self, stored: StoredSession, last_seq: Seq, now: Moment) {
+        let StoredSession { id, owner, cursor, expiry, away_since, subscriptions, .. } = stored;
+        let window = self.options.client_window;
+        let outbox = Outbox::durable(id, window, cursor, last_seq, stored.queued, stored.flights);
+        let (index, name) = self.owner_index(&owner);
+        index.insert(name, id);
+        let mut session = new_session(owner, window, expiry, outbox);
+        session.durable = true;
+        session.inbox = Inbox::new(stored.inbox);
+        for (filter, options, subscription_id) in subscriptions {
+            let subscription = Subscription::from_options(options, subscription_id);
+            self.tree.insert(&filter, id, subscription.clone());
+            session.subscriptions.insert(filter, subscription);
+        }
+        if !session.is_uplink() && expiry != u32::MAX {
+            // A session that was connected when the program ended has been away since now.
+            let away = away_since.map_or(Duration::ZERO, |since| now.wall.since(since));
+            let left = Duration::from_secs(expiry.into()).saturating_sub(away);
+            self.timers.insert((now.mono + left, id, Timer::Expiry));
+        }
+        self.sessions.insert(id, session);
+    }
+
+    /// Makes the session of an uplink known, or sets its rules if the store had it.
+    pub fn register_uplink(&mut self, uplink: UplinkSession) {
+        let UplinkSession { name, forward, window, trust_received } = uplink;
+        let id = match self.uplinks.get(&name) {
+            Some(id) => *id,
+            None => {
+                let id = self.next_session();
+                let cursor = self.last_seq;
+                let owner = SessionOwner::Uplink(name.clone());
+                let expiry = u32::MAX;
+                self.changes.push(Change::Session {
+                    session: id,
+                    owner: owner.clone(),
+                    cursor,
+                    expiry,
+                });
+                let outbox = Outbox::durable(id, window, cursor, cursor, 0, Vec::new());
+                let mut session = new_session(owner, window, expiry, outbox);
+                session.durable = true;
+                self.sessions.insert(id, session);
+                self.uplinks.insert(name, id);
+                id
+            }
+        };
+        for (rule, Forward { filter, qos, .. }) in forward.iter().enumerate().rev() {
+            let subscription = Subscription {
+                qos: *qos,
+                no_local: true,
+                retain_as_published: true,
+                id: None,
+                rule: Some(rule),
+            };
+            self.tree.insert(filter, id, subscription);
+        }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.forward = forward;
+            session.window = window;
+            session.trust_received = trust_received;
+        }
+    }
+
+    /// Says which stored uplink sessions the configuration no longer has. Their messages stay.
+    pub fn report_gone_uplinks(&mut self) {
+        for session in self.sessions.values() {
+            if session.is_uplink() && session.forward.is_empty() {
+                let queued = session.outbox.queued();
+                self.facts.push_back(Fact::UplinkGone { uplink: session.name().clone(), queued });
+            }
+        }
+    }
+
+    /// An uplink has its CONNACK.
+    pub fn handle_attach_uplink(&mut self, attach: &AttachUplink) -> Option<Attached> {
+        let id = *self.uplinks.get(&attach.name)?;
+        let connection = self.next_connection();
+        let session = self.sessions.get_mut(&id)?;
+        let window = session.window.min(attach.receive_maximum.get());
+        if attach.session_present {
+            session.outbox.handle_resumed(window);
+        } else {
+            let trust = session.trust_received;
+            let lost = session.outbox.handle_session_lost(window, trust, &mut self.changes);
+            // The upstream forgot which ids it had used, so a repeat cannot come and a new message must not be taken
+            // for one.
+            for packet_id in std::mem::take(&mut session.inbox).into_ids() {
+                self.changes.push(Change::Inbox { session: id, packet_id, present: false });
+            }
+            session.counters.republished += lost.republished;
+            if lost.republished > 0 || !lost.trusted.is_empty() {
+                self.facts.push_back(Fact::SessionLost {
+                    uplink: attach.name.clone(),
+                    republished: lost.republished,
+                    trusted: lost.trusted.len() as u64,
+                });
+            }
+            for settled in lost.trusted {
+                self.handle_settled(id, settled);
+            }
+        }
+        let session = self.sessions.get_mut(&id)?;
+        session.link = Some(Link::new(connection, attach.version, attach.packet_bytes_max));
+        self.connections.insert(connection, id);
+        self.moved.insert(id);
+        self.dirty.insert(id);
+        Some(Attached { connection, session_present: attach.session_present })
+    }
+
+    /// A LAN client connects: its older connection ends, its session is resumed or begins.
+    pub fn handle_attach_client(&mut self, attach: AttachClient, now: Moment) -> Attached {
+        if let Some(id) = self.clients.get(&attach.client_id).copied() {
+            self.take_over(id, &attach, now);
+        }
+        let (id, session_present) = match self.clients.get(&attach.client_id).copied() {
+            Some(id) => (id, true),
+            None => (self.begin_session(&attach), false),
+        };
+        let connection = self.next_connection();
+        let window = self.options.client_window.min(attach.receive_maximum.get());
+        self.wills.remove(&id);
+        self.timers.retain(|(_, session, _)| *session != id);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            if session_present && session.durable {
+                if session.expiry != attach.expiry {
+                    let (owner, cursor) = (session.owner.clone(), Seq(0));
+                    let expiry = attach.expiry;
+                    self.changes.push(Change::Session { session: id, owner, cursor, expiry });
+                }
+                self.changes.push(Change::Away { session: id, since: None });
+            }
+            session.expiry = attach.expiry;
+            session.outbox.handle_resumed(window);
+            let mut link = Link::new(connection, attach.version, attach.packet_bytes_max);
+            link.will = attach.will;
+            session.link = Some(link);
+        }
+        self.connections.insert(connection, id);
+        self.dirty.insert(id);
+        Attached { connection, session_present }
+    }
+
+    fn take_over(&mut self, id: SessionId, attach: &AttachClient, now: Moment) {
+        let link = self.sessions.get(&id).and_then(|session| session.link.as_ref());
+        if let Some(connection) = link.map(|link| link.id) {
+            let client_id = attach.client_id.clone();
+            self.facts.push_back(Fact::TakenOver { client_id });
+            self.outputs.push_back(Output::Close(connection, ReasonCode::SessionTakenOver));
+            self.handle_detach(connection, DetachCause::Lost, now);
+        }
+        if attach.clean_start {
+            // A delayed will is due when its session ends (3.1.3.2.2).
+            self.publish_will(id, now);
+            self.end_session(id, now);
+        }
+    }
+
+    fn begin_session(&mut self, attach: &AttachClient) -> SessionId {
+        let id = self.next_session();
+        let owner = SessionOwner::Client(attach.client_id.clone());
+        let window = self.options.client_window;
+        let durable = attach.expiry > 0;
+        let outbox = if durable {
+            let (owner, cursor, expiry) = (owner.clone(), self.last_seq, attach.expiry);
+            self.changes.push(Change::Session { session: id, owner, cursor, expiry });
+            Outbox::durable(id, window, cursor, cursor, 0, Vec::new())
+        } else {
+            Outbox::new(window)
+        };
+        let mut session = new_session(owner, window, attach.expiry, outbox);
+        session.durable = durable;
+        self.sessions.insert(id, session);
+        self.clients.insert(attach.client_id.clone(), id);
+        id
+    }
+
+    /// A connection is gone.
+    pub fn handle_detach(&mut self, connection: ConnectionId, cause: DetachCause, now: Moment) {
+        let Some(id) = self.connections.remove(&connection) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(link) = session.link.take() else { return };
+        session.outbox.handle_disconnected();
+        self.moved.insert(id);
+        if session.is_uplink() {
+            return;
+        }
+        if let DetachCause::Goodbye { expiry: Some(expiry) } = cause {
+            session.expiry = expiry;
+        }
+        let (durable, expiry) = (session.durable, session.expiry);
+        if let (Some(will), DetachCause::Lost) = (link.will, cause) {
+            self.wills.insert(id, will.message);
+            let delay = will.delay.min(Duration::from_secs(expiry.into()));
+            if delay.is_zero() {
+                self.publish_will(id, now);
+            } else {
+                self.timers.insert((now.mono + delay, id, Timer::Will));
+            }
+        }
+        if expiry == 0 || !durable {
+            self.end_session(id, now);
+            return;
+        }
+        self.changes.push(Change::Away { session: id, since: Some(now.wall) });
+        if expiry != u32::MAX {
+            let end = now.mono + Duration::from_secs(expiry.into());
+            self.timers.insert((end, id, Timer::Expiry));
+        }
+    }
+
+    pub(super) fn publish_will(&mut self, id: SessionId, now: Moment) {
+        if let Some(will) = self.wills.remove(&id) {
+            self.route(will, Some(id), now);
+        }
+    }
+
+    pub(super) fn end_session(&mut self, id: SessionId, now: Moment) {
+        self.publish_will(id, now);
+        self.timers.retain(|(_, session, _)| *session != id);
+        let Some(session) = self.sessions.remove(&id) else { return };
+        if let Some(link) = &session.link {
+            self.connections.remove(&link.id);
+        }
+        for filter in session.subscriptions.keys() {
+            self.tree.remove(filter, &id);
+        }
+        let (index, name) = self.owner_index(&session.owner);
+        index.remove(&name);
+        self.dirty.remove(&id);
+        self.moved.remove(&id);
+        if session.durable {
+            self.changes.push(Change::EndSession { session: id });
+        }
+    }
+
+    fn next_connection(&mut self) -> ConnectionId {
+        self.last_connection += 1;
+        ConnectionId(self.last_connection)
+    }
+}
+
+fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) -> Session {
+    Session {
+        owner,
+        durable: false,
+        expiry,
+        subscriptions: std::collections::HashMap::new(),
+        forward: Vec::new(),
+        trust_received: false,
+        window,
+        outbox,
+        inbox: Inbox::default(),
+        link: None,
+        counters: Counters::default(),
+    }
+}

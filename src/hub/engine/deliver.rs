@@ -1,0 +1,260 @@
+//! core: what a session sends: pick, hold until durable, release, settle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Engine, FETCH_BYTES, FETCH_COUNT, Fact, Output};
+use crate::hub::outbox::{Outcome, Outgoing, PickLimits, Send, Settled, Transmit};
+use crate::hub::session::{ConnectionId, Held, Link, Session, rewrite};
+use crate::model::{Message, Moment, QoS, Seq, Timestamp, TopicName};
+use crate::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
+use crate::store::{SessionId, StoreCommand, StoredMessage};
+
+impl Engine {
+    /// Sends what the session may send and asks the store for more if it runs low.
+    pub(super) fn pump(&mut self, id: SessionId, now: Moment) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Session { link: Some(link), outbox, forward, .. } = session else { return };
+        let mut settled = Vec::new();
+        while !link.closing {
+            let limits =
+                PickLimits { now: now.wall, batch: self.open_batch, congested: link.congested };
+            let fits = |out: &Outgoing| {
+                link.packet_bytes_max.is_none_or(|max| {
+                    let packet = publish_packet(out, PacketId::new(1), false, forward, now.wall);
+                    crate::mqtt::encoded_len(&packet, link.version) <= max as usize
+                })
+            };
+            let Some(Transmit { what, needs }) =
+                outbox.poll_transmit(limits, fits, &mut self.changes, &mut settled)
+            else {
+                break;
+            };
+            let (packet, written) = match what {
+                Send::Publish { out, packet_id, dup, flight } => {
+                    link.closing = link.farewell == Some(out.seq);
+                    let packet_id = packet_id.map(PacketId);
+                    let packet = publish_packet(&out, packet_id, dup, forward, now.wall);
+                    (packet, packet_id.is_none().then_some(flight))
+                }
+                Send::PubRel { packet_id } => (pubrel(PacketId(packet_id)), None),
+            };
+            let held = Held { needs, packet, written };
+            if link.held.is_empty() && needs <= self.committed_batch {
+                let written = release(link.id, held, &mut self.outputs);
+                settled.extend(written.and_then(|flight| outbox.handle_written(flight)));
+            } else {
+                link.held.push_back(held);
+            }
+        }
+        if let Some(after) = outbox.poll_fetch(self.committed_to) {
+            let (count_max, bytes_max) = (FETCH_COUNT, FETCH_BYTES);
+            self.commands.push_back(StoreCommand::Fetch {
+                session: id,
+                after,
+                count_max,
+                bytes_max,
+            });
+        }
+        self.moved.insert(id);
+        for settled in settled {
+            self.handle_settled(id, settled);
+        }
+    }
+
+    /// Queues an answer to the peer behind what is already held for it.
+    pub(super) fn answer(&mut self, id: SessionId, packet: Packet, needs: u64) {
+        let Some(link) = self.sessions.get_mut(&id).and_then(|session| session.link.as_mut())
+        else {
+            return;
+        };
+        if link.held.is_empty() && needs <= self.committed_batch {
+            self.outputs.push_back(Output::Packet(link.id, packet));
+        } else {
+            link.held.push_back(Held { needs, packet, written: None });
+        }
+    }
+
+    /// A batch is durable: what waited for it leaves, in order.
+    pub(super) fn release_held(&mut self) {
+        let mut all_settled = Vec::new();
+        for (id, session) in &mut self.sessions {
+            let Some(link) = &mut session.link else { continue };
+            while link.held.front().is_some_and(|held| held.needs <= self.committed_batch) {
+                let Some(held) = link.held.pop_front() else { break };
+                if let Some(flight) = release(link.id, held, &mut self.outputs)
+                    && let Some(settled) = session.outbox.handle_written(flight)
+                {
+                    all_settled.push((*id, settled));
+                }
+            }
+            if session.durable {
+                self.dirty.insert(*id);
+            }
+        }
+        for (id, settled) in all_settled {
+            self.handle_settled(id, settled);
+        }
+    }
+
+    /// A message has left a session's outbox for good: it is counted, and deleted once nobody waits for it.
+    pub(super) fn handle_settled(&mut self, id: SessionId, settled: Settled) {
+        let Settled { out, outcome } = settled;
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let name = session.name().clone();
+        let topic = || Arc::from(out.message.topic.as_str());
+        match outcome {
+            Outcome::Delivered => session.counters.delivered += 1,
+            Outcome::Expired => session.counters.expired += 1,
+            Outcome::TooLarge => {
+                session.counters.too_large += 1;
+                self.facts.push_back(Fact::TooLarge { session: name, topic: topic() });
+            }
+            Outcome::Refused => {
+                session.counters.refused += 1;
+                let count = session.counters.refused;
+                self.facts.push_back(Fact::Refused { session: name, topic: topic(), count });
+            }
+        }
+        if let Some(link) = &mut session.link
+            && link.saying == Some(out.seq)
+        {
+            link.saying = None;
+            self.outputs.push_back(Output::Said(link.id));
+        }
+        self.moved.insert(id);
+        self.dirty.insert(id);
+        if let Some(targets) = &out.stored {
+            let wanted = targets.iter().filter(|target| target.session != id).any(|target| {
+                let other = self.sessions.get(&target.session);
+                other.is_some_and(|other| !other.outbox.is_settled(out.seq))
+            });
+            if !wanted {
+                self.deletes.push(out.seq);
+            }
+        }
+    }
+
+    /// The store brought messages of a session.
+    pub(super) fn handle_fetched(
+        &mut self,
+        id: SessionId,
+        messages: Vec<StoredMessage>,
+        examined: Option<Seq>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let subscriptions = &session.subscriptions;
+        let outgoing = messages.into_iter().filter_map(|stored| {
+            let target = stored.targets.iter().find(|target| target.session == id)?;
+            let topic = &stored.message.topic;
+            let ids = subscriptions
+                .iter()
+                .filter(|(filter, subscription)| subscription.id.is_some() && filter.matches(topic))
+                .filter_map(|(_, subscription)| subscription.id);
+            Some(Outgoing {
+                seq: stored.seq,
+                qos: target.qos,
+                retain: target.retain,
+                subscription_ids: ids.collect(),
+                message: stored.message,
+                stored: Some(stored.targets.clone()),
+                batch: 0,
+            })
+        });
+        session.outbox.handle_fetched(outgoing, examined);
+        self.moved.insert(id);
+        self.dirty.insert(id);
+    }
+
+    /// Lets the connection say one message before all others, in memory only; [`Output::Said`] tells when it is
+    /// acknowledged. After the last one nothing else is picked.
+    pub fn handle_say(&mut self, connection: ConnectionId, message: Message, last: bool) {
+        let Some(id) = self.connections.get(&connection).copied() else { return };
+        let seq = self.next_seq();
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(link) = &mut session.link else { return };
+        link.saying = Some(seq);
+        link.farewell = last.then_some(seq);
+        let out = Outgoing {
+            seq,
+            qos: message.qos,
+            retain: message.retain,
+            message,
+            subscription_ids: Vec::new(),
+            stored: None,
+            batch: 0,
+        };
+        session.outbox.push_front(out);
+        self.dirty.insert(id);
+    }
+
+    /// The connection's own queue filled up, or has room again.
+    pub fn handle_congestion(&mut self, connection: ConnectionId, congested: bool) {
+        let Some(id) = self.connections.get(&connection).copied() else { return };
+        if let Some(link) = self.sessions.get_mut(&id).and_then(|session| session.link.as_mut()) {
+            link.congested = congested;
+            self.dirty.insert(id);
+        }
+    }
+}
+
+fn release(
+    connection: ConnectionId,
+    held: Held,
+    outputs: &mut std::collections::VecDeque<Output>,
+) -> Option<crate::hub::outbox::FlightNumber> {
+    outputs.push_back(Output::Packet(connection, held.packet));
+    held.written
+}
+
+fn pubrel(packet_id: PacketId) -> Packet {
+    Packet::PubRel(Ack::new(packet_id, ReasonCode::Success))
+}
+
+fn publish_packet(
+    out: &Outgoing,
+    packet_id: Option<PacketId>,
+    dup: bool,
+    forward: &[crate::hub::session::Forward],
+    now: Timestamp,
+) -> Packet {
+    let rule = forward.iter().find(|rule| rule.filter.matches(&out.message.topic));
+    let renamed = rule.and_then(|rule| {
+        let to = rule.to.as_deref()?;
+        // A rule whose result is no topic (an empty rest) leaves the topic as it is.
+        TopicName::new(&rewrite(&rule.filter, to, out.message.topic.as_str())).ok()
+    });
+    let left = |end: Timestamp| {
+        let left = end.since(now).max(Duration::from_secs(1));
+        u32::try_from(left.as_secs()).unwrap_or(u32::MAX)
+    };
+    Packet::Publish(Publish {
+        dup,
+        qos: out.qos,
+        retain: out.retain,
+        topic: Some(renamed.unwrap_or_else(|| out.message.topic.clone())),
+        packet_id: packet_id.filter(|_| out.qos > QoS::AtMostOnce),
+        payload: out.message.payload.clone(),
+        properties: out.message.properties.clone(),
+        message_expiry: out.message.expires.map(left),
+        topic_alias: None,
+        subscription_ids: out.subscription_ids.clone(),
+    })
+}
+
+impl Link {
+    /// A connection that just came up.
+    pub(super) fn new(id: ConnectionId, version: Version, packet_bytes_max: Option<u32>) -> Self {
+        Self {
+            id,
+            version,
+            packet_bytes_max,
+            held: std::collections::VecDeque::new(),
+            congested: false,
+            will: None,
+            farewell: None,
+            closing: false,
+            saying: None,
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! core: the session engine. Publications in, deliveries out; one road for readings, uplinks and LAN clients, online and
+//! offline: commit, pick, publish, settle.
+//!
+//! It is handed inputs and the time, gathers what must become durable in the *open batch*, and lets a packet leave only
+//! when the batches it depends on are committed. One batch is under way at a time; what comes meanwhile joins the next.
+
+mod attach;
+mod deliver;
+mod packets;
+mod route;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
+
+use super::retained::Retained;
+use super::session::{ConnectionId, Session, SessionStatus, Subscription};
+use super::topic_tree::TopicTree;
+use crate::model::{Moment, Seq, Timestamp};
+use crate::mqtt::{Packet, ReasonCode};
+use crate::store::{Change, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent};
+
+/// Rows a fetch looks at, at most.
+const FETCH_COUNT: usize = 500;
+/// Payload bytes a fetch brings, at most (one message more).
+const FETCH_BYTES: usize = 512 * 1024;
+/// How often the age of the queue is looked at.
+const AGE_CHECK: Duration = Duration::from_secs(60);
+/// A wall clock before 2020 was never set; such times say nothing about age.
+const CLOCK_SET: Timestamp = Timestamp::from_unix_ms(1_577_836_800_000);
+
+/// Bounds of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// The most the store may use, in bytes.
+    pub store_bytes_max: u64,
+    /// The oldest message worth keeping.
+    pub age_max: Duration,
+    /// Messages in flight to one LAN client, at most.
+    pub client_window: u16,
+    /// Messages waiting in memory for one session without a stored queue, at most.
+    pub memory_queue_max: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            store_bytes_max: 256 * 1024 * 1024,
+            age_max: Duration::from_secs(30 * 24 * 3600),
+            client_window: 256,
+            memory_queue_max: 10_000,
+        }
+    }
+}
+
+/// What the shell must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Hand a packet to a connection.
+    Packet(ConnectionId, Packet),
+    /// The message a connection had to say is acknowledged.
+    Said(ConnectionId),
+    /// End a connection, telling why where the protocol can.
+    Close(ConnectionId, ReasonCode),
+}
+
+/// What happened that a person may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// The upstream had forgotten the session.
+    SessionLost {
+        /// Which uplink.
+        uplink: Arc<str>,
+        /// Messages published again although they may have arrived.
+        republished: u64,
+        /// Messages taken for delivered because their PUBREC had come.
+        trusted: u64,
+    },
+    /// Messages were dropped to keep the queue's bounds.
+    Dropped {
+        /// Whose.
+        session: Arc<str>,
+        /// How many.
+        count: u64,
+    },
+    /// The other side refused a message; it is settled all the same.
+    Refused {
+        /// Whose.
+        session: Arc<str>,
+        /// Its topic.
+        topic: Arc<str>,
+        /// How often that happened since the start.
+        count: u64,
+    },
+    /// A message is larger than the other side takes.
+    TooLarge {
+        /// Whose.
+        session: Arc<str>,
+        /// Its topic.
+        topic: Arc<str>,
+    },
+    /// A client id connected a second time; the first connection was ended.
+    TakenOver {
+        /// Which.
+        client_id: Arc<str>,
+    },
+    /// A stored session of an uplink that the configuration no longer has.
+    UplinkGone {
+        /// Which.
+        uplink: Arc<str>,
+        /// Messages that wait for it.
+        queued: u64,
+    },
+}
+
+/// The hub as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HubStatus {
+    /// Every session.
+    pub sessions: Vec<SessionStatus>,
+    /// Publications taken since the start.
+    pub accepted: u64,
+    /// Bytes the store uses.
+    pub bytes_used: u64,
+    /// Changes that are not durable yet.
+    pub uncommitted: usize,
+    /// Retained messages.
+    pub retained: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Will,
+    Expiry,
+}
+
+/// The session engine.
+#[derive(Debug)]
+pub struct Engine {
+    options: EngineOptions,
+    sessions: HashMap<SessionId, Session>,
+    clients: HashMap<Arc<str>, SessionId>,
+    uplinks: HashMap<Arc<str>, SessionId>,
+    connections: HashMap<ConnectionId, SessionId>,
+    tree: TopicTree<SessionId, Subscription>,
+    retained: Retained,
+    wills: HashMap<SessionId, crate::model::Message>,
+    timers: BTreeSet<(Instant, SessionId, Timer)>,
+    last_seq: Seq,
+    last_session: u32,
+    last_connection: u64,
+    accepted: u64,
+    /// Changes of the open batch.
+    changes: Vec<Change>,
+    /// Messages everybody has.
+    deletes: Vec<Seq>,
+    open_batch: u64,
+    committed_batch: u64,
+    committing: Option<Seq>,
+    committed_to: Seq,
+    /// Sessions to look after before the next wait.
+    dirty: BTreeSet<SessionId>,
+    /// Sessions that moved in the open batch.
+    moved: BTreeSet<SessionId>,
+    commands: VecDeque<StoreCommand>,
+    outputs: VecDeque<Output>,
+    facts: VecDeque<Fact>,
+    bytes_used: u64,
+    trimming: bool,
+    age_checked: Option<Instant>,
+}
+
+impl Engine {
+    /// Takes up what a start found in the store.
+    #[must_use]
+    pub fn new(options: EngineOptions, snapshot: Snapshot, now: Moment) -> Self {
+        let mut engine = Self {
+            options,
+            sessions: HashMap::new(),
+            clients: HashMap::new(),
+            uplinks: HashMap::new(),
+            connections: HashMap::new(),
+            tree: TopicTree::default(),
+            retained: Retained::new(snapshot.retained),
+            wills: HashMap::new(),
+            timers: BTreeSet::new(),
+            last_seq: snapshot.last_seq,
+            last_session: snapshot.last_session,
+            last_connection: 0,
+            accepted: 0,
+            changes: Vec::new(),
+            deletes: Vec::new(),
+            open_batch: 1,
+            committed_batch: 0,
+            committing: None,
+            committed_to: snapshot.last_seq,
+            dirty: BTreeSet::new(),
+            moved: BTreeSet::new(),
+            commands: VecDeque::new(),
+            outputs: VecDeque::new(),
+            facts: VecDeque::new(),
+            bytes_used: 0,
+            trimming: false,
+            age_checked: None,
+        };
+        for stored in snapshot.sessions {
+            engine.adopt(stored, snapshot.last_seq, now);
+        }
+        engine
+    }
+
+    /// Looks after every session that has something to do. The shell calls it before it drains the outputs.
+    pub fn settle_down(&mut self, now: Moment) {
+        while let Some(id) = self.dirty.pop_first() {
+            self.pump(id, now);
+        }
+    }
+
+    /// What the shell must do next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// What happened.
+    pub fn poll_fact(&mut self) -> Option<Fact> {
+        self.facts.pop_front()
+    }
+
+    /// What to ask of the store next: a batch if none is under way, a read, a trim.
+    pub fn poll_store(&mut self, now: Moment) -> Option<StoreCommand> {
+        if self.committing.is_none()
+            && let Some(batch) = self.take_batch()
+        {
+            return Some(batch);
+        }
+        if let Some(command) = self.commands.pop_front() {
+            return Some(command);
+        }
+        self.poll_trim(now)
+    }
+
+    fn take_batch(&mut self) -> Option<StoreCommand> {
+        for id in std::mem::take(&mut self.moved) {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.outbox.checkpoint(&mut self.changes);
+            }
+        }
+        self.deletes.sort_unstable();
+        for seq in self.deletes.drain(..) {
+            match self.changes.last_mut() {
+                Some(Change::Delete { last, .. }) if last.next() == seq => *last = seq,
+                Some(_) | None => self.changes.push(Change::Delete { first: seq, last: seq }),
+            }
+        }
+        if self.changes.is_empty() {
+            return None;
+        }
+        let changes = std::mem::take(&mut self.changes);
+        let batch = self.open_batch;
+        self.open_batch += 1;
+        self.committing = Some(self.last_seq);
+        Some(StoreCommand::Commit { batch, changes })
+    }
+
+    fn poll_trim(&mut self, now: Moment) -> Option<StoreCommand> {
+        let over = self.bytes_used > self.options.store_bytes_max;
+        let due = self.age_checked.is_none_or(|last| now.mono.duration_since(last) >= AGE_CHECK);
+        if self.trimming || !(over || due) {
+            return None;
+        }
+        self.trimming = true;
+        self.age_checked = Some(now.mono);
+        let older_than = now
+            .wall
+            .unix_ms()
+            .checked_sub(u64::try_from(self.options.age_max.as_millis()).unwrap_or(u64::MAX));
+        let older_than = older_than.map(Timestamp::from_unix_ms).filter(|_| now.wall > CLOCK_SET);
+        // A little below the bound, so that not every batch trims.
+        let target = self.options.store_bytes_max - self.options.store_bytes_max / 64;
+        let keep = self.sessions.values().flat_map(|s| s.outbox.inflight_seqs()).collect();
+        Some(StoreCommand::Trim { keep, bytes_target: over.then_some(target), older_than })
+    }
+
+    /// The store answered.
+    pub fn handle_store(&mut self, event: StoreEvent) {
+        match event {
+            StoreEvent::Committed(committed) => {
+                self.committed_batch = committed.batch;
+                self.bytes_used = committed.bytes_used;
+                if let Some(seq) = self.committing.take() {
+                    self.committed_to = seq;
+                }
+                self.release_held();
+            }
+            StoreEvent::Fetched { session, messages, examined } => {
+                self.handle_fetched(session, messages, examined);
+            }
+            StoreEvent::Trimmed(trimmed) => {
+                self.trimming = false;
+                self.bytes_used = trimmed.bytes_used;
+                self.handle_dropped(&trimmed.dropped);
+            }
+            StoreEvent::Failed(_) => {
+                self.trimming = false;
+                for (id, session) in &mut self.sessions {
+                    session.outbox.handle_fetch_failed();
+                    self.dirty.insert(*id);
+                }
+            }
+            StoreEvent::Stuck(_) | StoreEvent::Unstuck { .. } => {}
+        }
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _, _)| *at)
+    }
+
+    /// A deadline has come: delayed wills are published, sessions that were away too long end.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        while let Some((at, id, timer)) = self.timers.first().copied() {
+            if at > now.mono {
+                return;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::Will => self.publish_will(id, now),
+                Timer::Expiry => self.end_session(id, now),
+            }
+        }
+    }
+
+    /// Changes waiting for the next batch.
+    #[must_use]
+    pub fn uncommitted(&self) -> usize {
+        self.changes.len() + self.deletes.len()
+    }
+
+    /// Whether everything taken so far is durable.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.committing.is_none() && self.uncommitted() == 0 && self.moved.is_empty()
+    }
+
+    /// The hub as others see it.
+    #[must_use]
+    pub fn status(&self) -> HubStatus {
+        let mut sessions: Vec<SessionStatus> = self
+            .sessions
+            .iter()
+            .map(|(id, session)| SessionStatus {
+                id: *id,
+                owner: session.owner.clone(),
+                connected: session.link.is_some(),
+                queued: session.outbox.queued(),
+                inflight: session.outbox.inflight(),
+                counters: session.counters,
+            })
+            .collect();
+        sessions.sort_by_key(|session| session.id);
+        HubStatus {
+            sessions,
+            accepted: self.accepted,
+            bytes_used: self.bytes_used,
+            uncommitted: self.uncommitted(),
+            retained: self.retained.len(),
+        }
+    }
+
+    fn next_seq(&mut self) -> Seq {
+        self.last_seq = self.last_seq.next();
+        self.last_seq
+    }
+
+    fn next_session(&mut self) -> SessionId {
+        self.last_session += 1;
+        SessionId(self.last_session)
+    }
+
+    fn owner_index(
+        &mut self,
+        owner: &SessionOwner,
+    ) -> (&mut HashMap<Arc<str>, SessionId>, Arc<str>) {
+        match owner {
+            SessionOwner::Uplink(name) => (&mut self.uplinks, name.clone()),
+            SessionOwner::Client(name) => (&mut self.clients, name.clone()),
+        }
+    }
+
+    fn handle_dropped(&mut self, dropped: &[(Seq, Arc<[crate::store::Target]>)]) {
+        let mut of: BTreeMap<SessionId, BTreeSet<Seq>> = BTreeMap::new();
+        for (seq, targets) in dropped {
+            for target in targets.iter() {
+                let settled = self
+                    .sessions
+                    .get(&target.session)
+                    .is_none_or(|session| session.outbox.is_settled(*seq));
+                if !settled {
+                    of.entry(target.session).or_default().insert(*seq);
+                }
+            }
+        }
+        for (id, seqs) in of {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            let count = seqs.len() as u64;
+            session.outbox.handle_dropped(&seqs);
+            session.counters.dropped += count;
+            self.facts.push_back(Fact::Dropped { session: session.name().clone(), count });
+            self.moved.insert(id);
+            self.dirty.insert(id);
+        }
+    }
+}

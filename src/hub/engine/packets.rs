@@ -1,0 +1,283 @@
+//! core: what a peer says once it is connected: messages, acknowledgements, subscriptions. MQTT 5.0 sections 3.3 to 3.11
+//! and 4.3.
+
+use std::time::Duration;
+
+use super::{Engine, Output};
+use crate::hub::inbox::Received;
+use crate::hub::outbox::{Acknowledged, Send};
+use crate::hub::session::{ConnectionId, Session, Subscription, sends_retained};
+use crate::hub::topic_tree::LEVELS_MAX;
+use crate::model::{Message, Moment, QoS};
+use crate::mqtt::{
+    Ack, Packet, PacketId, Publish, ReasonCode, SubAck, Subscribe, SubscribeFilter, Unsubscribe,
+    Version,
+};
+use crate::store::{Change, SessionId};
+
+impl Engine {
+    /// A connected peer sent a packet. What breaks the protocol ends its connection with a reason.
+    pub fn handle_packet(&mut self, connection: ConnectionId, packet: Packet, now: Moment) {
+        let Some(id) = self.connections.get(&connection).copied() else { return };
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let result = match packet {
+            Packet::Publish(publish) => self.handle_published(id, publish, now),
+            Packet::PubAck(ack) if !is_held(session, ack.packet_id) => {
+                let done = session.outbox.handle_puback(ack.packet_id.0, ack.reason.is_failure());
+                self.handle_acknowledged(id, done);
+                Ok(())
+            }
+            Packet::PubRec(ack) if !is_held(session, ack.packet_id) => {
+                self.handle_received(id, &ack);
+                Ok(())
+            }
+            Packet::PubComp(ack) => {
+                let done = session.outbox.handle_pubcomp(ack.packet_id.0);
+                self.handle_acknowledged(id, done);
+                Ok(())
+            }
+            // An acknowledgement of what has not been sent means nothing.
+            Packet::PubAck(_) | Packet::PubRec(_) => Ok(()),
+            Packet::PubRel(ack) => {
+                self.handle_released(id, ack.packet_id);
+                Ok(())
+            }
+            Packet::Subscribe(request) if !session.is_uplink() => {
+                self.handle_subscribe(id, &request, now);
+                Ok(())
+            }
+            Packet::Unsubscribe(request) if !session.is_uplink() => {
+                self.handle_unsubscribe(id, &request);
+                Ok(())
+            }
+            Packet::SubAck(_) | Packet::UnsubAck(_) if session.is_uplink() => Ok(()),
+            Packet::Connect(_)
+            | Packet::ConnAck(_)
+            | Packet::Subscribe(_)
+            | Packet::SubAck(_)
+            | Packet::Unsubscribe(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingReq
+            | Packet::PingResp
+            | Packet::Disconnect(_)
+            | Packet::Auth(_) => Err(ReasonCode::ProtocolError),
+        };
+        if let Err(reason) = result {
+            self.outputs.push_back(Output::Close(connection, reason));
+        }
+    }
+
+    fn handle_published(
+        &mut self,
+        id: SessionId,
+        publish: Publish,
+        now: Moment,
+    ) -> Result<(), ReasonCode> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        // No topic alias was offered, so none may be used (3.3.2.3.4).
+        let (Some(topic), None) = (publish.topic, publish.topic_alias) else {
+            return Err(ReasonCode::TopicAliasInvalid);
+        };
+        if !session.is_uplink() && !publish.subscription_ids.is_empty() {
+            return Err(ReasonCode::ProtocolError);
+        }
+        if let (QoS::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
+            match session.inbox.handle_publish(packet_id.0, self.open_batch) {
+                Received::Repeat { batch } => {
+                    self.answer(id, pubrec(packet_id), batch);
+                    return Ok(());
+                }
+                Received::First if session.durable => {
+                    let (session, packet_id) = (id, packet_id.0);
+                    self.changes.push(Change::Inbox { session, packet_id, present: true });
+                }
+                Received::First => {}
+            }
+        }
+        let message = Message {
+            topic,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            properties: publish.properties,
+            accepted: now.wall,
+            expires: publish
+                .message_expiry
+                .map(|seconds| now.wall.plus(Duration::from_secs(seconds.into()))),
+        };
+        let durable = session.durable;
+        let mut needs = self.route(message, Some(id), now);
+        match (publish.qos, publish.packet_id) {
+            (QoS::AtLeastOnce, Some(packet_id)) => {
+                let ack = Packet::PubAck(Ack::new(packet_id, ReasonCode::Success));
+                self.answer(id, ack, needs);
+            }
+            (QoS::ExactlyOnce, Some(packet_id)) => {
+                if durable {
+                    needs = self.open_batch;
+                }
+                self.answer(id, pubrec(packet_id), needs);
+            }
+            (_, _) => {}
+        }
+        Ok(())
+    }
+
+    /// PUBREC: the message is released, or it was refused.
+    fn handle_received(&mut self, id: SessionId, ack: &Ack) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let v5 = session.link.as_ref().is_some_and(|link| link.version == Version::V5);
+        let refused = ack.reason.is_failure();
+        let batch = self.open_batch;
+        let done = session.outbox.handle_pubrec(ack.packet_id.0, refused, batch, &mut self.changes);
+        if done == Acknowledged::Unknown && !refused {
+            // The peer holds an id open that we know nothing of: let it go.
+            let reason = if v5 { ReasonCode::PacketIdNotFound } else { ReasonCode::Success };
+            self.answer(id, Packet::PubRel(Ack::new(ack.packet_id, reason)), 0);
+            return;
+        }
+        self.handle_acknowledged(id, done);
+    }
+
+    fn handle_acknowledged(&mut self, id: SessionId, done: Acknowledged) {
+        match done {
+            Acknowledged::Settled(settled) => self.handle_settled(id, *settled),
+            Acknowledged::Released(transmit) => {
+                if let Send::PubRel { packet_id } = transmit.what {
+                    let packet = Packet::PubRel(Ack::new(PacketId(packet_id), ReasonCode::Success));
+                    self.answer(id, packet, transmit.needs);
+                }
+            }
+            Acknowledged::Unknown => {}
+        }
+    }
+
+    /// PUBREL: the id is free again. PUBCOMP waits until that is durable: otherwise a crash would bring the id back, and
+    /// the next message under it would be taken for a repeat.
+    fn handle_released(&mut self, id: SessionId, packet_id: PacketId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let v5 = session.link.as_ref().is_some_and(|link| link.version == Version::V5);
+        let known = session.inbox.handle_pubrel(packet_id.0);
+        let mut needs = 0;
+        if known && session.durable {
+            let (session, packet_id) = (id, packet_id.0);
+            self.changes.push(Change::Inbox { session, packet_id, present: false });
+            needs = self.open_batch;
+        }
+        let reason = if known || !v5 { ReasonCode::Success } else { ReasonCode::PacketIdNotFound };
+        self.answer(id, Packet::PubComp(Ack::new(packet_id, reason)), needs);
+    }
+
+    fn handle_subscribe(&mut self, id: SessionId, request: &Subscribe, now: Moment) {
+        let mut reasons = Vec::with_capacity(request.filters.len());
+        let mut retained = Vec::new();
+        let mut needs = 0;
+        for wanted in &request.filters {
+            let reason = self.subscribe(id, wanted, request.subscription_id, now, &mut retained);
+            reasons.push(reason);
+        }
+        if self.sessions.get(&id).is_some_and(|session| session.durable) {
+            needs = self.open_batch;
+        }
+        let answer = SubAck {
+            packet_id: request.packet_id,
+            reason_string: None,
+            user_properties: Vec::new(),
+            reasons,
+        };
+        self.answer(id, Packet::SubAck(answer), needs);
+        for (message, subscription) in retained {
+            self.deliver_retained(id, &message, &subscription);
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        id: SessionId,
+        wanted: &SubscribeFilter,
+        subscription_id: Option<u32>,
+        now: Moment,
+        retained: &mut Vec<(Message, Subscription)>,
+    ) -> ReasonCode {
+        if wanted.filter.as_str().starts_with("$share/") {
+            return ReasonCode::SharedSubscriptionsNotSupported;
+        }
+        if wanted.filter.levels().count() > LEVELS_MAX {
+            return ReasonCode::TopicFilterInvalid;
+        }
+        let Some(session) = self.sessions.get_mut(&id) else { return ReasonCode::UnspecifiedError };
+        let subscription = Subscription::from_request(wanted, subscription_id);
+        let filter = &wanted.filter;
+        let existed = self.tree.insert(filter, id, subscription.clone()).is_some();
+        session.subscriptions.insert(filter.clone(), subscription.clone());
+        if session.durable {
+            let options = Some((subscription.options_byte(), subscription_id));
+            self.changes.push(Change::Subscription {
+                session: id,
+                filter: filter.clone(),
+                options,
+            });
+        }
+        if sends_retained(wanted.retain_handling, existed) {
+            let found = self.retained.matching(filter, now.wall).cloned();
+            retained.extend(found.map(|message| (message, subscription.clone())));
+        }
+        match wanted.qos {
+            QoS::AtMostOnce => ReasonCode::Success,
+            QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+            QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+        }
+    }
+
+    fn handle_unsubscribe(&mut self, id: SessionId, request: &Unsubscribe) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let mut needs = 0;
+        let mut reasons = Vec::with_capacity(request.filters.len());
+        for filter in &request.filters {
+            let existed = session.subscriptions.remove(filter).is_some();
+            self.tree.remove(filter, &id);
+            if existed && session.durable {
+                let (filter, options) = (filter.clone(), None);
+                self.changes.push(Change::Subscription { session: id, filter, options });
+                needs = self.open_batch;
+            }
+            reasons.push(if existed {
+                ReasonCode::Success
+            } else {
+                ReasonCode::NoSubscriptionExisted
+            });
+        }
+        let answer = SubAck {
+            packet_id: request.packet_id,
+            reason_string: None,
+            user_properties: Vec::new(),
+            reasons,
+        };
+        self.answer(id, Packet::UnsubAck(answer), needs);
+    }
+}
+
+/// Whether the PUBLISH under this id still waits to be sent.
+fn is_held(session: &Session, packet_id: PacketId) -> bool {
+    session.link.iter().flat_map(|link| &link.held).any(|held| match &held.packet {
+        Packet::Publish(publish) => publish.packet_id == Some(packet_id),
+        Packet::Connect(_)
+        | Packet::ConnAck(_)
+        | Packet::PubAck(_)
+        | Packet::PubRec(_)
+        | Packet::PubRel(_)
+        | Packet::PubComp(_)
+        | Packet::Subscribe(_)
+        | Packet::SubAck(_)
+        | Packet::Unsubscribe(_)
+        | Packet::UnsubAck(_)
+        | Packet::PingReq
+        | Packet::PingResp
+        | Packet::Disconnect(_)
+        | Packet::Auth(_) => false,
+    })
+}
+
+fn pubrec(packet_id: PacketId) -> Packet {
+    Packet::PubRec(Ack::new(packet_id, ReasonCode::Success))
+}

@@ -1,0 +1,19 @@
+//! What a message goes through once it exists: match, retain, commit, deliver.
+//!
+//! One engine for both directions: an uplink is a session that dials out, a LAN client one that dials in. Knows topics,
+//! sessions, packet ids and phases. Does not know sockets, SQLite, Modbus or the configuration file.
+
+mod engine;
+pub mod inbox;
+pub mod outbox;
+pub mod retained;
+pub mod session;
+mod task;
+pub mod topic_tree;
+
+pub use engine::{
+    AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, HubStatus,
+    Output, UplinkSession,
+};
+pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};
+pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound};

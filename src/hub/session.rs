@@ -1,0 +1,224 @@
+//! core: what the hub keeps for one client or uplink: subscriptions, outbox, inbox, will, and its connection if it has
+//! one. MQTT 5.0 section 4.1.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::inbox::Inbox;
+use super::outbox::{FlightNumber, Outbox};
+use crate::model::{Message, QoS, Seq, TopicFilter};
+use crate::mqtt::{Packet, RetainHandling, SubscribeFilter, Version};
+use crate::store::{SessionId, SessionOwner};
+
+/// The number of a connection: given once in a run of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// How a session subscribed to a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// The highest QoS wanted.
+    pub qos: QoS,
+    /// Not what this session published itself.
+    pub no_local: bool,
+    /// Whether a delivery keeps the retain flag of its publication.
+    pub retain_as_published: bool,
+    /// Subscription id to send along.
+    pub id: Option<u32>,
+    /// The place of the rule among an uplink's `forward` rules; the lowest decides.
+    pub rule: Option<usize>,
+}
+
+impl Subscription {
+    /// A subscription as SUBSCRIBE asked for it.
+    #[must_use]
+    pub fn from_request(request: &SubscribeFilter, id: Option<u32>) -> Self {
+        Self {
+            qos: request.qos,
+            no_local: request.no_local,
+            retain_as_published: request.retain_as_published,
+            id,
+            rule: None,
+        }
+    }
+
+    /// The options byte of 3.8.3.1, without retain handling, which matters only once.
+    #[must_use]
+    pub fn options_byte(&self) -> u8 {
+        self.qos.level() | u8::from(self.no_local) << 2 | u8::from(self.retain_as_published) << 3
+    }
+
+    /// The inverse of [`Self::options_byte`].
+    #[must_use]
+    pub fn from_options(options: u8, id: Option<u32>) -> Self {
+        Self {
+            qos: QoS::try_from(options & 3).unwrap_or_default(),
+            no_local: options & 4 != 0,
+            retain_as_published: options & 8 != 0,
+            id,
+            rule: None,
+        }
+    }
+}
+
+/// What an uplink sends up: which topics, at which QoS, under which name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// Which topics.
+    pub filter: TopicFilter,
+    /// QoS upstream.
+    pub qos: QoS,
+    /// The topic upstream, with `{rest}` for what the wildcards took; `None` keeps the topic.
+    pub to: Option<Arc<str>>,
+}
+
+/// A message to publish when the connection is lost (3.1.2.5), and how long after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionWill {
+    /// The message.
+    pub message: Message,
+    /// The will delay interval.
+    pub delay: Duration,
+}
+
+/// A packet that waits for a batch to be durable.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) needs: u64,
+    pub(super) packet: Packet,
+    /// The QoS 0 flight that ends when the packet leaves.
+    pub(super) written: Option<FlightNumber>,
+}
+
+/// The connection of a session.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) id: ConnectionId,
+    pub(super) version: Version,
+    pub(super) packet_bytes_max: Option<u32>,
+    pub(super) held: VecDeque<Held>,
+    pub(super) congested: bool,
+    pub(super) will: Option<SessionWill>,
+    /// The message whose acknowledgement the connection waits for.
+    pub(super) saying: Option<Seq>,
+    /// The message after which nothing more is picked.
+    pub(super) farewell: Option<Seq>,
+    /// It has been picked.
+    pub(super) closing: bool,
+}
+
+/// Everything kept for one client or uplink.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) owner: SessionOwner,
+    /// Whether it stands in the store.
+    pub(super) durable: bool,
+    /// Seconds it outlives its connection; `u32::MAX` never ends.
+    pub(super) expiry: u32,
+    pub(super) subscriptions: HashMap<TopicFilter, Subscription>,
+    /// An uplink's rules; empty for clients.
+    pub(super) forward: Vec<Forward>,
+    /// An uplink takes PUBREC for the delivery when the upstream lost the session.
+    pub(super) trust_received: bool,
+    pub(super) window: u16,
+    pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
+    pub(super) link: Option<Link>,
+    pub(super) counters: Counters,
+}
+
+/// What became of a session's messages since the program started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Acknowledged (QoS 0: written).
+    pub delivered: u64,
+    /// Refused by the other side with a reason code.
+    pub refused: u64,
+    /// Expired before they were sent.
+    pub expired: u64,
+    /// Larger than the other side takes.
+    pub too_large: u64,
+    /// Dropped to keep the queue's bounds.
+    pub dropped: u64,
+    /// Published again although they may have arrived, because the other side lost the session.
+    pub republished: u64,
+}
+
+impl Session {
+    pub(super) fn is_uplink(&self) -> bool {
+        matches!(self.owner, SessionOwner::Uplink(_))
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        match &self.owner {
+            SessionOwner::Uplink(name) | SessionOwner::Client(name) => name,
+        }
+    }
+}
+
+/// A session as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionStatus {
+    /// Its number.
+    pub id: SessionId,
+    /// Whose it is.
+    pub owner: SessionOwner,
+    /// Whether it has a connection.
+    pub connected: bool,
+    /// Messages that are not settled.
+    pub queued: u64,
+    /// Messages in flight.
+    pub inflight: usize,
+    /// What became of the others.
+    pub counters: Counters,
+}
+
+/// Whether a new subscription is sent the retained messages (3.8.3.1).
+pub(super) fn sends_retained(handling: RetainHandling, existed: bool) -> bool {
+    match handling {
+        RetainHandling::Send => true,
+        RetainHandling::SendIfNew => !existed,
+        RetainHandling::DoNotSend => false,
+    }
+}
+
+/// The topic a message has upstream under a rule: `{rest}` is what the filter's wildcards took.
+///
+/// `lan/alarms/#` with `sites/x/{rest}` turns `lan/alarms/door/2` into `sites/x/door/2`.
+pub(super) fn rewrite(filter: &TopicFilter, to: &str, topic: &str) -> String {
+    let literal: Vec<&str> =
+        filter.levels().take_while(|level| !matches!(*level, "+" | "#")).collect();
+    let rest: Vec<&str> = topic.split('/').skip(literal.len()).collect();
+    let rest = rest.join("/");
+    let text = to.replace("{rest}", &rest);
+    // `a/#` takes `a` itself, and then `x/{rest}` would end in an empty level.
+    if rest.is_empty() { text.trim_end_matches('/').to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_topic_moves_under_another_name() {
+        let filter = |text| TopicFilter::new(text).unwrap();
+        let to = "sites/x/{rest}";
+        assert_eq!(rewrite(&filter("lan/alarms/#"), to, "lan/alarms/door/2"), "sites/x/door/2");
+        assert_eq!(rewrite(&filter("lan/alarms/#"), to, "lan/alarms"), "sites/x");
+        assert_eq!(rewrite(&filter("lan/+/temp"), to, "lan/hall/temp"), "sites/x/hall/temp");
+        assert_eq!(rewrite(&filter("a"), "b", "a"), "b");
+    }
+
+    #[test]
+    fn options_come_back_from_their_byte() {
+        let subscription = Subscription {
+            qos: QoS::ExactlyOnce,
+            no_local: true,
+            retain_as_published: true,
+            id: Some(7),
+            rule: None,
+        };
+        assert_eq!(Subscription::from_options(subscription.options_byte(), Some(7)), subscription);
+    }
+}

@@ -1,0 +1,386 @@
+//! shell: the hub's task. Owns the engine, talks to the store, speaks with everybody else over channels.
+#![allow(clippy::disallowed_methods, reason = "this shell reads the clocks the engine is handed")]
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tracing::{debug, error, info, warn};
+
+use super::engine::{
+    AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, HubStatus,
+    Output, UplinkSession,
+};
+use super::session::ConnectionId;
+use crate::model::{Message, Moment};
+use crate::mqtt::{Packet, ReasonCode};
+use crate::store::{Snapshot, Store, StoreEvent};
+
+/// Commands that may wait; a full channel slows whoever publishes.
+const COMMANDS_MAX: usize = 64;
+/// Commands taken in one turn before the store and the connections are looked after.
+const TURN_MAX: usize = 256;
+/// Changes waiting for a batch at which no more commands are taken: a disk that is stuck slows everybody instead of filling
+/// the memory.
+const UNCOMMITTED_MAX: usize = 50_000;
+/// The longest the task sleeps; the age of the queue is looked at in between.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// The hub has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HubError {
+    /// Its task has ended.
+    #[error("the hub has stopped")]
+    Stopped,
+    /// The uplink was not registered when the hub started.
+    #[error("the hub does not know this uplink")]
+    UnknownUplink,
+}
+
+/// What a connection gets from the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionEvent {
+    /// Send this packet.
+    Packet(Packet),
+    /// The message it had to say is acknowledged.
+    Said,
+    /// End, telling why where the protocol can.
+    Close(ReasonCode),
+}
+
+/// The receiving end of a connection.
+pub type Inbound = mpsc::UnboundedReceiver<ConnectionEvent>;
+
+#[derive(Debug)]
+enum Command {
+    Publish(Vec<Message>),
+    AttachClient(Box<AttachClient>, oneshot::Sender<(Attached, Inbound)>),
+    AttachUplink(AttachUplink, oneshot::Sender<Option<(Attached, Inbound)>>),
+    Packets(ConnectionId, Vec<Packet>),
+    Say { connection: ConnectionId, message: Box<Message>, last: bool },
+    Congestion(ConnectionId, bool),
+    Detach(ConnectionId, DetachCause),
+    Status(oneshot::Sender<HubStatus>),
+    Flush(oneshot::Sender<()>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// How everybody else speaks with the hub. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct HubHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+impl HubHandle {
+    /// Publishes messages of the gateway itself, in order. Waits while the hub is behind.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn publish(&self, messages: Vec<Message>) -> Result<(), HubError> {
+        self.send(Command::Publish(messages)).await
+    }
+
+    /// A LAN client that said CONNECT comes in.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn attach_client(
+        &self,
+        client: AttachClient,
+    ) -> Result<(Attached, Inbound), HubError> {
+        self.ask(|answer| Command::AttachClient(Box::new(client), answer)).await
+    }
+
+    /// An uplink that got its CONNACK comes in.
+    ///
+    /// # Errors
+    /// [`HubError::UnknownUplink`] if it was not registered, [`HubError::Stopped`].
+    pub async fn attach_uplink(
+        &self,
+        uplink: AttachUplink,
+    ) -> Result<(Attached, Inbound), HubError> {
+        let attached = self.ask(|answer| Command::AttachUplink(uplink, answer)).await?;
+        attached.ok_or(HubError::UnknownUplink)
+    }
+
+    /// Packets of a connected peer, in order.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn packets(
+        &self,
+        connection: ConnectionId,
+        packets: Vec<Packet>,
+    ) -> Result<(), HubError> {
+        self.send(Command::Packets(connection, packets)).await
+    }
+
+    /// A message that goes before all others on this connection and is not stored; [`ConnectionEvent::Said`] follows its
+    /// acknowledgement. After the last one nothing more is sent.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn say(
+        &self,
+        connection: ConnectionId,
+        message: Message,
+        last: bool,
+    ) -> Result<(), HubError> {
+        let message = Box::new(message);
+        self.send(Command::Say { connection, message, last }).await
+    }
+
+    /// The connection's write queue filled up, or has room again.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn congestion(
+        &self,
+        connection: ConnectionId,
+        congested: bool,
+    ) -> Result<(), HubError> {
+        self.send(Command::Congestion(connection, congested)).await
+    }
+
+    /// A connection is gone.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn detach(
+        &self,
+        connection: ConnectionId,
+        cause: DetachCause,
+    ) -> Result<(), HubError> {
+        self.send(Command::Detach(connection, cause)).await
+    }
+
+    /// The hub as it is.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn status(&self) -> Result<HubStatus, HubError> {
+        self.ask(Command::Status).await
+    }
+
+    /// Waits until everything taken before is durable.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn flush(&self) -> Result<(), HubError> {
+        self.ask(Command::Flush).await
+    }
+
+    /// Stops the hub once everything taken before is durable and the database is closed.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`] if it had stopped already.
+    pub async fn stop(&self) -> Result<(), HubError> {
+        self.ask(Command::Stop).await
+    }
+
+    async fn send(&self, command: Command) -> Result<(), HubError> {
+        self.commands.send(command).await.map_err(|_| HubError::Stopped)
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, HubError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(command(answer)).await?;
+        answered.await.map_err(|_| HubError::Stopped)
+    }
+}
+
+/// The hub's task.
+#[derive(Debug)]
+pub struct Hub {
+    engine: Engine,
+    store: Store,
+    connections: HashMap<ConnectionId, mpsc::UnboundedSender<ConnectionEvent>>,
+    flushing: Vec<oneshot::Sender<()>>,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Hub {
+    /// Starts the task on an opened store.
+    #[must_use]
+    pub fn start(
+        options: EngineOptions,
+        uplinks: Vec<UplinkSession>,
+        store: Store,
+        snapshot: Snapshot,
+        events: mpsc::UnboundedReceiver<StoreEvent>,
+    ) -> (HubHandle, JoinHandle<()>) {
+        let mut engine = Engine::new(options, snapshot, now());
+        for uplink in uplinks {
+            engine.register_uplink(uplink);
+        }
+        engine.report_gone_uplinks();
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let hub = Self {
+            engine,
+            store,
+            connections: HashMap::new(),
+            flushing: Vec::new(),
+            stopping: None,
+        };
+        (HubHandle { commands }, tokio::spawn(hub.run(inbox, events)))
+    }
+
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut events: mpsc::UnboundedReceiver<StoreEvent>,
+    ) {
+        loop {
+            self.work();
+            if self.engine.is_durable() {
+                for answer in self.flushing.drain(..) {
+                    let _ = answer.send(());
+                }
+                if let Some(stopped) = self.stopping.take() {
+                    self.store.close();
+                    let _ = stopped.send(());
+                    return;
+                }
+            }
+            let room = self.engine.uncommitted() < UNCOMMITTED_MAX;
+            let deadline = self.engine.poll_timeout();
+            let latest = Instant::now() + SLEEP_MAX;
+            let wake = tokio::time::Instant::from_std(deadline.map_or(latest, |at| at.min(latest)));
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.handle_event(event),
+                    None => return error!("store thread ended; nothing can be kept any more"),
+                },
+                command = commands.recv(), if room => match command {
+                    Some(command) => self.handle_commands(command, &mut commands),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(wake) => self.engine.handle_timeout(now()),
+            }
+        }
+    }
+
+    fn handle_commands(&mut self, first: Command, commands: &mut mpsc::Receiver<Command>) {
+        self.handle_command(first);
+        for _ in 1..TURN_MAX {
+            match commands.try_recv() {
+                Ok(command) => self.handle_command(command),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let now = now();
+        match command {
+            Command::Publish(messages) => {
+                messages.into_iter().for_each(|message| self.engine.handle_publish(message, now));
+            }
+            Command::AttachClient(client, answer) => {
+                let attached = self.engine.handle_attach_client(*client, now);
+                let inbound = self.connect(attached.connection);
+                let _ = answer.send((attached, inbound));
+            }
+            Command::AttachUplink(uplink, answer) => {
+                let attached = self.engine.handle_attach_uplink(&uplink);
+                let attached = attached.map(|a| (a, self.connect(a.connection)));
+                let _ = answer.send(attached);
+            }
+            Command::Packets(connection, packets) => {
+                for packet in packets {
+                    self.engine.handle_packet(connection, packet, now);
+                }
+            }
+            Command::Say { connection, message, last } => {
+                self.engine.handle_say(connection, *message, last);
+            }
+            Command::Congestion(connection, congested) => {
+                self.engine.handle_congestion(connection, congested);
+            }
+            Command::Detach(connection, cause) => {
+                self.engine.handle_detach(connection, cause, now);
+                self.connections.remove(&connection);
+            }
+            Command::Status(answer) => {
+                let _ = answer.send(self.engine.status());
+            }
+            Command::Flush(answer) => self.flushing.push(answer),
+            Command::Stop(answer) => self.stopping = Some(answer),
+        }
+    }
+
+    fn connect(&mut self, connection: ConnectionId) -> Inbound {
+        let (events, inbound) = mpsc::unbounded_channel();
+        self.connections.insert(connection, events);
+        inbound
+    }
+
+    /// Hands on everything the engine has to say.
+    fn work(&mut self) {
+        let now = now();
+        self.engine.settle_down(now);
+        while let Some(command) = self.engine.poll_store(now) {
+            self.store.send(command);
+        }
+        while let Some(output) = self.engine.poll_output() {
+            let (connection, event) = match output {
+                Output::Packet(connection, packet) => (connection, ConnectionEvent::Packet(packet)),
+                Output::Said(connection) => (connection, ConnectionEvent::Said),
+                Output::Close(connection, reason) => (connection, ConnectionEvent::Close(reason)),
+            };
+            if let Some(events) = self.connections.get(&connection) {
+                // A connection that is gone says so itself with a detach.
+                let _ = events.send(event);
+            }
+        }
+        while let Some(fact) = self.engine.poll_fact() {
+            log_fact(&fact);
+        }
+    }
+
+    fn handle_event(&mut self, event: StoreEvent) {
+        match &event {
+            StoreEvent::Stuck(cause) => {
+                error!(%cause, "store cannot write; readings wait in memory and buses are slowed");
+            }
+            StoreEvent::Unstuck { failures } => info!(failures, "store writes again"),
+            StoreEvent::Failed(cause) => error!(%cause, "store cannot read"),
+            StoreEvent::Committed(_) | StoreEvent::Fetched { .. } | StoreEvent::Trimmed(_) => {}
+        }
+        self.engine.handle_store(event);
+    }
+}
+
+fn log_fact(fact: &Fact) {
+    match fact {
+        Fact::SessionLost { uplink, republished, trusted } => {
+            warn!(%uplink, republished, trusted, "upstream lost our session; unsettled messages sent again");
+        }
+        Fact::Dropped { session, count } => {
+            error!(%session, count, "queue full or too old; oldest messages dropped");
+        }
+        Fact::Refused { session, topic, count: 1 } => {
+            warn!(%session, %topic, "other side refused a message; more of these at debug level");
+        }
+        Fact::Refused { session, topic, count } => {
+            debug!(%session, %topic, count, "other side refused a message");
+        }
+        Fact::TooLarge { session, topic } => {
+            warn!(%session, %topic, "message dropped: larger than the other side takes");
+        }
+        Fact::TakenOver { client_id } => {
+            warn!(%client_id, "client id connected twice; first connection ended");
+        }
+        Fact::UplinkGone { uplink, queued } => {
+            warn!(%uplink, queued, "stored messages wait for an uplink that is not configured");
+        }
+    }
+}
+
+fn now() -> Moment {
+    Moment { mono: Instant::now(), wall: SystemTime::now().into() }
+}

@@ -1,0 +1,162 @@
+//! core: topic filters in, matches out.
+
+use std::collections::HashMap;
+
+use crate::model::{TopicFilter, TopicName};
+
+/// The most levels a filter in the tree may have; bounds the depth of a walk.
+pub const LEVELS_MAX: usize = 128;
+
+/// Filters with who subscribed to them and how. One entry for each pair of filter and key.
+#[derive(Debug)]
+pub struct TopicTree<K, V> {
+    root: Node<K, V>,
+}
+
+#[derive(Debug)]
+struct Node<K, V> {
+    children: HashMap<Box<str>, Node<K, V>>,
+    here: Vec<(K, V)>,
+}
+
+impl<K, V> Default for Node<K, V> {
+    fn default() -> Self {
+        Self { children: HashMap::new(), here: Vec::new() }
+    }
+}
+
+impl<K, V> Default for TopicTree<K, V> {
+    fn default() -> Self {
+        Self { root: Node::default() }
+    }
+}
+
+impl<K: PartialEq, V> TopicTree<K, V> {
+    /// Adds or replaces the subscription of `key` to `filter`; gives back the one that was there. A filter of more than
+    /// [`LEVELS_MAX`] levels must be refused before.
+    pub fn insert(&mut self, filter: &TopicFilter, key: K, value: V) -> Option<V> {
+        debug_assert!(filter.levels().count() <= LEVELS_MAX, "refused before");
+        let mut node = &mut self.root;
+        for level in filter.levels() {
+            node = node.children.entry(level.into()).or_default();
+        }
+        match node.here.iter_mut().find(|(have, _)| *have == key) {
+            Some((_, have)) => Some(std::mem::replace(have, value)),
+            None => {
+                node.here.push((key, value));
+                None
+            }
+        }
+    }
+
+    /// Takes the subscription of `key` to `filter` away, and the branches that are empty after it.
+    pub fn remove(&mut self, filter: &TopicFilter, key: &K) -> Option<V> {
+        let levels: Vec<&str> = filter.levels().collect();
+        remove_below(&mut self.root, &levels, key)
+    }
+
+    /// Calls `found` for every subscription that takes `topic`; a key with several matching filters is found for each.
+    pub fn matches<'a>(&'a self, topic: &TopicName, mut found: impl FnMut(&'a K, &'a V)) {
+        let levels: Vec<&str> = topic.levels().collect();
+        // [MQTT-4.7.2-1]: a wildcard on the first level does not take topics that begin with `$`.
+        let hidden = topic.as_str().starts_with('$');
+        walk(&self.root, &levels, hidden, &mut found);
+    }
+}
+
+fn remove_below<K: PartialEq, V>(node: &mut Node<K, V>, levels: &[&str], key: &K) -> Option<V> {
+    let Some((level, rest)) = levels.split_first() else {
+        let index = node.here.iter().position(|(have, _)| have == key)?;
+        return Some(node.here.swap_remove(index).1);
+    };
+    let child = node.children.get_mut(*level)?;
+    let removed = remove_below(child, rest, key);
+    if child.here.is_empty() && child.children.is_empty() {
+        node.children.remove(*level);
+    }
+    removed
+}
+
+/// As deep as the tree, so at most [`LEVELS_MAX`] calls, however many levels the topic has.
+fn walk<'a, K, V>(
+    node: &'a Node<K, V>,
+    levels: &[&str],
+    hidden: bool,
+    found: &mut impl FnMut(&'a K, &'a V),
+) {
+    let mut tell =
+        |node: &'a Node<K, V>| node.here.iter().for_each(|(key, value)| found(key, value));
+    if !hidden && let Some(rest) = node.children.get("#") {
+        tell(rest);
+    }
+    let Some((level, below)) = levels.split_first() else {
+        return tell(node);
+    };
+    if !hidden && let Some(any) = node.children.get("+") {
+        walk(any, below, false, found);
+    }
+    // A topic has no wildcards, so this cannot be the branch of `+` or `#`.
+    if let Some(child) = node.children.get(*level) {
+        walk(child, below, false, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::new(text).expect("well formed")
+    }
+
+    fn found(tree: &TopicTree<u32, u8>, topic: &str) -> Vec<u32> {
+        let mut keys = Vec::new();
+        tree.matches(&TopicName::new(topic).expect("well formed"), |key, _| keys.push(*key));
+        keys.sort_unstable();
+        keys
+    }
+
+    #[test]
+    fn a_removed_subscription_leaves_nothing_behind() {
+        let mut tree = TopicTree::default();
+        assert_eq!(tree.insert(&filter("a/+/c"), 1, 0), None);
+        assert_eq!(tree.insert(&filter("a/+/c"), 1, 2), Some(0));
+        assert_eq!(tree.insert(&filter("a/#"), 2, 0), None);
+        assert_eq!(found(&tree, "a/b/c"), [1, 2]);
+        assert_eq!(tree.remove(&filter("a/+/c"), &1), Some(2));
+        assert_eq!(tree.remove(&filter("a/+/c"), &1), None);
+        assert_eq!(tree.remove(&filter("a/#"), &2), Some(0));
+        assert!(tree.root.children.is_empty());
+    }
+
+    #[test]
+    fn a_topic_of_many_levels_is_walked_no_deeper_than_the_tree() {
+        let mut tree = TopicTree::default();
+        tree.insert(&filter("#"), 1, 0);
+        assert_eq!(found(&tree, &"/".repeat(65_535)), [1]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_tree_finds_what_each_filter_matches_alone(
+            filters in prop::collection::vec("[a$+]?(/[ab+]?){0,3}(/#)?|#|\\+", 1..12),
+            topic in "[a$b]?(/[ab]?){0,4}",
+        ) {
+            prop_assume!(!topic.is_empty());
+            let topic = TopicName::new(&topic).expect("made without wildcards");
+            let filters: Vec<_> = filters.iter().filter_map(|f| TopicFilter::new(f).ok()).collect();
+            let mut tree = TopicTree::default();
+            for (key, filter) in filters.iter().enumerate() {
+                tree.insert(filter, key, ());
+            }
+            let mut found = Vec::new();
+            tree.matches(&topic, |key, ()| found.push(*key));
+            found.sort_unstable();
+            let expected: Vec<usize> =
+                (0..filters.len()).filter(|key| filters[*key].matches(&topic)).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! core: the words the hub and the store speak: changes, what a start finds, what a read returns.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use crate::model::{Message, QoS, Seq, Timestamp, TopicFilter, TopicName};
+
+/// A durable session's number: given once, never given again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u32);
+
+/// Who a durable session belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SessionOwner {
+    /// An uplink, by its name in the configuration.
+    Uplink(Arc<str>),
+    /// A LAN client, by its client id.
+    Client(Arc<str>),
+}
+
+/// One session that a stored message is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Which session.
+    pub session: SessionId,
+    /// The QoS of the delivery.
+    pub qos: QoS,
+    /// The retain flag of the delivery.
+    pub retain: bool,
+}
+
+/// How far an outgoing message has come (MQTT 5.0 section 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Phase {
+    /// It has a packet id; PUBLISH may have been sent.
+    Assigned = 1,
+    /// PUBREC came; PUBREL may have been sent.
+    Released = 2,
+    /// It is settled while an older message of the session is not.
+    Settled = 3,
+}
+
+/// One change of durable state. The changes of a batch become durable together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Keep a message for its targets.
+    Append {
+        /// Its place in the order.
+        seq: Seq,
+        /// The message.
+        message: Message,
+        /// Who it is for; never empty.
+        targets: Arc<[Target]>,
+    },
+    /// Everybody has it: the rows go.
+    Delete {
+        /// First place.
+        first: Seq,
+        /// Last place, inclusive.
+        last: Seq,
+    },
+    /// An outgoing message reached a phase.
+    Flight {
+        /// Whose.
+        session: SessionId,
+        /// Which message.
+        seq: Seq,
+        /// Under which packet id; `None` when settled.
+        packet_id: Option<NonZeroU16>,
+        /// How far.
+        phase: Phase,
+    },
+    /// An outgoing message goes back among the waiting ones.
+    Recall {
+        /// Whose.
+        session: SessionId,
+        /// Which message.
+        seq: Seq,
+    },
+    /// Everything up to here is settled for this session.
+    Cursor {
+        /// Whose.
+        session: SessionId,
+        /// The last settled place.
+        cursor: Seq,
+    },
+    /// A QoS 2 message was received under this packet id (`present`), or the id was released.
+    Inbox {
+        /// From whom.
+        session: SessionId,
+        /// Which packet id.
+        packet_id: NonZeroU16,
+        /// Whether a repeat must be recognised.
+        present: bool,
+    },
+    /// The retained message of a topic; `None` clears it.
+    Retain {
+        /// Which topic.
+        topic: TopicName,
+        /// The message.
+        message: Option<Message>,
+    },
+    /// A durable session begins or changes its expiry.
+    Session {
+        /// Its number.
+        session: SessionId,
+        /// Whose it is.
+        owner: SessionOwner,
+        /// Everything up to here was before its time.
+        cursor: Seq,
+        /// Seconds it outlives its connection; `u32::MAX` never ends.
+        expiry: u32,
+    },
+    /// When a durable session lost its connection; `None` while it has one.
+    Away {
+        /// Whose.
+        session: SessionId,
+        /// Since when.
+        since: Option<Timestamp>,
+    },
+    /// A durable session ends: its subscriptions, ids and undelivered messages go.
+    EndSession {
+        /// Which.
+        session: SessionId,
+    },
+    /// A durable session subscribes; `None` unsubscribes.
+    Subscription {
+        /// Whose.
+        session: SessionId,
+        /// To what.
+        filter: TopicFilter,
+        /// The options byte of MQTT 5.0 section 3.8.3.1 and the subscription id.
+        options: Option<(u8, Option<u32>)>,
+    },
+}
+
+/// A message as it stands in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its place in the order.
+    pub seq: Seq,
+    /// The message.
+    pub message: Message,
+    /// Who it was kept for.
+    pub targets: Arc<[Target]>,
+}
+
+/// A durable session as a start finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSession {
+    /// Its number.
+    pub id: SessionId,
+    /// Whose it is.
+    pub owner: SessionOwner,
+    /// Everything up to here is settled.
+    pub cursor: Seq,
+    /// Seconds it outlives its connection.
+    pub expiry: u32,
+    /// When it lost its connection, if that was seen.
+    pub away_since: Option<Timestamp>,
+    /// What it subscribed to: filter, options byte, subscription id.
+    pub subscriptions: Vec<(TopicFilter, u8, Option<u32>)>,
+    /// Messages under way, oldest first, with what is known of each.
+    pub flights: Vec<StoredFlight>,
+    /// QoS 2 packet ids received and not released.
+    pub inbox: Vec<NonZeroU16>,
+    /// Messages above the cursor that are for it, counted, or estimated above a hundred thousand.
+    pub queued: u64,
+}
+
+/// A message under way as a start finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFlight {
+    /// Which message.
+    pub seq: Seq,
+    /// Its packet id; `None` when settled.
+    pub packet_id: Option<NonZeroU16>,
+    /// How far it came.
+    pub phase: Phase,
+    /// The message; `None` when settled, or if its row is gone.
+    pub stored: Option<StoredMessage>,
+}
+
+/// Everything a start finds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// The how-manieth start of this store this is, from 1; durable before it is handed out.
+    pub start: u64,
+    /// The last place that may have been given.
+    pub last_seq: Seq,
+    /// The highest session number given.
+    pub last_session: u32,
+    /// The durable sessions.
+    pub sessions: Vec<StoredSession>,
+    /// The retained messages.
+    pub retained: Vec<Message>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The batch, as numbered by the hub.
+    pub batch: u64,
+    /// Bytes of the database in use after it: pages that hold something.
+    pub bytes_used: u64,
+}
+
+/// Messages that were dropped to keep a bound.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trimmed {
+    /// Each message that went, with those it was still for.
+    pub dropped: Vec<(Seq, Arc<[Target]>)>,
+    /// Bytes of the database in use afterwards.
+    pub bytes_used: u64,
+}

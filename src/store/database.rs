@@ -1,0 +1,611 @@
+//! shell: one SQLite connection: opens, migrates, commits batches, reads back. Runs on the store's own thread.
+#![allow(clippy::disallowed_methods, reason = "the store's shell makes its directory")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
+
+use super::change::{
+    Change, Committed, Phase, SessionId, SessionOwner, Snapshot, StoredFlight, StoredMessage,
+    StoredSession, Trimmed,
+};
+use super::row::{self, RowError};
+use super::schema::{APPLICATION_ID, MIGRATIONS};
+use crate::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
+
+/// The database's name in the state directory.
+pub const FILE_NAME: &str = "fieldpost.db";
+
+/// Above this many places between cursor and end, the waiting messages of a session are estimated, not counted.
+const COUNT_MAX: u64 = 100_000;
+
+/// Why the store cannot do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The state directory cannot be made.
+    #[error("cannot make the state directory {}: {source}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has the database open.
+    #[error("{} is in use by another process; is a second fieldpost running with this state_dir?", path.display())]
+    InUse {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file is a database, but not ours.
+    #[error("{} was not written by fieldpost; move it away or set another state_dir", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file was written by a later version.
+    #[error(
+        "{} has schema {found}, this version knows up to {known}; run the version that wrote it, or a newer one",
+        path.display()
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its schema.
+        found: usize,
+        /// Ours.
+        known: usize,
+    },
+    /// SQLite refused.
+    #[error("{}: {source}", path.display())]
+    Sqlite {
+        /// Which file.
+        path: PathBuf,
+        /// Its words.
+        source: rusqlite::Error,
+    },
+    /// A row cannot be understood.
+    #[error("{}: message {seq}: {source}", path.display())]
+    Row {
+        /// Which file.
+        path: PathBuf,
+        /// Which message.
+        seq: u64,
+        /// Why.
+        source: RowError,
+    },
+}
+
+/// Something that went wrong below [`StoreError`], before the file's name is added.
+#[derive(Debug)]
+enum Fault {
+    Sqlite(rusqlite::Error),
+    Row(u64, RowError),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// The open database.
+pub(super) struct Database {
+    connection: Connection,
+    path: PathBuf,
+    page_size: u64,
+}
+
+impl Database {
+    /// Opens or makes the database in `state_dir`, brings its schema up to date and reads what a start needs.
+    pub(super) fn open(state_dir: &Path) -> Result<(Self, Snapshot), StoreError> {
+        std::fs::create_dir_all(state_dir)
+            .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
+        let path = state_dir.join(FILE_NAME);
+        let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy) => StoreError::InUse { path: path.clone() },
+            Some(ErrorCode::NotADatabase) => StoreError::Foreign { path: path.clone() },
+            Some(_) | None => StoreError::Sqlite { path: path.clone(), source },
+        };
+        let mut connection = Connection::open(&path).map_err(sqlite)?;
+        configure(&connection).map_err(sqlite)?;
+        let application_id: i32 = connection
+            .pragma_query_value(None, "application_id", |row| row.get(0))
+            .map_err(sqlite)?;
+        let tables: u32 = connection
+            .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+            .map_err(sqlite)?;
+        if application_id != APPLICATION_ID && tables > 0 {
+            return Err(StoreError::Foreign { path });
+        }
+        let found: usize = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(sqlite)?;
+        if found > MIGRATIONS.len() {
+            return Err(StoreError::Newer { path, found, known: MIGRATIONS.len() });
+        }
+        migrate(&mut connection, found).map_err(sqlite)?;
+        let page_size =
+            connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(sqlite)?;
+        let mut database = Self { connection, path, page_size };
+        let snapshot = database.load().map_err(|fault| database.named(fault))?;
+        Ok((database, snapshot))
+    }
+
+    /// Makes a batch durable, all of it or nothing.
+    pub(super) fn commit(
+        &mut self,
+        batch: u64,
+        changes: &[Change],
+    ) -> Result<Committed, StoreError> {
+        let commit = |connection: &mut Connection| -> Result<(), Fault> {
+            let transaction = connection.transaction()?;
+            for change in changes {
+                apply(&transaction, change)?;
+            }
+            Ok(transaction.commit()?)
+        };
+        commit(&mut self.connection).map_err(|fault| self.named(fault))?;
+        let bytes_used = self.bytes_used()?;
+        Ok(Committed { batch, bytes_used })
+    }
+
+    /// The messages for `session` after `after`, oldest first, at most `count_max` rows looked at or `bytes_max` of
+    /// payload; and the last place that was looked at, `None` if there is nothing beyond.
+    pub(super) fn fetch(
+        &self,
+        session: SessionId,
+        after: Seq,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Result<(Vec<StoredMessage>, Option<Seq>), StoreError> {
+        let read = || -> Result<_, Fault> {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT seq, accepted, expires, flags, topic, targets, properties, payload \
+                 FROM message WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            let mut rows = statement.query(params![after.0, count_max])?;
+            let (mut messages, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
+            while let Some(row) = rows.next()? {
+                let stored = read_message(row)?;
+                let seq = stored.seq;
+                looked_at += 1;
+                if stored.targets.iter().any(|target| target.session == session) {
+                    bytes += stored.message.payload.len();
+                    messages.push(stored);
+                }
+                if bytes >= bytes_max || looked_at == count_max {
+                    return Ok((messages, Some(seq)));
+                }
+            }
+            Ok((messages, None))
+        };
+        read().map_err(|fault| self.named(fault))
+    }
+
+    /// Drops the oldest messages that are not in `keep` until at most `bytes_target` are used, and all that were accepted
+    /// before `older_than`.
+    pub(super) fn trim(
+        &mut self,
+        keep: &BTreeSet<Seq>,
+        bytes_target: Option<u64>,
+        older_than: Option<Timestamp>,
+    ) -> Result<Trimmed, StoreError> {
+        let mut dropped = Vec::new();
+        let mut run = || -> Result<(), Fault> {
+            let transaction = self.connection.transaction()?;
+            let mut after = Seq(0);
+            loop {
+                let chunk = oldest(&transaction, after)?;
+                let Some(&(last, _, _)) = chunk.last() else { break };
+                after = last;
+                let over = bytes_target.is_some_and(|target| {
+                    used_pages(&transaction).is_ok_and(|pages| pages * self.page_size > target)
+                });
+                let expired =
+                    |accepted: Timestamp| older_than.is_some_and(|limit| accepted < limit);
+                let mut done = true;
+                for (seq, accepted, targets) in chunk {
+                    if !over && !expired(accepted) {
+                        continue;
+                    }
+                    done = false;
+                    if keep.contains(&seq) {
+                        continue;
+                    }
+                    transaction
+                        .prepare_cached("DELETE FROM message WHERE seq = ?1")?
+                        .execute([seq.0])?;
+                    let targets =
+                        row::read_targets(&targets).map_err(|fault| Fault::Row(seq.0, fault))?;
+                    dropped.push((seq, targets));
+                }
+                if done {
+                    break;
+                }
+            }
+            Ok(transaction.commit()?)
+        };
+        run().map_err(|fault| self.named(fault))?;
+        let bytes_used = self.bytes_used()?;
+        Ok(Trimmed { dropped, bytes_used })
+    }
+
+    /// Bytes in pages that hold something.
+    fn bytes_used(&self) -> Result<u64, StoreError> {
+        let pages = used_pages(&self.connection).map_err(|error| self.named(error.into()))?;
+        Ok(pages * self.page_size)
+    }
+
+    fn named(&self, fault: Fault) -> StoreError {
+        let path = self.path.clone();
+        match fault {
+            Fault::Sqlite(source) => StoreError::Sqlite { path, source },
+            Fault::Row(seq, source) => StoreError::Row { path, seq, source },
+        }
+    }
+
+    fn load(&mut self) -> Result<Snapshot, Fault> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "INSERT INTO meta VALUES ('starts', 1) ON CONFLICT DO UPDATE SET value = value + 1",
+            [],
+        )?;
+        transaction.commit()?;
+        let start = meta(&self.connection, "starts")?;
+        let last_message: Option<u64> =
+            self.connection.query_row("SELECT max(seq) FROM message", [], |row| row.get(0))?;
+        let first_message: Option<u64> =
+            self.connection.query_row("SELECT min(seq) FROM message", [], |row| row.get(0))?;
+        let last_cursor: Option<u64> =
+            self.connection.query_row("SELECT max(cursor) FROM session", [], |row| row.get(0))?;
+        let last_seq = last_message.max(last_cursor).unwrap_or(0);
+        let mut sessions = load_sessions(&self.connection)?;
+        for session in &mut sessions {
+            session.flights = load_flights(&self.connection, session.id)?;
+            session.queued = count_queued(
+                &self.connection,
+                session,
+                Seq(first_message.unwrap_or(0)),
+                Seq(last_message.unwrap_or(0)),
+            )?;
+        }
+        let last_session =
+            u32::try_from(meta(&self.connection, "last_session")?).unwrap_or(u32::MAX);
+        let retained = load_retained(&self.connection)?;
+        let last_seq = Seq(last_seq);
+        Ok(Snapshot { start, last_seq, last_session, sessions, retained })
+    }
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    // A locking mode of EXCLUSIVE keeps a second process out and spares the shared-memory file.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
+    connection.pragma_update(None, "cache_size", -1024)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    // The lock is taken by the first write; taking it here tells a second process at once.
+    connection.execute_batch("BEGIN IMMEDIATE; COMMIT;")
+}
+
+fn migrate(connection: &mut Connection, found: usize) -> rusqlite::Result<()> {
+    for (index, step) in MIGRATIONS.iter().enumerate().skip(found) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", index + 1)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn meta(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
+    let value = connection
+        .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+        .optional()?;
+    Ok(value.unwrap_or(0))
+}
+
+fn used_pages(connection: &Connection) -> rusqlite::Result<u64> {
+    let all: u64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let free: u64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+    Ok(all.saturating_sub(free))
+}
+
+type Oldest = (Seq, Timestamp, Vec<u8>);
+
+fn oldest(connection: &Connection, after: Seq) -> rusqlite::Result<Vec<Oldest>> {
+    connection
+        .prepare_cached(
+            "SELECT seq, accepted, targets FROM message WHERE seq > ?1 ORDER BY seq LIMIT 64",
+        )?
+        .query_map([after.0], |row| {
+            Ok((Seq(row.get(0)?), Timestamp::from_unix_ms(row.get(1)?), row.get(2)?))
+        })?
+        .collect()
+}
+
+fn apply(connection: &Connection, change: &Change) -> Result<(), Fault> {
+    let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<(), Fault> {
+        connection.prepare_cached(sql)?.execute(params)?;
+        Ok(())
+    };
+    match change {
+        Change::Append { seq, message, targets } => run(
+            "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                seq.0,
+                message.accepted.unix_ms(),
+                message.expires.map(Timestamp::unix_ms),
+                row::flags(message.qos, message.retain),
+                message.topic.as_str(),
+                row::write_targets(targets),
+                message.properties.as_deref().map(row::write_properties),
+                &message.payload[..],
+            ],
+        ),
+        Change::Delete { first, last } => {
+            run("DELETE FROM message WHERE seq BETWEEN ?1 AND ?2", params![first.0, last.0])
+        }
+        Change::Flight { session, seq, packet_id, phase } => run(
+            "INSERT OR REPLACE INTO flight VALUES (?1, ?2, ?3, ?4)",
+            params![session.0, seq.0, packet_id.map(NonZeroU16::get), *phase as u8],
+        ),
+        Change::Recall { session, seq } => {
+            run("DELETE FROM flight WHERE session = ?1 AND seq = ?2", params![session.0, seq.0])
+        }
+        Change::Cursor { session, cursor } => {
+            run("UPDATE session SET cursor = ?2 WHERE id = ?1", params![session.0, cursor.0])?;
+            run("DELETE FROM flight WHERE session = ?1 AND seq <= ?2", params![session.0, cursor.0])
+        }
+        Change::Inbox { session, packet_id, present: true } => {
+            run("INSERT OR IGNORE INTO inbox VALUES (?1, ?2)", params![session.0, packet_id.get()])
+        }
+        Change::Inbox { session, packet_id, present: false } => run(
+            "DELETE FROM inbox WHERE session = ?1 AND packet_id = ?2",
+            params![session.0, packet_id.get()],
+        ),
+        Change::Retain { topic, message: None } => {
+            run("DELETE FROM retained WHERE topic = ?1", params![topic.as_str()])
+        }
+        Change::Retain { topic, message: Some(message) } => run(
+            "INSERT OR REPLACE INTO retained VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                topic.as_str(),
+                message.accepted.unix_ms(),
+                message.expires.map(Timestamp::unix_ms),
+                row::flags(message.qos, message.retain),
+                message.properties.as_deref().map(row::write_properties),
+                &message.payload[..],
+            ],
+        ),
+        Change::Session { session, owner, cursor, expiry } => {
+            let (uplink, name) = owner_columns(owner);
+            run(
+                "INSERT INTO session (id, uplink, name, cursor, expiry) VALUES (?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT (id) DO UPDATE SET expiry = excluded.expiry",
+                params![session.0, uplink, name, cursor.0, expiry],
+            )?;
+            run(
+                "INSERT INTO meta VALUES ('last_session', ?1) \
+                 ON CONFLICT DO UPDATE SET value = max(value, excluded.value)",
+                params![session.0],
+            )
+        }
+        Change::Away { session, since } => run(
+            "UPDATE session SET away_since = ?2 WHERE id = ?1",
+            params![session.0, since.map(Timestamp::unix_ms)],
+        ),
+        Change::EndSession { session } => end_session(connection, *session),
+        Change::Subscription { session, filter, options: Some((options, id)) } => run(
+            "INSERT OR REPLACE INTO subscription VALUES (?1, ?2, ?3, ?4)",
+            params![session.0, filter.as_str(), options, id],
+        ),
+        Change::Subscription { session, filter, options: None } => run(
+            "DELETE FROM subscription WHERE session = ?1 AND filter = ?2",
+            params![session.0, filter.as_str()],
+        ),
+    }
+}
+
+/// Deletes the session's rows, and those messages nobody else waits for.
+fn end_session(connection: &Connection, ended: SessionId) -> Result<(), Fault> {
+    let cursor: Option<u64> = connection
+        .query_row("SELECT cursor FROM session WHERE id = ?1", [ended.0], |row| row.get(0))
+        .optional()?;
+    for table in [
+        "session WHERE id",
+        "subscription WHERE session",
+        "flight WHERE session",
+        "inbox WHERE session",
+    ] {
+        connection.execute(&format!("DELETE FROM {table} = ?1"), [ended.0])?;
+    }
+    let Some(mut after) = cursor.map(Seq) else { return Ok(()) };
+    let mut cursors = HashMap::new();
+    let mut statement = connection.prepare("SELECT id, cursor FROM session")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        cursors.insert(SessionId(row.get(0)?), Seq(row.get(1)?));
+    }
+    loop {
+        let chunk = oldest(connection, after)?;
+        let Some(&(last, _, _)) = chunk.last() else { return Ok(()) };
+        after = last;
+        for (seq, _, targets) in chunk {
+            let targets = row::read_targets(&targets).map_err(|fault| Fault::Row(seq.0, fault))?;
+            let mine = targets.iter().any(|target| target.session == ended);
+            let waited_for = targets
+                .iter()
+                .any(|target| cursors.get(&target.session).is_some_and(|cursor| *cursor < seq));
+            if mine && !waited_for {
+                connection.execute("DELETE FROM message WHERE seq = ?1", [seq.0])?;
+            }
+        }
+    }
+}
+
+fn owner_columns(owner: &SessionOwner) -> (bool, &str) {
+    match owner {
+        SessionOwner::Uplink(name) => (true, name),
+        SessionOwner::Client(name) => (false, name),
+    }
+}
+
+/// Columns: seq, accepted, expires, flags, topic, targets, properties, payload.
+fn read_message(row: &Row<'_>) -> Result<StoredMessage, Fault> {
+    let seq: u64 = row.get(0)?;
+    let bad = |fault| Fault::Row(seq, fault);
+    let (qos, retain) = row::read_flags(row.get(3)?).map_err(bad)?;
+    let topic: &str =
+        row.get_ref(4)?.as_str().map_err(|_| bad(RowError::Foreign { column: "topic" }))?;
+    let topic = TopicName::new(topic).map_err(|_| bad(RowError::Foreign { column: "topic" }))?;
+    let blob = |index, column| {
+        row.get_ref(index)
+            .map_err(Fault::from)?
+            .as_blob()
+            .map_err(|_| bad(RowError::Foreign { column }))
+    };
+    let targets = row::read_targets(blob(5, "targets")?).map_err(bad)?;
+    let properties: Option<Vec<u8>> = row.get(6)?;
+    let properties =
+        properties.map(|bytes| row::read_properties(&bytes)).transpose().map_err(bad)?;
+    let message = Message {
+        topic,
+        payload: Bytes::copy_from_slice(blob(7, "payload")?),
+        qos,
+        retain,
+        properties: properties.map(Arc::new),
+        accepted: Timestamp::from_unix_ms(row.get(1)?),
+        expires: row.get::<_, Option<u64>>(2)?.map(Timestamp::from_unix_ms),
+    };
+    Ok(StoredMessage { seq: Seq(seq), message, targets })
+}
+
+fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession>, Fault> {
+    let mut sessions = BTreeMap::new();
+    let mut statement =
+        connection.prepare("SELECT id, uplink, name, cursor, expiry, away_since FROM session")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(2)?;
+        let owner = match row.get(1)? {
+            true => SessionOwner::Uplink(name.into()),
+            false => SessionOwner::Client(name.into()),
+        };
+        let session = StoredSession {
+            id: SessionId(row.get(0)?),
+            owner,
+            cursor: Seq(row.get(3)?),
+            expiry: row.get(4)?,
+            away_since: row.get::<_, Option<u64>>(5)?.map(Timestamp::from_unix_ms),
+            subscriptions: Vec::new(),
+            flights: Vec::new(),
+            inbox: Vec::new(),
+            queued: 0,
+        };
+        sessions.insert(session.id, session);
+    }
+    let mut statement =
+        connection.prepare("SELECT session, filter, options, subscription_id FROM subscription")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let filter: String = row.get(1)?;
+        let Ok(filter) = TopicFilter::new(&filter) else { continue };
+        if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
+            session.subscriptions.push((filter, row.get(2)?, row.get(3)?));
+        }
+    }
+    let mut statement = connection.prepare("SELECT session, packet_id FROM inbox")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let (Some(session), Some(packet_id)) =
+            (sessions.get_mut(&SessionId(row.get(0)?)), NonZeroU16::new(row.get(1)?))
+        {
+            session.inbox.push(packet_id);
+        }
+    }
+    Ok(sessions.into_values().collect())
+}
+
+fn load_flights(connection: &Connection, session: SessionId) -> Result<Vec<StoredFlight>, Fault> {
+    let mut flights = Vec::new();
+    let mut statement = connection
+        .prepare("SELECT seq, packet_id, phase FROM flight WHERE session = ?1 ORDER BY seq")?;
+    let mut message = connection.prepare(
+        "SELECT seq, accepted, expires, flags, topic, targets, properties, payload \
+         FROM message WHERE seq = ?1",
+    )?;
+    let mut rows = statement.query([session.0])?;
+    while let Some(row) = rows.next()? {
+        let seq: u64 = row.get(0)?;
+        let phase = match row.get(2)? {
+            1u8 => Phase::Assigned,
+            2 => Phase::Released,
+            3 => Phase::Settled,
+            _ => return Err(Fault::Row(seq, RowError::Foreign { column: "phase" })),
+        };
+        let mut found = message.query([seq])?;
+        let stored = found.next()?.map(read_message).transpose()?;
+        let packet_id = row.get::<_, Option<u16>>(1)?.and_then(NonZeroU16::new);
+        flights.push(StoredFlight { seq: Seq(seq), packet_id, phase, stored });
+    }
+    Ok(flights)
+}
+
+fn count_queued(
+    connection: &Connection,
+    session: &StoredSession,
+    first: Seq,
+    last: Seq,
+) -> Result<u64, Fault> {
+    let from = session.cursor.0.max(first.0.saturating_sub(1));
+    let span = last.0.saturating_sub(from);
+    if span > COUNT_MAX {
+        return Ok(span);
+    }
+    let mut count = 0;
+    let mut statement = connection.prepare("SELECT seq, targets FROM message WHERE seq > ?1")?;
+    let mut rows = statement.query([from])?;
+    while let Some(row) = rows.next()? {
+        let seq: u64 = row.get(0)?;
+        let targets = row.get_ref(1)?.as_blob().unwrap_or_default();
+        let targets = row::read_targets(targets).map_err(|fault| Fault::Row(seq, fault))?;
+        count += u64::from(targets.iter().any(|target| target.session == session.id));
+    }
+    let settled = session.flights.iter().filter(|flight| flight.phase == Phase::Settled).count();
+    Ok(count.saturating_sub(settled as u64))
+}
+
+fn load_retained(connection: &Connection) -> Result<Vec<Message>, Fault> {
+    let mut retained = Vec::new();
+    let mut statement = connection
+        .prepare("SELECT topic, accepted, expires, flags, properties, payload FROM retained")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let bad = |column| Fault::Row(0, RowError::Foreign { column });
+        let topic: String = row.get(0)?;
+        let (qos, retain) = row::read_flags(row.get(3)?).map_err(|fault| Fault::Row(0, fault))?;
+        let properties: Option<Vec<u8>> = row.get(4)?;
+        let properties = properties
+            .map(|bytes| row::read_properties(&bytes))
+            .transpose()
+            .map_err(|fault| Fault::Row(0, fault))?;
+        retained.push(Message {
+            topic: TopicName::new(&topic).map_err(|_| bad("topic"))?,
+            payload: Bytes::from(row.get::<_, Vec<u8>>(5)?),
+            qos,
+            retain,
+            properties: properties.map(Arc::new),
+            accepted: Timestamp::from_unix_ms(row.get(1)?),
+            expires: row.get::<_, Option<u64>>(2)?.map(Timestamp::from_unix_ms),
+        });
+    }
+    Ok(retained)
+}
