@@ -3,9 +3,22 @@
 //! Knows bytes and the form of packets. Does not know sockets, sessions or the order in which packets may come: that
 //! is `hub`'s (sessions) and the shells' (connections).
 
+mod ack;
+mod codec;
+mod connack;
+mod connect;
+mod disconnect;
+mod error;
 mod packet;
+mod properties;
+mod publish;
+mod read;
 mod reason;
+mod subscribe;
+mod write;
 
+pub use codec::{DecodeOptions, connect_version, decode, encode, encoded_len};
+pub use error::{CodecError, EncodeError};
 pub use packet::{
     Ack, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect, Packet,
     PacketId, Publish, RetainHandling, SubAck, Subscribe, SubscribeFilter, Unsubscribe,

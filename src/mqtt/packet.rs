@@ -1,11 +1,13 @@
 //! core: one packet model for MQTT 3.1, 3.1.1 and 5.0; what a version lacks stays empty.
 
+use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::ReasonCode;
+use super::codec::Kind;
+use super::{ReasonCode, disconnect};
 use crate::model::{MessageProperties, QoS, TopicFilter, TopicName};
 
 /// The protocol versions that CONNECT can name (MQTT 5.0 section 3.1.2.2).
@@ -17,6 +19,16 @@ pub enum Version {
     V311,
     /// MQTT 5.0: level 5.
     V5,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V31 => "MQTT 3.1",
+            Self::V311 => "MQTT 3.1.1",
+            Self::V5 => "MQTT 5.0",
+        })
+    }
 }
 
 /// A packet id, 1 to 65,535 (MQTT 5.0 section 2.2.1).
@@ -73,6 +85,54 @@ pub enum Packet {
     Disconnect(Disconnect),
     /// 3.15 AUTH, both ways, 5.0 only.
     Auth(Auth),
+}
+
+impl Packet {
+    /// The specification's name for this type of packet, as in `CONNECT`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        Kind::of(self).name()
+    }
+
+    /// Whether a client may send this packet: its type (2.1.2), no subscription ids in PUBLISH [MQTT-3.3.4-6], and
+    /// only a client's reasons and properties in DISCONNECT and AUTH (3.14.2, 3.15.2.1).
+    #[must_use]
+    pub fn sent_by_client(&self) -> bool {
+        match self {
+            Self::Connect(_)
+            | Self::PubAck(_)
+            | Self::PubRec(_)
+            | Self::PubRel(_)
+            | Self::PubComp(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_)
+            | Self::PingReq => true,
+            Self::ConnAck(_) | Self::SubAck(_) | Self::UnsubAck(_) | Self::PingResp => false,
+            Self::Publish(publish) => publish.subscription_ids.is_empty(),
+            Self::Disconnect(disconnect) => disconnect::sent_by_client(disconnect),
+            Self::Auth(auth) => disconnect::auth_sent_by_client(auth),
+        }
+    }
+
+    /// Whether a server may send this packet: its type (2.1.2), and only a server's reasons and properties in
+    /// DISCONNECT and AUTH (3.14.2, 3.15.2.1). Before 5.0 a server sends no DISCONNECT at all.
+    #[must_use]
+    pub fn sent_by_server(&self) -> bool {
+        match self {
+            Self::ConnAck(_)
+            | Self::Publish(_)
+            | Self::PubAck(_)
+            | Self::PubRec(_)
+            | Self::PubRel(_)
+            | Self::PubComp(_)
+            | Self::SubAck(_)
+            | Self::UnsubAck(_)
+            | Self::PingResp => true,
+            Self::Connect(_) | Self::Subscribe(_) | Self::Unsubscribe(_) | Self::PingReq => false,
+            Self::Disconnect(disconnect) => disconnect::sent_by_server(disconnect),
+            Self::Auth(auth) => disconnect::auth_sent_by_server(auth),
+        }
+    }
 }
 
 /// 3.1 CONNECT.
