@@ -2,10 +2,12 @@
 //!
 //! The map of the house; `ARCHITECTURE.md` tells the road of a reading through it.
 
+pub mod broker;
 pub mod config;
 pub mod field;
 pub mod hub;
 pub mod model;
 pub mod mqtt;
+pub mod payload;
 pub mod store;
 pub mod uplink;

@@ -11,6 +11,9 @@ use std::sync::Arc;
 use crate::model::{Message, QoS, Seq, Timestamp};
 use crate::store::{Change, Phase, SessionId, StoredFlight, Target};
 
+/// The last packet id given to a message; 65,535 is left for an uplink's SUBSCRIBE.
+const MESSAGE_ID_MAX: u16 = u16::MAX - 1;
+
 /// How many fetched messages wait in memory at most; what is beyond stays in the store.
 pub const READY_MAX: usize = 1000;
 
@@ -166,7 +169,7 @@ impl Outbox {
     pub fn new(window: u16) -> Self {
         Self {
             durable: None,
-            window: window.max(1),
+            window: window.clamp(1, MESSAGE_ID_MAX),
             ready: VecDeque::new(),
             flights: BTreeMap::new(),
             ids: HashMap::new(),
@@ -350,7 +353,7 @@ impl Outbox {
     /// A connection is there and the other side has the session: what is under way will be sent again, in order, under
     /// the same packet ids [MQTT-4.4.0-1]. The window follows the other side's receive maximum.
     pub fn handle_resumed(&mut self, window: u16) {
-        self.window = window.max(1);
+        self.window = window.clamp(1, MESSAGE_ID_MAX);
         self.in_window = 0;
         self.unsent.clear();
         for (number, flight) in &mut self.flights {
@@ -373,7 +376,7 @@ impl Outbox {
         self.ids.clear();
         self.unsent.clear();
         self.in_window = 0;
-        self.window = window.max(1);
+        self.window = window.clamp(1, MESSAGE_ID_MAX);
         for flight in flights.into_values().rev() {
             if flight.released && trust {
                 self.settle_pending(&flight.out);
@@ -597,10 +600,10 @@ impl Outbox {
         FlightNumber(self.last_flight)
     }
 
-    /// The next packet id that is not in use. There is one: the window is at most 65,535 and is not full.
+    /// The next packet id that is not in use. There is one: the window is at most 65,534 and is not full.
     fn free_id(&mut self) -> NonZeroU16 {
         loop {
-            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            self.last_id = if self.last_id >= MESSAGE_ID_MAX { 1 } else { self.last_id + 1 };
             if let Some(id) = NonZeroU16::new(self.last_id)
                 && !self.ids.contains_key(&id)
             {

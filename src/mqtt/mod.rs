@@ -15,6 +15,7 @@ mod publish;
 mod read;
 mod reason;
 mod subscribe;
+mod transport;
 mod write;
 
 pub use codec::{DecodeOptions, connect_version, decode, encode, encoded_len};
@@ -25,3 +26,4 @@ pub use packet::{
     UserProperties, Version, Will,
 };
 pub use reason::ReasonCode;
+pub use transport::{PacketReader, PacketWriter, ReadError};

@@ -136,7 +136,7 @@ impl Packet {
 }
 
 /// 3.1 CONNECT.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Connect {
     /// The version the client speaks.
     pub version: Version,
@@ -154,6 +154,22 @@ pub struct Connect {
     pub password: Option<Bytes>,
     /// Properties of 5.0, empty before.
     pub properties: ConnectProperties,
+}
+
+impl std::fmt::Debug for Connect {
+    /// Everything but the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connect")
+            .field("version", &self.version)
+            .field("clean_start", &self.clean_start)
+            .field("keep_alive", &self.keep_alive)
+            .field("client_id", &self.client_id)
+            .field("will", &self.will)
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("properties", &self.properties)
+            .finish()
+    }
 }
 
 /// 3.1.2.11 CONNECT properties.

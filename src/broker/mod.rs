@@ -1,0 +1,11 @@
+//! Dial-in: an MQTT broker for the devices of one site, on the same hub and the same session engine as the uplinks.
+//!
+//! Knows listening sockets, CONNECT and keep alive. Does not know subscriptions, retained messages or queues: that is
+//! the session's, in `hub`.
+
+mod connection;
+mod listener;
+mod protocol;
+
+pub use listener::Listener;
+pub use protocol::{Protocol, Refusal, Step};

@@ -1,0 +1,187 @@
+//! core: what a reading looks like on its way: its topic and its JSON.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::{Message, QoS, Reading, ReadingId, Timestamp, TopicError, TopicName, Value};
+
+/// Names readings and device states in the topics of one gateway.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    gateway: Arc<str>,
+    start: u64,
+    last_number: u64,
+}
+
+impl Publisher {
+    /// A publisher for the gateway's `start`-th start; readings are numbered from 1.
+    #[must_use]
+    pub fn new(gateway: Arc<str>, start: u64) -> Self {
+        Self { gateway, start, last_number: 0 }
+    }
+
+    /// The topic where uplinks say `online` and `offline`.
+    ///
+    /// # Errors
+    /// [`TopicError`] if the gateway id is no topic level.
+    pub fn status_topic(gateway: &str) -> Result<TopicName, TopicError> {
+        TopicName::new(&format!("{gateway}/status"))
+    }
+
+    /// How many readings were published since the start.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.last_number
+    }
+
+    /// The message for a reading: topic `{gateway}/{device}/{point}`, the JSON of [`payload`], QoS as high as each
+    /// subscription wants it.
+    ///
+    /// # Errors
+    /// [`TopicError`] if a name is no topic level.
+    pub fn reading(&mut self, reading: &Reading) -> Result<Message, TopicError> {
+        let topic = format!("{}/{}/{}", self.gateway, reading.point.device, reading.point.point);
+        let topic = TopicName::new(&topic)?;
+        self.last_number += 1;
+        let id = ReadingId { start: self.start, number: self.last_number };
+        let payload = payload(reading, &self.gateway, id);
+        Ok(message(topic, Bytes::from(payload), false, reading.time))
+    }
+
+    /// The retained message for a device's state: `online`, or `offline` with nothing else.
+    ///
+    /// # Errors
+    /// [`TopicError`] if the name is no topic level.
+    pub fn device(
+        &self,
+        device: &str,
+        online: bool,
+        time: Timestamp,
+    ) -> Result<Message, TopicError> {
+        let topic = TopicName::new(&format!("{}/{device}/status", self.gateway))?;
+        let payload: &'static [u8] = if online { b"online" } else { b"offline" };
+        Ok(message(topic, Bytes::from_static(payload), true, time))
+    }
+}
+
+fn message(topic: TopicName, payload: Bytes, retain: bool, accepted: Timestamp) -> Message {
+    let qos = QoS::ExactlyOnce;
+    Message { topic, payload, qos, retain, properties: None, accepted, expires: None }
+}
+
+/// The JSON of a reading, keys in this order: `value` (`null` without one), `unit` if it has one, `quality`, `reason` if the
+/// quality is not good, `time` (RFC 3339, UTC, milliseconds), `id` (`{gateway}-{start}-{number}`).
+#[must_use]
+pub fn payload(reading: &Reading, gateway: &str, id: ReadingId) -> String {
+    let mut json = String::with_capacity(160);
+    json.push_str("{\"value\":");
+    match &reading.value {
+        None => json.push_str("null"),
+        Some(Value::Text(text)) => push_text(&mut json, text),
+        // Writing to a String cannot fail.
+        Some(value) => _ = write!(json, "{value}"),
+    }
+    if let Some(unit) = &reading.unit {
+        json.push_str(",\"unit\":");
+        push_text(&mut json, unit);
+    }
+    _ = write!(json, ",\"quality\":\"{}\"", reading.quality.word());
+    if let Some(reason) = reading.quality.reason() {
+        json.push_str(",\"reason\":");
+        push_text(&mut json, reason);
+    }
+    _ = write!(json, ",\"time\":\"{}\",\"id\":", reading.time);
+    // The gateway id has no character that JSON would escape.
+    _ = write!(json, "\"{gateway}-{}-{}\"}}", id.start, id.number);
+    json
+}
+
+/// Writes a JSON string (RFC 8259 section 7).
+fn push_text(json: &mut String, text: &str) {
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            '\n' => json.push_str("\\n"),
+            '\r' => json.push_str("\\r"),
+            '\t' => json.push_str("\\t"),
+            control if u32::from(control) < 0x20 => {
+                _ = write!(json, "\\u{:04x}", u32::from(control));
+            }
+            other => json.push(other),
+        }
+    }
+    json.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{PointName, Quality};
+
+    fn reading(value: Option<Value>, quality: Quality) -> Reading {
+        Reading {
+            point: PointName { device: "boiler".into(), point: "flow".into() },
+            value,
+            unit: Some("°C".into()),
+            quality,
+            time: Timestamp::from_unix_ms(1_795_230_600_123),
+        }
+    }
+
+    #[test]
+    fn a_reading_becomes_the_documented_json() {
+        let mut publisher = Publisher::new("pump-house".into(), 7);
+        let value = Value::Float { value: 21.4, decimals: Some(1) };
+        let message = publisher.reading(&reading(Some(value), Quality::Good)).expect("well named");
+        assert_eq!(message.topic.as_str(), "pump-house/boiler/flow");
+        assert_eq!(
+            std::str::from_utf8(&message.payload).expect("text"),
+            r#"{"value":21.4,"unit":"°C","quality":"good","time":"2026-11-21T03:10:00.123Z","id":"pump-house-7-1"}"#
+        );
+    }
+
+    #[test]
+    fn whatever_a_device_says_the_payload_is_json() {
+        let text = "a\"b\\c\n\u{1}\u{7f}é";
+        let reason = Quality::Stale { reason: "no answer; \"bus\"\t1".into() };
+        let json = payload(
+            &reading(Some(Value::Text(text.into())), reason),
+            "g",
+            ReadingId { start: 1, number: 2 },
+        );
+        let parsed: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(parsed["value"], text);
+        assert_eq!(parsed["quality"], "stale");
+        assert_eq!(parsed["reason"], "no answer; \"bus\"\t1");
+        assert_eq!(parsed["id"], "g-1-2");
+        let without = payload(
+            &reading(None, Quality::Error { reason: "x".into() }),
+            "g",
+            ReadingId { start: 1, number: 3 },
+        );
+        let parsed: serde_json::Value = serde_json::from_str(&without).expect("JSON");
+        assert!(parsed["value"].is_null());
+    }
+
+    #[test]
+    fn numbers_read_back_as_they_were() {
+        for value in [0.1 + 0.2, 1e300, -1e-300, 5e-324, 16_777_217.0] {
+            let json = payload(
+                &reading(Some(Value::Float { value, decimals: None }), Quality::Good),
+                "g",
+                ReadingId { start: 1, number: 1 },
+            );
+            let parsed: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+            assert_eq!(parsed["value"].as_f64().map(f64::to_bits), Some(value.to_bits()));
+        }
+        let value = Value::UInt(u64::MAX);
+        let json =
+            payload(&reading(Some(value), Quality::Good), "g", ReadingId { start: 1, number: 1 });
+        let parsed: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(parsed["value"].as_u64(), Some(u64::MAX));
+    }
+}
