@@ -27,10 +27,8 @@ fn conversation() -> impl Strategy<Value = (Version, Vec<Packet>)> {
 fn decode_and_say_again(bytes: &[u8], version: Version) {
     let mut bytes = BytesMut::from(bytes);
     while let Ok(Some(packet)) = decode(&mut bytes, &options(version)) {
-        let version = match &packet {
-            Packet::Connect(connect) => connect.version,
-            _ => version,
-        };
+        let version =
+            if let Packet::Connect(connect) = &packet { connect.version } else { version };
         let mut again = written(&packet, version);
         assert_eq!(decode(&mut again, &options(version)), Ok(Some(packet)));
     }

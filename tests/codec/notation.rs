@@ -47,7 +47,7 @@ fn token_bytes(token: &str) -> Vec<u8> {
     if let Some(text) = token.strip_prefix('=') {
         return text.as_bytes().to_vec();
     }
-    assert!(token.len() % 2 == 0, "hex comes in pairs: {token}");
+    assert!(token.len().is_multiple_of(2), "hex comes in pairs: {token}");
     (0..token.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&token[at..at + 2], 16).expect("hex"))
