@@ -97,7 +97,7 @@ pub enum CodecError {
     /// 3.1.1 [MQTT-3.1.3-7], [MQTT-3.1.3-8]: an empty client id asks for a clean session.
     #[error("CONNECT has an empty client id and keeps its session")]
     ClientIdMissing,
-    /// 3.2.2.1: flags of CONNACK other than session present.
+    /// [MQTT-3.2.2-1]: flags of CONNACK other than session present.
     #[error("CONNACK has acknowledge flags {flags:#010b}")]
     ConnAckFlags {
         /// The flags.
@@ -122,20 +122,20 @@ pub enum CodecError {
         packet: &'static str,
     },
     /// [MQTT-4.7.3-1], [MQTT-3.3.2-2], [MQTT-3.3.2-14]: not a topic to publish to.
-    #[error("{packet} has a malformed topic name: {source}")]
+    #[error("{packet} has a malformed topic name: {rule}")]
     TopicName {
         /// The packet's name.
         packet: &'static str,
         /// The rule that is broken.
-        source: TopicError,
+        rule: TopicError,
     },
     /// [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1]: not a topic filter.
-    #[error("{packet} has a malformed topic filter: {source}")]
+    #[error("{packet} has a malformed topic filter: {rule}")]
     TopicFilter {
         /// The packet's name.
         packet: &'static str,
         /// The rule that is broken.
-        source: TopicError,
+        rule: TopicError,
     },
     /// [MQTT-4.8.2-1], [MQTT-4.8.2-2]: `$share/` without a name, or without a filter after it.
     #[error("{packet} has a malformed shared subscription, `$share/name/filter` is wanted")]

@@ -30,7 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>, flags: u8) -> Result<Publish, CodecE
         None
     } else {
         let named = TopicName::new(topic)
-            .map_err(|source| CodecError::TopicName { packet: reader.packet(), source })?;
+            .map_err(|rule| CodecError::TopicName { packet: reader.packet(), rule })?;
         Some(named)
     };
     let packet_id = if qos == QoS::AtMostOnce { None } else { Some(reader.packet_id()?) };

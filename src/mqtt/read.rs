@@ -163,13 +163,13 @@ impl<'a> Reader<'a> {
     /// A topic name (4.7), never empty.
     pub(super) fn topic_name(&mut self) -> Result<TopicName, CodecError> {
         TopicName::new(self.str()?)
-            .map_err(|source| CodecError::TopicName { packet: self.packet, source })
+            .map_err(|rule| CodecError::TopicName { packet: self.packet, rule })
     }
 
     /// A topic filter (4.7), with the rules of `$share` (4.8.2) in 5.0, which alone knows them.
     pub(super) fn topic_filter(&mut self) -> Result<TopicFilter, CodecError> {
         let filter = TopicFilter::new(self.str()?)
-            .map_err(|source| CodecError::TopicFilter { packet: self.packet, source })?;
+            .map_err(|rule| CodecError::TopicFilter { packet: self.packet, rule })?;
         if self.version == Version::V5 && Share::of(filter.as_str()) == Share::Malformed {
             return Err(CodecError::ShareName { packet: self.packet });
         }
