@@ -6,5 +6,6 @@ pub mod config;
 pub mod field;
 pub mod model;
 pub mod mqtt;
+pub mod service;
 pub mod store;
 pub mod uplink;
