@@ -1,4 +1,5 @@
 //! The tests' own tools: brokers, subscribers, lines and devices do what the tests rely on.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests touch the machine")]
 
 mod support;
 
