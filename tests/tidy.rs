@@ -84,11 +84,21 @@ impl Source {
         self.head().starts_with("//! core:")
     }
 
+    /// Whether the file holds the tests of the file it lies beside.
+    fn is_tests(&self) -> bool {
+        self.path.ends_with("tests.rs")
+    }
+
+    /// The lines before the tests with their numbers.
+    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        let count = if self.is_tests() { 0 } else { usize::MAX };
+        let lines = self.text.lines().enumerate().map(|(at, line)| (at + 1, line)).take(count);
+        lines.take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+    }
+
     /// The code before the tests, line by line with its number, without comments.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let lines = self.text.lines().enumerate().map(|(at, line)| (at + 1, line));
-        lines
-            .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        self.lines()
             .map(|(at, line)| (at, line.find("//").map_or(line, |comment| &line[..comment])))
             .filter(|(_, line)| !line.trim().is_empty())
     }
@@ -130,31 +140,29 @@ fn names(line: &str) -> Vec<(String, String)> {
         text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
     };
     let mut found = Vec::new();
-    for root in ["crate::", "fieldpost::"] {
-        for (at, _) in line.match_indices(root) {
-            if line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
-                continue;
-            }
-            let rest = &line[at + root.len()..];
-            if let Some(group) = rest.strip_prefix('{') {
-                let mut depth = 0;
-                let parts = group.split(|c| {
-                    match c {
-                        '{' => depth += 1,
-                        '}' => depth -= 1,
-                        _ => {}
-                    }
-                    c == ',' && depth == 0
-                });
-                found.extend(parts.map(|part| (word(part), String::new())));
-            } else {
-                let room = word(rest);
-                let item = rest[room.len()..].strip_prefix("::").map(|item| match item {
-                    group if group.starts_with('{') => group.to_owned(),
-                    item => word(item),
-                });
-                found.push((room, item.unwrap_or_default()));
-            }
+    for (at, root) in line.match_indices("crate::") {
+        if line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+            continue;
+        }
+        let rest = &line[at + root.len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let parts = group.split(|c| {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+                c == ',' && depth == 0
+            });
+            found.extend(parts.map(|part| (word(part), String::new())));
+        } else {
+            let room = word(rest);
+            let item = rest[room.len()..].strip_prefix("::").map(|item| match item {
+                group if group.starts_with('{') => group.to_owned(),
+                item => word(item),
+            });
+            found.push((room, item.unwrap_or_default()));
         }
     }
     found.retain(|(room, _)| !room.is_empty());
@@ -236,6 +244,9 @@ fn the_first_line_of_a_file_says_what_it_is() {
         let name = source.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let head = source.head();
         let page = ["mod.rs", "lib.rs", "main.rs"].contains(&name) || source.room() == "model";
+        if source.is_tests() {
+            continue;
+        }
         let sorted = head.starts_with("//! core: ") || head.starts_with("//! shell: ");
         if !(sorted || page && head.starts_with("//! ")) {
             complaints.push(source.at(1, "the first line is not `//! core: …` or `//! shell: …`"));
@@ -302,17 +313,15 @@ fn words_are_those_of_the_specification_and_say_what_a_thing_is() {
             }
         }
         // The tests speak other libraries' languages.
-        let ours = source.text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
-        for (at, line) in ours.enumerate() {
+        for (at, line) in source.lines() {
             // Quotes of a specification keep its words.
             let ours: String = line.split('"').step_by(2).collect();
             for word in words(&ours).filter(|w| ["slave", "slaves", "master"].contains(&w.as_str()))
             {
-                complaints
-                    .push(source.at(at + 1, &format!("`{word}`: say unit, device or gateway")));
+                complaints.push(source.at(at, &format!("`{word}`: say unit, device or gateway")));
             }
             for path in ["/work/", "/root/", "/home/"].iter().filter(|path| line.contains(**path)) {
-                complaints.push(source.at(at + 1, &format!("`{path}` is somebody's machine")));
+                complaints.push(source.at(at, &format!("`{path}` is somebody's machine")));
             }
         }
     }
