@@ -86,7 +86,7 @@ fn the_unit_keeps_what_the_program_relies_on() {
         "Type=notify",
         "StateDirectory=fieldpost",
         "RuntimeDirectory=fieldpost",
-        "RuntimeDirectoryPreserve=restart",
+        "RuntimeDirectoryPreserve=yes",
         "Restart=always",
         "SupplementaryGroups=dialout",
     ] {
