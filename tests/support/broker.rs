@@ -106,16 +106,13 @@ impl Mosquitto {
 /// A running broker, or `None` if its port is taken.
 #[track_caller]
 fn spawn(dir: &Path) -> Option<Process> {
-    let log = dir.join("mosquitto.log");
-    let before = fs::metadata(&log).map_or(0, |data| data.len());
     let mut command = peers::program("mosquitto");
     command.arg("-c").arg(dir.join("mosquitto.conf"));
-    let mut process = Process::spawn(command, &log);
+    let mut process = Process::spawn(command, &dir.join("mosquitto.log"));
     let mut said = String::new();
     let settled = wait_until_for(DEADLINE, || {
         let ended = process.has_ended();
-        let start = usize::try_from(before).expect("a short log");
-        said = process.log().split_off(start);
+        said = process.own_log();
         ended || said.contains(" running")
     });
     assert!(settled, "mosquitto says neither that it runs nor why not:\n{said}");

@@ -7,12 +7,17 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::wait::{DEADLINE, wait_until, wait_until_for};
 
-/// A child process in a group of its own, its output in a file. Dropping it kills the whole group.
+/// A child process in a group of its own, its output in a file. Dropping it kills the whole group, and so does the end
+/// of the test itself, however it comes about.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    /// A shell that waits for the end of its input, which we hold open, and then kills the group.
+    guard: Child,
     status: Option<ExitStatus>,
     log: PathBuf,
+    /// Where in the log this process begins.
+    begin: usize,
 }
 
 impl Process {
@@ -20,6 +25,7 @@ impl Process {
     #[track_caller]
     pub fn spawn(mut command: Command, log: &Path) -> Self {
         let open = || OpenOptions::new().create(true).append(true).open(log).expect("a log file");
+        let begin = fs::read(log).map_or(0, |before| before.len());
         let child = command
             .stdin(Stdio::null())
             .stdout(open())
@@ -27,7 +33,15 @@ impl Process {
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        Self { child, status: None, log: log.to_owned() }
+        let guard = Command::new("sh")
+            .args(["-c", "read -r _; kill -s KILL -- -$0", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("a shell starts");
+        Self { child, guard, status: None, log: log.to_owned(), begin }
     }
 
     /// The process id, which is that of its group, too.
@@ -37,18 +51,28 @@ impl Process {
 
     /// All that was written so far, by earlier processes on the same log as well.
     pub fn log(&self) -> String {
-        fs::read(&self.log).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
+        self.log_from(0)
     }
 
-    /// Waits until the log contains `text`. Fails the test if the process ends before.
+    /// What this process has written so far.
+    pub fn own_log(&self) -> String {
+        self.log_from(self.begin)
+    }
+
+    fn log_from(&self, begin: usize) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(begin..).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until this process has written `text`. Fails the test if it ends before.
     #[track_caller]
     pub fn wait_for_log(&mut self, text: &str) {
         let mut ended = false;
         let found = wait_until_for(DEADLINE, || {
             ended = self.has_ended();
-            self.log().contains(text) || ended
+            self.own_log().contains(text) || ended
         });
-        let log = self.log();
+        let log = self.own_log();
         assert!(found && log.contains(text), "{text:?} was not written (ended: {ended}):\n{log}");
     }
 
@@ -94,8 +118,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Children of an ended child may live on in its group.
-        kill("KILL", &format!("-{}", self.id()));
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
         self.kill();
     }
 }

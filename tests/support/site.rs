@@ -73,6 +73,12 @@ impl Fieldpost {
         &mut self.process
     }
 
+    /// Waits until the gateway has logged `text` since its last start.
+    #[track_caller]
+    pub fn wait_for_log(&mut self, text: &str) {
+        self.process.wait_for_log(text);
+    }
+
     /// All it has logged, over restarts.
     pub fn log(&self) -> String {
         self.process.log()
