@@ -9,5 +9,6 @@ pub mod hub;
 pub mod model;
 pub mod mqtt;
 pub mod payload;
+pub mod service;
 pub mod store;
 pub mod uplink;

@@ -1,0 +1,79 @@
+//! shell: the signals that ask the gateway to stop.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::warn;
+
+/// How urgently a stop was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The first SIGTERM or SIGINT: finish what is on the road.
+    Orderly,
+    /// Any further one: leave at once; what is stored stays stored.
+    AtOnce,
+}
+
+/// Listens for SIGTERM, SIGINT and SIGHUP from its making on.
+#[derive(Debug)]
+pub struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+    asked: bool,
+}
+
+impl Signals {
+    /// Takes the three signals over. Must be called inside a tokio runtime with I/O.
+    ///
+    /// # Errors
+    /// If the system refuses a handler.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+            asked: false,
+        })
+    }
+
+    /// Waits for the next wish to stop. SIGHUP is none: it is answered with a word in the log. A call that is dropped
+    /// loses nothing.
+    pub async fn next_stop(&mut self) -> Stop {
+        loop {
+            tokio::select! {
+                Some(()) = self.term.recv() => break,
+                Some(()) = self.int.recv() => break,
+                Some(()) = self.hup.recv() => {
+                    warn!("SIGHUP was ignored: a changed configuration takes effect at a restart");
+                }
+            }
+        }
+        if std::mem::replace(&mut self.asked, true) { Stop::AtOnce } else { Stop::Orderly }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn send(name: &str) {
+        let id = std::process::id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    #[tokio::test]
+    async fn the_first_signal_asks_for_an_orderly_stop_and_the_second_to_leave_at_once() {
+        let mut signals = Signals::listen().expect("handlers can be set");
+        send("HUP");
+        send("TERM");
+        assert_eq!(signals.next_stop().await, Stop::Orderly);
+        send("INT");
+        assert_eq!(signals.next_stop().await, Stop::AtOnce);
+        send("TERM");
+        assert_eq!(signals.next_stop().await, Stop::AtOnce);
+    }
+}
