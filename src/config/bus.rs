@@ -157,7 +157,11 @@ impl Bus {
     fn settle_serial(&self, notes: &mut Notes<'_>) -> Option<PortSettings> {
         if let Some(baud) = self.baud.written().filter(|baud| !BAUD_USUAL.contains(&baud.value)) {
             let message = format!("{} is not a usual rate", baud.value);
-            let near = BAUD_USUAL.iter().min_by_key(|usual| usual.abs_diff(baud.value));
+            let written = baud.value.to_string();
+            let near = BAUD_USUAL.iter().min_by_key(|usual| {
+                let distance = strsim::damerau_levenshtein(&usual.to_string(), &written);
+                (distance, usual.abs_diff(baud.value))
+            });
             let remedy = near.map_or(String::new(), |near| format!("did you mean {near}?"));
             notes.warning(&baud.spot, message, remedy);
         }

@@ -38,6 +38,9 @@ impl<'n> Fields<'n> {
         notes: &mut Notes<'_>,
     ) -> Option<Self> {
         let Kind::Map(entries) = &node.kind else {
+            if matches!(node.kind, Kind::Broken) {
+                return None;
+            }
             let found = node.kind.noun();
             let name = last(&spot);
             notes.error(&spot, format!("{name} must be a group of keys, this is {found}"), example);
@@ -53,6 +56,11 @@ impl<'n> Fields<'n> {
         let (entry, taken) = self.entries.iter_mut().find(|(entry, _)| &*entry.key == name)?;
         *taken = true;
         Some(field(&self.spot, entry))
+    }
+
+    /// As [`Self::take`], for a group all of whose keys may be left out: without a value it is as if not there.
+    pub(super) fn take_filled(&mut self, name: &'static str) -> Option<Field<'n>> {
+        self.take(name).filter(|field| !matches!(field.node.kind, Kind::Null))
     }
 
     /// Takes a key and reads its value with `read`.
@@ -83,6 +91,11 @@ impl<'n> Fields<'n> {
     /// Whether a key is there, known or not.
     pub(super) fn has_any(&self, names: &[Later]) -> bool {
         self.entries.iter().any(|(entry, _)| names.iter().any(|(name, _)| *name == &*entry.key))
+    }
+
+    /// Whether a key is there that nobody has taken.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.entries.iter().any(|(_, taken)| !taken)
     }
 
     /// A spot for complaints about the group as a whole: its first key, or the brackets when it is empty.
@@ -128,6 +141,9 @@ impl<'n> Field<'n> {
     /// The value as a list: each item as a group of keys.
     pub(super) fn list(&self, example: &str, notes: &mut Notes<'_>) -> Option<Vec<Fields<'n>>> {
         let Kind::List(items) = &self.node.kind else {
+            if self.is_broken() {
+                return None;
+            }
             let found = self.node.kind.noun();
             notes.error(
                 &self.spot,
@@ -148,6 +164,11 @@ impl<'n> Field<'n> {
         matches!(self.node.kind, Kind::Map(_))
     }
 
+    /// Whether the value has been complained about already.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.node.kind, Kind::Broken)
+    }
+
     /// Any single value as text, as it stands in the file without its quotes.
     pub(super) fn text(&self, example: &str, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
         match &self.node.kind {
@@ -156,6 +177,7 @@ impl<'n> Field<'n> {
                 None
             }
             Kind::Scalar(text) => Some(self.found(Rc::clone(text))),
+            Kind::Broken => None,
             Kind::Null => {
                 notes.error(&self.spot, format!("`{}` has no value", self.name), example);
                 None
@@ -274,7 +296,9 @@ impl<'n> Field<'n> {
             );
             return None;
         }
-        let remedy = match nearest(&text, &names) {
+        // One letter resembles any other.
+        let near = nearest(&text, &names).filter(|_| text.len() > 1);
+        let remedy = match near {
             Some(name) => format!("did you mean `{name}`? {all}"),
             None => all,
         };

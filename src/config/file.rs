@@ -95,7 +95,6 @@ impl File {
         self.check_ports(notes);
         self.check_units(notes);
         self.check_sessions(notes);
-        self.warn_of_idle_buses(notes);
         let id = self.id.or(Rc::from(""));
         let buses = self.buses.iter().filter_map(|bus| bus.settle(notes)).collect();
         let devices = self.devices.iter();
@@ -103,9 +102,11 @@ impl File {
             devices.filter_map(|d| d.settle(&self.bus_names, &self.buses, notes)).collect();
         let uplinks =
             self.uplinks.iter().filter_map(|uplink| uplink.settle(&id, secrets, notes)).collect();
+        // While anything is wrong, a bus may look idle only because of that.
         if notes.has_errors() {
             return None;
         }
+        self.warn_of_idle_buses(notes);
         Some(Settings {
             gateway: GatewaySettings { id: Arc::from(&*id) },
             buses,
@@ -245,7 +246,7 @@ fn gateway_id(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
 }
 
 fn read_uplinks(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Vec<Uplink> {
-    let Some(field) = fields.take("uplinks") else {
+    let Some(field) = fields.take_filled("uplinks") else {
         let message = "the file has no `uplinks`: readings are kept and go nowhere";
         notes.warning(
             &fields.head(),
@@ -269,7 +270,8 @@ fn read_queue(
     notes: &mut Notes<'_>,
 ) -> (Given<u64>, Given<Duration>, Given<WhenFull>) {
     let example = "write `queue: { max_size: 256MiB, max_age: 30d }`";
-    let Some(mut queue) = fields.take("queue").and_then(|field| field.fields(example, notes))
+    let Some(mut queue) =
+        fields.take_filled("queue").and_then(|field| field.fields(example, notes))
     else {
         return (Given::Absent, Given::Absent, Given::Absent);
     };
@@ -288,7 +290,8 @@ fn read_queue(
 
 fn read_log(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Given<Rc<str>> {
     let example = "write `log: { level: info }`";
-    let Some(mut log) = fields.take("log").and_then(|field| field.fields(example, notes)) else {
+    let Some(mut log) = fields.take_filled("log").and_then(|field| field.fields(example, notes))
+    else {
         return Given::Absent;
     };
     let level = log.given("level", notes, log_level::read);

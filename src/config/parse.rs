@@ -64,6 +64,10 @@ pub(super) fn parse_bytes(
         Ok(text) => return parse(file, text, secrets),
         Err(error) => error,
     };
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        let message = "this file is UTF-16, not UTF-8".to_owned();
+        return Err(whole_file(file, message, "save the file as UTF-8 in your editor"));
+    }
     let good = error.valid_up_to();
     let text = String::from_utf8_lossy(bytes);
     let mut notes = Notes::new(Source::new(&text));

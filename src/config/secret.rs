@@ -55,9 +55,22 @@ pub trait SecretSource {
     fn secret(&self, reference: &SecretReference) -> SecretAnswer;
 }
 
-/// Whether `text` can be the name of a credential or variable, or a path: then it is shown, else it may be a secret.
-pub(super) fn is_reference(text: &str) -> bool {
-    text.starts_with('/') || is_name(text)
+/// Whether `text` can stand under `kind`, one of [`KINDS`]: then it is shown, else it may be a secret.
+pub(super) fn is_reference(kind: &str, text: &str) -> bool {
+    match kind {
+        "credential" => is_name(text),
+        "env" => is_variable(text),
+        "file" => is_path(text),
+        _ => false,
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.contains(char::is_control)
+}
+
+fn is_variable(text: &str) -> bool {
+    is_name(text) && !text.contains(['-', '.'])
 }
 
 fn is_name(text: &str) -> bool {
@@ -69,6 +82,9 @@ fn is_name(text: &str) -> bool {
 /// Reads where a secret is to be had.
 pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<SecretReference>> {
     let spot = field.spot.clone();
+    if field.is_broken() {
+        return None;
+    }
     if !field.is_group() {
         let message = format!("`{}` must say where the secret is to be had", field.name);
         notes.error(&spot, message, EXAMPLE);
@@ -78,27 +94,26 @@ pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Secret
     let head = fields.head();
     let credential = fields.given("credential", notes, |f, notes| {
         let text = f.text(EXAMPLE, notes)?;
-        checked(text, is_name, "name of a credential", notes)
+        checked(text, is_name, "the name of a credential", notes)
     });
     let env = fields.given("env", notes, |f, notes| {
         let text = f.text(EXAMPLE, notes)?;
-        let is_variable = |text: &str| is_name(text) && !text.contains(['-', '.']);
-        checked(text, is_variable, "name of an environment variable", notes)
+        checked(text, is_variable, "the name of an environment variable", notes)
     });
     let file = fields.given("file", notes, |f, notes| {
         let text = f.text(EXAMPLE, notes)?;
-        checked(text, |text| text.starts_with('/'), "path that begins with `/`", notes)
+        checked(text, is_path, "a path that begins with `/`", notes)
     });
+    let has_unknown = fields.has_unknown();
     fields.finish(&[], &[("text", "file"), ("value", "file"), ("variable", "env")], notes);
     let given = [&credential, &env, &file];
     let count = given.iter().filter(|given| !given.is_absent()).count();
+    if count == 0 && !has_unknown {
+        notes.error(&head, "nothing here says where the secret is to be had", EXAMPLE);
+    } else if count > 1 {
+        notes.error(&head, "a secret comes from one place, and here are several", EXAMPLE);
+    }
     if count != 1 {
-        let message = if count == 0 {
-            "nothing here says where the secret is"
-        } else {
-            "a secret comes from one place"
-        };
-        notes.error(&head, message, EXAMPLE);
         return None;
     }
     let reference = match (credential, env, file) {
@@ -119,7 +134,7 @@ fn checked(
     if is_right(&text.value) {
         return Some(text);
     }
-    notes.error(&text.spot, format!("this is not the {what}"), EXAMPLE);
+    notes.error(&text.spot, format!("this is not {what}"), EXAMPLE);
     None
 }
 

@@ -65,8 +65,10 @@ impl<'t> Source<'t> {
 
     /// Hides a stretch from everything that is shown of the file.
     pub(super) fn mask(&mut self, span: Span) {
-        if span.start < span.end {
-            self.masks.push(span.start..span.end);
+        // The span of a block text runs up to the next key.
+        let end = span.start + self.text[span.start..span.end].trim_end().len();
+        if span.start < end {
+            self.masks.push(span.start..end);
         }
     }
 

@@ -4,12 +4,12 @@ use granit_parser::{ErrorKind, ScanError};
 
 use super::tree::DEPTH_MAX;
 
-/// Message and remedy.
+/// Message and remedy. `bracket` is the innermost one that is open, and its line.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "the parser may add kinds; the rest keep its own words"
 )]
-pub(super) fn words(error: &ScanError) -> (String, &'static str) {
+pub(super) fn words(error: &ScanError, bracket: Option<(char, usize)>) -> (String, &'static str) {
     let (message, remedy) = match error.kind() {
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
@@ -43,10 +43,17 @@ pub(super) fn words(error: &ScanError) -> (String, &'static str) {
         | ErrorKind::UnexpectedEofFlowMapping
         | ErrorKind::UnexpectedEofImplicitFlowMapping
         | ErrorKind::ExpectedFlowMappingSeparator
-        | ErrorKind::ExpectedFlowSequenceSeparator => (
-            "a comma or a closing bracket is missing, or there is one too many",
-            "between { } write `key: value, key: value`, between [ ] write `value, value`",
-        ),
+        | ErrorKind::ExpectedFlowSequenceSeparator => {
+            let mut message =
+                "a comma or a closing bracket is missing, or there is one too many".to_owned();
+            if let Some((bracket, line)) = bracket {
+                message = format!("{message}: a `{bracket}` is open since line {line}");
+            }
+            return (
+                message,
+                "between { } write `key: value, key: value`, between [ ] write `value, value`",
+            );
+        }
         ErrorKind::InvalidQuotedScalarIndent
         | ErrorKind::UnclosedQuotedScalar
         | ErrorKind::UnexpectedEof => (

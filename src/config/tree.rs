@@ -8,6 +8,7 @@ use std::rc::Rc;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use super::notes::{Notes, Spot};
+use super::secret;
 use super::source::{Source, Span, names_a_secret};
 use super::syntax;
 
@@ -35,6 +36,8 @@ pub(super) enum Kind {
     Scalar(Rc<str>),
     /// Nothing: no value, `~` or `null`.
     Null,
+    /// Something that has been complained about already.
+    Broken,
     /// A list.
     List(Vec<Rc<Node>>),
     /// Keys and values in the order of the file, each key once.
@@ -46,7 +49,7 @@ impl Kind {
     pub(super) fn noun(&self) -> &'static str {
         match self {
             Self::Scalar(_) => "a single value",
-            Self::Null => "nothing",
+            Self::Null | Self::Broken => "nothing",
             Self::List(_) => "a list",
             Self::Map(_) => "a group of keys",
         }
@@ -80,7 +83,7 @@ pub(super) fn plant(notes: &mut Notes<'_>) -> Option<Rc<Node>> {
                 }
             }
             Err(error) => {
-                complain_of_syntax(&error, notes);
+                complain_of_syntax(&error, gardener.open_bracket(text), notes);
                 return None;
             }
         }
@@ -88,14 +91,15 @@ pub(super) fn plant(notes: &mut Notes<'_>) -> Option<Rc<Node>> {
     gardener.root
 }
 
-fn complain_of_syntax(error: &ScanError, notes: &mut Notes<'_>) {
+fn complain_of_syntax(error: &ScanError, bracket: Option<(char, usize)>, notes: &mut Notes<'_>) {
     notes.source.mask_by_words();
     let text = notes.source.text();
     let start = error.marker().byte_offset().unwrap_or(0);
     let rest = text.get(start..).unwrap_or_default();
     let word = rest.find(char::is_whitespace).unwrap_or(rest.len()).max(1);
     let spot = Spot::root().at(Span { start, end: (start + word).min(text.len()) });
-    let (message, remedy) = syntax::words(error);
+    let bracket = bracket.map(|(bracket, at)| (bracket, notes.source.place(at).line));
+    let (message, remedy) = syntax::words(error, bracket);
     notes.error(&spot, message, remedy);
 }
 
@@ -131,7 +135,7 @@ impl Gardener {
     fn handle(&mut self, event: Event<'_>, span: Span, notes: &mut Notes<'_>) -> bool {
         if event.tag().is_some() {
             notes.error(
-                &Spot::root().at(span),
+                &self.road().at(span),
                 "this file has no use for YAML tags (words that begin with `!`)",
                 "remove the tag; put quotes around the text if the `!` belongs to it",
             );
@@ -141,7 +145,7 @@ impl Gardener {
                 self.documents += 1;
                 if self.documents > 1 {
                     notes.error(
-                        &Spot::root().at(span),
+                        &self.road().at(span),
                         "a second document begins here",
                         "one file is one document: remove this `---` and what is not needed",
                     );
@@ -161,11 +165,11 @@ impl Gardener {
             Event::Alias(target) => return self.handle_alias(target, span, notes),
             Event::UnresolvedAlias(_) => {
                 notes.error(
-                    &Spot::root().at(span),
+                    &self.road().at(span),
                     "a `*` mark stands for the group with the same `&` mark, and there is none above",
                     "an `&` mark must come first in the file; put quotes around a text that begins with `*`",
                 );
-                self.grown(Rc::new(nothing(span)), 0);
+                self.grown(Rc::new(broken(span)), 0);
             }
             Event::SequenceStart(_, anchor, _) => self.open(span, anchor, false),
             Event::MappingStart(_, anchor, _) => self.open(span, anchor, true),
@@ -179,17 +183,17 @@ impl Gardener {
     fn handle_alias(&mut self, target: usize, span: Span, notes: &mut Notes<'_>) -> bool {
         let Some(Anchored::Done(node)) = self.anchors.get(&target) else {
             notes.error(
-                &Spot::root().at(span),
+                &self.road().at(span),
                 "this stands for the very group it is part of",
                 "write out what is meant",
             );
-            self.grown(Rc::new(nothing(span)), 0);
+            self.grown(Rc::new(broken(span)), 0);
             return true;
         };
         self.aliased = self.aliased.saturating_add(node.weight);
         if self.aliased > ALIASED_NODES_MAX || self.open.len() + node.height > DEPTH_MAX {
             notes.error(
-                &Spot::root().at(span),
+                &self.road().at(span),
                 "the `*` marks of this file unfold into more than a gateway can hold",
                 "write out what is meant, or use `*` only for groups without `*` in them",
             );
@@ -199,6 +203,31 @@ impl Gardener {
         let node = Rc::clone(node);
         self.grown(node, 0);
         true
+    }
+
+    /// The innermost bracket that is open, and where it stands.
+    fn open_bracket(&self, text: &str) -> Option<(char, usize)> {
+        let start = self.open.last()?.span.start;
+        let bracket = text.get(start..)?.chars().next()?;
+        matches!(bracket, '{' | '[').then_some((bracket, start))
+    }
+
+    /// The road of keys to what comes next; it ends before anything that may be secret.
+    fn road(&self) -> Spot {
+        let mut spot = Spot::root();
+        for open in &self.open {
+            match open.children.last().map(|child| &child.kind) {
+                Some(Kind::Scalar(key)) if open.is_map && open.children.len() % 2 == 1 => {
+                    spot = spot.key(key, Span::default());
+                    if names_a_secret(key) {
+                        break;
+                    }
+                }
+                _ if open.is_map => break,
+                _ => spot = spot.item(open.children.len(), Span::default()),
+            }
+        }
+        spot
     }
 
     fn open(&mut self, span: Span, anchor: usize, is_map: bool) {
@@ -214,7 +243,7 @@ impl Gardener {
         let weight = open.children.iter().fold(1usize, |sum, c| sum.saturating_add(c.weight));
         let height = 1 + open.children.iter().map(|child| child.height).max().unwrap_or(0);
         let kind = if open.is_map {
-            Kind::Map(entries(&open.children, notes))
+            Kind::Map(entries(&open.children, &self.road(), notes))
         } else {
             Kind::List(open.children)
         };
@@ -233,12 +262,12 @@ impl Gardener {
     }
 }
 
-fn nothing(span: Span) -> Node {
-    Node { span, kind: Kind::Null, weight: 1, height: 0 }
+fn broken(span: Span) -> Node {
+    Node { span, kind: Kind::Broken, weight: 1, height: 0 }
 }
 
 /// Pairs keys with values, hides secrets, and complains of keys that are no text or are there twice.
-fn entries(children: &[Rc<Node>], notes: &mut Notes<'_>) -> Vec<Entry> {
+fn entries(children: &[Rc<Node>], road: &Spot, notes: &mut Notes<'_>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut known: HashMap<Rc<str>, Span> = HashMap::new();
     for pair in children.chunks_exact(2) {
@@ -248,19 +277,20 @@ fn entries(children: &[Rc<Node>], notes: &mut Notes<'_>) -> Vec<Entry> {
             Kind::Null if key_node.span.start < key_node.span.end => {
                 Rc::from(&notes.source.text()[key_node.span.start..key_node.span.end])
             }
+            Kind::Broken => continue,
             Kind::Null | Kind::List(_) | Kind::Map(_) => {
                 let message = format!("a key is one word, this is {}", key_node.kind.noun());
                 let remedy = "write `key: value`; put quotes around a text with brackets in it";
-                notes.error(&Spot::root().at(key_node.span), message, remedy);
+                notes.error(&road.at(key_node.span), message, remedy);
                 continue;
             }
         };
         if names_a_secret(&key) {
-            mask_secrets(value, false, &mut notes.source);
+            mask_secrets(value, None, &mut notes.source);
         }
         if &*key == "<<" {
             notes.error(
-                &Spot::root().at(key_node.span),
+                &road.at(key_node.span),
                 "`<<` does not merge here: YAML 1.2 has no merge keys",
                 "give the whole group a mark, `points: &meter {…}`, and repeat it as `points: *meter`",
             );
@@ -268,10 +298,9 @@ fn entries(children: &[Rc<Node>], notes: &mut Notes<'_>) -> Vec<Entry> {
         }
         if let Some(first) = known.get(&key) {
             let line = notes.source.place(first.start).line;
-            let shown = notes.source.text_at(key_node.span);
             notes.error(
-                &Spot::root().at(key_node.span),
-                format!("`{shown}` is here twice, first on line {line}"),
+                &road.at(key_node.span),
+                format!("this key is here twice, first on line {line}"),
                 "keep one of the two, or give the second another name",
             );
             continue;
@@ -282,23 +311,24 @@ fn entries(children: &[Rc<Node>], notes: &mut Notes<'_>) -> Vec<Entry> {
     entries
 }
 
-/// Hides every single value under a key that names a secret, except where it only says where the secret is.
-fn mask_secrets(node: &Node, is_reference: bool, source: &mut Source<'_>) {
+/// Hides every single value under a key that names a secret, except where it only says where the secret is: under
+/// `kind`, one of [`secret::KINDS`].
+fn mask_secrets(node: &Node, kind: Option<&str>, source: &mut Source<'_>) {
     match &node.kind {
-        Kind::Null => source.mask(node.span),
+        Kind::Null | Kind::Broken => source.mask(node.span),
         Kind::Scalar(text) => {
-            if !is_reference || !super::secret::is_reference(text) {
+            if !kind.is_some_and(|kind| secret::is_reference(kind, text)) {
                 source.mask(node.span);
             }
         }
-        Kind::List(items) => items.iter().for_each(|item| mask_secrets(item, false, source)),
+        Kind::List(items) => items.iter().for_each(|item| mask_secrets(item, None, source)),
         Kind::Map(entries) => {
             for entry in entries {
-                let is_reference = super::secret::KINDS.contains(&&*entry.key);
-                if !is_reference {
+                let kind = secret::KINDS.into_iter().find(|kind| *kind == &*entry.key);
+                if kind.is_none() {
                     source.mask(entry.key_span);
                 }
-                mask_secrets(&entry.value, is_reference, source);
+                mask_secrets(&entry.value, kind, source);
             }
         }
     }
