@@ -1,3 +1,34 @@
 //! The `fieldpost` program: parse and call.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use fieldpost::cli::{self, ExitStatus};
+
+/// Edge gateway: polls Modbus devices, keeps their readings, delivers them over MQTT
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a configuration file and say everything that is wrong with it
+    Check(cli::CheckArgs),
+}
+
+fn main() -> ExitCode {
+    // clap ends with 2 when the command line is wrong.
+    let result = match Arguments::parse().command {
+        Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
+    };
+    match result {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("fieldpost: {error:#}");
+            ExitStatus::Failed.into()
+        }
+    }
+}

@@ -1,8 +1,45 @@
 //! What the operator wrote, what is wrong with it, and what the program runs on.
 //!
-//! Two types for everything: as written (text with its place in the file) and as run (`Settings`, each room's own
-//! option structs). No room knows this one; it opens no port "just to check".
+//! Two types for everything: as written (`File`, `Bus`, `Device`, `Point`, `Uplink`: values with their place in the
+//! file) and as run ([`Settings`], each room's own option structs). The road between them:
+//!
+//! 1. `tree` reads the YAML so that every key and value knows its place; `syntax` has the words when it is none.
+//! 2. `fields` reads groups key by key: kinds of values, units, ranges, keys that nobody knows.
+//! 3. `bus`, `device`, `point`, `uplink`, `rule` and `file` hold what is written; their `settle` applies defaults and
+//!    checks what concerns more than one key.
+//!
+//! Nothing stops at the first complaint: all of them go into `notes`, and settings come out only without an error.
+//! Secrets are named in the file and fetched through [`SecretSource`]; what may be a secret is hidden in every excerpt.
+//!
+//! No room knows this one. It opens no port "just to check"; `load` and `system_secrets` are its only shells.
 
+mod bus;
+mod complaint;
+mod device;
+mod endpoint;
+mod fields;
+mod file;
+mod load;
+mod log_level;
+mod name;
+mod notes;
+mod parse;
+mod point;
+mod quantity;
+mod rule;
+mod secret;
 mod settings;
+mod source;
+mod syntax;
+mod system_secrets;
+mod tree;
+mod uplink;
+mod url;
+mod value_type;
 
+pub use complaint::{Complaint, Complaints, Severity};
+pub use load::load;
+pub use parse::{Parsed, parse};
+pub use secret::{SecretAnswer, SecretReference, SecretSource};
 pub use settings::{GatewaySettings, LogSettings, Settings};
+pub use system_secrets::SystemSecrets;

@@ -1,0 +1,106 @@
+//! shell: `fieldpost check FILE`: every complaint about a configuration file at once.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::ExitStatus;
+use crate::config::{self, Complaints, Parsed, Settings, Severity, SystemSecrets};
+
+/// Arguments of `check`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CheckArgs {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print complaints and summary as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Checks a configuration file and says everything that is wrong with it. Secrets need not be on this machine; a
+/// warning names those that are not. Warnings leave the status [`ExitStatus::Done`].
+///
+/// # Errors
+/// `out` cannot be written to.
+pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
+    let result = config::load(&args.file, &SystemSecrets::for_check());
+    let (settings, complaints) = match &result {
+        Ok(Parsed { settings, warnings }) => (Some(settings), warnings),
+        Err(complaints) => (None, complaints),
+    };
+    let written = if args.json {
+        let report = report(&args.file, settings, complaints);
+        writeln!(out, "{report:#}")
+    } else {
+        let gap = if complaints.is_empty() { "" } else { "\n" };
+        let file = args.file.display();
+        writeln!(out, "{complaints}{gap}{file}: {}", summary(settings, complaints))
+    };
+    written.context("cannot write the complaints")?;
+    Ok(if settings.is_some() { ExitStatus::Done } else { ExitStatus::Wrong })
+}
+
+/// `fine: 2 buses, 3 devices, 14 points, 1 uplink` or `3 errors, 1 warning`.
+fn summary(settings: Option<&Settings>, complaints: &Complaints) -> String {
+    let warnings = complaints.count(Severity::Warning);
+    let mut parts = Vec::new();
+    let verdict = if let Some(settings) = settings {
+        parts.push(counted(settings.buses.len(), "bus", "buses"));
+        parts.push(counted(settings.devices.len(), "device", "devices"));
+        parts.push(counted(points(settings), "point", "points"));
+        parts.push(counted(settings.uplinks.len(), "uplink", "uplinks"));
+        "fine: "
+    } else {
+        parts.push(counted(complaints.count(Severity::Error), "error", "errors"));
+        ""
+    };
+    if warnings > 0 {
+        parts.push(counted(warnings, "warning", "warnings"));
+    }
+    format!("{verdict}{}", parts.join(", "))
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn points(settings: &Settings) -> usize {
+    settings.devices.iter().map(|device| device.points.len()).sum()
+}
+
+fn report(file: &Path, settings: Option<&Settings>, complaints: &Complaints) -> Value {
+    let list: Vec<Value> = complaints
+        .iter()
+        .map(|complaint| {
+            json!({
+                "severity": complaint.severity.to_string(),
+                "file": complaint.file,
+                "line": complaint.line,
+                "column": complaint.column,
+                "path": complaint.path,
+                "text": complaint.text,
+                "message": complaint.message,
+                "remedy": complaint.remedy,
+            })
+        })
+        .collect();
+    let counts = settings.map(|settings| {
+        json!({
+            "buses": settings.buses.len(),
+            "devices": settings.devices.len(),
+            "points": points(settings),
+            "uplinks": settings.uplinks.len(),
+        })
+    });
+    json!({
+        "file": file.display().to_string(),
+        "fine": settings.is_some(),
+        "errors": complaints.count(Severity::Error),
+        "warnings": complaints.count(Severity::Warning),
+        "counts": counts,
+        "complaints": list,
+    })
+}

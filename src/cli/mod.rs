@@ -1,0 +1,31 @@
+//! The subcommands: one file each, and what they have in common.
+//!
+//! A subcommand takes its parsed arguments and writes to what it is handed; it may know every room.
+
+mod check;
+
+pub use check::{CheckArgs, check};
+
+use std::process::ExitCode;
+
+/// How a subcommand ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed,
+    /// The command line or the configuration is wrong.
+    Wrong,
+}
+
+impl From<ExitStatus> for ExitCode {
+    /// 0 done, 1 failed, 2 wrong usage or configuration.
+    fn from(status: ExitStatus) -> Self {
+        match status {
+            ExitStatus::Done => Self::from(0),
+            ExitStatus::Failed => Self::from(1),
+            ExitStatus::Wrong => Self::from(2),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! core: a device as written, and what it is run with.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bus::{Bus, Wire};
+use super::fields::{Field, Later, nearest};
+use super::name;
+use super::notes::{At, Given, Notes, Spot};
+use super::point::{self, Point};
+use crate::field::{DeviceSettings, UnitId};
+
+const EXAMPLE: &str =
+    "write `{ bus: rs485, unit: 1, points: { flow: { holding: 100, type: i16 } } }`";
+
+/// How often a point is read when nothing says otherwise.
+const EVERY_DEFAULT: Duration = Duration::from_secs(1);
+
+/// The unit of a device that is not behind a gateway (Modbus messaging on TCP/IP 1.0b, section 4.4.1.2).
+const UNIT_TCP_DEFAULT: u8 = 255;
+
+const UNIT_HELP: &str = "the unit id is set on the device itself, by switches or in its menu";
+
+const LATER: &[Later] = &[
+    ("template", "remove it and write the points out under `points`"),
+    ("format", "remove it: each point has its own topic"),
+    ("report", "remove it: every value that is read is published"),
+    ("writable", "remove it: this version only reads"),
+];
+
+const INSTEAD: &[Later] = &[
+    ("slave", "unit"),
+    ("slave_id", "unit"),
+    ("unit_id", "unit"),
+    ("id", "unit"),
+    ("address", "unit"),
+    ("interval", "every"),
+    ("period", "every"),
+    ("poll", "every"),
+    ("registers", "points"),
+    ("tags", "points"),
+];
+
+/// A device as written.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) name: At<Rc<str>>,
+    head: Spot,
+    bus: Given<Rc<str>>,
+    unit: Given<u8>,
+    every: Given<Duration>,
+    points: Vec<Point>,
+}
+
+impl Device {
+    pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Self> {
+        let taken = [
+            ("status", "`{gateway}/status` says whether the gateway is online"),
+            ("gateway", "`{gateway}/gateway/…` tells the gateway's own health"),
+        ];
+        let name = name::name(field, &taken, notes);
+        let head = name.spot.clone();
+        let mut fields = field.fields(EXAMPLE, notes)?;
+        let bus = fields.given("bus", notes, |field, notes| {
+            field.text("write the name of a bus from `buses`", notes)
+        });
+        let unit =
+            fields.given("unit", notes, |field, notes| field.integer(0..=255, UNIT_HELP, notes));
+        let every = fields.given("every", notes, point::every);
+        let points = fields.take("points");
+        if bus.is_absent() {
+            notes.error(&head, "this device does not say which bus it is on", "add `bus: NAME`");
+        }
+        if points.is_none() && !fields.has_any(LATER) {
+            notes.error(&head, "this device has no `points`", EXAMPLE);
+        }
+        let points = points.map(|field| read_points(&field, notes)).unwrap_or_default();
+        fields.finish(LATER, INSTEAD, notes);
+        name::warn_of_twins(points.iter().map(|point| &point.name), notes);
+        Some(Self { name, head, bus, unit, every, points })
+    }
+
+    /// The bus and unit, once both are known.
+    pub(super) fn address(&self) -> Option<(&Rc<str>, At<u8>)> {
+        Some((&self.bus.written()?.value, self.unit.written()?.clone()))
+    }
+
+    pub(super) fn is_on(&self, bus: &str) -> bool {
+        self.bus.written().is_some_and(|at| &*at.value == bus)
+    }
+
+    /// `names` are the buses the file tells of, `buses` those that could be read.
+    pub(super) fn settle(
+        &self,
+        names: &[Rc<str>],
+        buses: &[Bus],
+        notes: &mut Notes<'_>,
+    ) -> Option<DeviceSettings> {
+        let wire = self.wire(names, buses, notes);
+        let unit = self.settle_unit(wire, notes);
+        let every = self.every.or(EVERY_DEFAULT);
+        let points: Vec<_> =
+            self.points.iter().filter_map(|point| point.settle(every, notes)).collect();
+        Some(DeviceSettings {
+            name: Arc::from(&*self.name.value),
+            bus: Arc::from(&*self.bus.written()?.value),
+            unit: unit?,
+            points,
+        })
+    }
+
+    fn wire(&self, names: &[Rc<str>], buses: &[Bus], notes: &mut Notes<'_>) -> Wire {
+        let Some(bus) = self.bus.written() else { return Wire::Unknown };
+        if let Some(found) = buses.iter().find(|candidate| candidate.name.value == bus.value) {
+            return found.wire();
+        }
+        if !names.contains(&bus.value) {
+            let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+            let shown = notes.shown(&bus.spot);
+            let remedy = match (nearest(&bus.value, &names), names.is_empty()) {
+                (Some(name), _) => format!("did you mean `{name}`?"),
+                (None, true) => "tell of it under `buses`".to_owned(),
+                (None, false) => format!("the buses are {}", super::fields::list(&names)),
+            };
+            notes.error(&bus.spot, format!("there is no bus `{shown}`"), remedy);
+        }
+        Wire::Unknown
+    }
+
+    fn settle_unit(&self, wire: Wire, notes: &mut Notes<'_>) -> Option<UnitId> {
+        let unit = match (&self.unit, wire) {
+            (Given::Wrong, _) | (Given::Absent, Wire::Unknown) => return None,
+            (Given::Absent, Wire::Tcp) => return Some(UnitId(UNIT_TCP_DEFAULT)),
+            (Given::Absent, Wire::Serial) => {
+                let remedy = format!("add `unit:` and 1 to 247; {UNIT_HELP}");
+                notes.error(&self.head, "this device has no `unit`", remedy);
+                return None;
+            }
+            (Given::Value(unit), _) => unit,
+        };
+        if wire == Wire::Serial && !(1..=247).contains(&unit.value) {
+            let message = if unit.value == 0 {
+                "unit 0 is for all devices of a serial bus at once, and none of them answers"
+                    .to_owned()
+            } else {
+                format!("unit {} is above 247, the highest on a serial bus", unit.value)
+            };
+            notes.error(&unit.spot, message, format!("write 1 to 247; {UNIT_HELP}"));
+        }
+        Some(UnitId(unit.value))
+    }
+}
+
+fn read_points(field: &Field<'_>, notes: &mut Notes<'_>) -> Vec<Point> {
+    let example = "write `points: { flow: { holding: 100, type: i16 } }`";
+    let key_spot = field.key_spot.clone();
+    let Some(mut fields) = field.fields(example, notes) else { return Vec::new() };
+    let all = fields.take_all();
+    if all.is_empty() {
+        notes.error(&key_spot, "this device has no points", example);
+    }
+    all.into_iter().filter_map(|field| Point::read(&field, notes)).collect()
+}

@@ -1,0 +1,300 @@
+//! core: the whole file as written, and what it makes the program run with.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bus::Bus;
+use super::device::Device;
+use super::fields::{Field, Fields, Later};
+use super::log_level;
+use super::name;
+use super::notes::{At, Given, Notes, Spot};
+use super::secret::SecretSource;
+use super::settings::{GatewaySettings, LogSettings, Settings};
+use super::tree::Node;
+use super::uplink::{self, Uplink};
+use crate::store::{QueueSettings, WhenFull};
+
+const EXAMPLE: &str =
+    "begin with `gateway:`, `buses:`, `devices:` and `uplinks:`, each at the start of a line";
+const GATEWAY_EXAMPLE: &str = "write `gateway: { id: pump-house }`";
+const STATE_DIR_DEFAULT: &str = "/var/lib/fieldpost";
+const SIZE_DEFAULT_BYTES: u64 = 256 << 20;
+const SIZE_LEAST: (u64, &str) = (1 << 20, "1MiB");
+const AGE_DEFAULT: Duration = Duration::from_secs(30 * 86_400);
+const ID_CHARACTERS_MAX: usize = 64;
+
+const LATER: &[Later] = &[
+    ("broker", "remove it: this version has no broker for the LAN"),
+    ("console", "remove it: this version has no web page"),
+    ("templates", "remove it; a group of points can be marked `&meter` and repeated as `*meter`"),
+];
+
+/// The whole file as written.
+#[derive(Debug)]
+pub(super) struct File {
+    id: Given<Rc<str>>,
+    state_dir: Given<Rc<str>>,
+    /// Every name under `buses`, also of those that could not be read.
+    bus_names: Vec<Rc<str>>,
+    buses: Vec<Bus>,
+    devices: Vec<Device>,
+    uplinks: Vec<Uplink>,
+    size_bytes_max: Given<u64>,
+    age_max: Given<Duration>,
+    when_full: Given<WhenFull>,
+    level: Given<Rc<str>>,
+}
+
+impl File {
+    pub(super) fn read(root: &Node, notes: &mut Notes<'_>) -> Option<Self> {
+        let spot = Spot::root().at(root.span);
+        let mut fields = Fields::open(root, spot, EXAMPLE, notes)?;
+        let (id, state_dir) = read_gateway(&mut fields, notes);
+        let buses =
+            section(&mut fields, "buses", Some("rs485: { modbus-rtu: /dev/ttyUSB0 }"), notes);
+        let bus_names = buses.iter().map(|field| Rc::clone(&field.name)).collect();
+        let buses: Vec<Bus> = buses.into_iter().filter_map(|f| Bus::read(&f, notes)).collect();
+        let example = "meter: { bus: rs485, unit: 1, points: { power: { input: 52, type: f32 } } }";
+        let devices: Vec<Device> = section(&mut fields, "devices", Some(example), notes)
+            .into_iter()
+            .filter_map(|field| Device::read(&field, notes))
+            .collect();
+        let uplinks = read_uplinks(&mut fields, notes);
+        let (size_bytes_max, age_max, when_full) = read_queue(&mut fields, notes);
+        let level = read_log(&mut fields, notes);
+        let instead =
+            [("bus", "buses"), ("device", "devices"), ("mqtt", "uplinks"), ("logging", "log")];
+        fields.finish(LATER, &instead, notes);
+        name::warn_of_twins(buses.iter().map(|bus| &bus.name), notes);
+        name::warn_of_twins(devices.iter().map(|device| &device.name), notes);
+        name::warn_of_twins(uplinks.iter().map(|uplink| &uplink.name), notes);
+        Some(Self {
+            id,
+            state_dir,
+            bus_names,
+            buses,
+            devices,
+            uplinks,
+            size_bytes_max,
+            age_max,
+            when_full,
+            level,
+        })
+    }
+
+    /// Applies defaults and checks what concerns more than one key; `None` only together with an error in `notes`.
+    pub(super) fn settle(
+        &self,
+        secrets: &dyn SecretSource,
+        notes: &mut Notes<'_>,
+    ) -> Option<Settings> {
+        self.check_ports(notes);
+        self.check_units(notes);
+        self.check_sessions(notes);
+        let id = self.id.or(Rc::from(""));
+        let buses = self.buses.iter().filter_map(|bus| bus.settle(notes)).collect();
+        let devices = self.devices.iter();
+        let devices =
+            devices.filter_map(|d| d.settle(&self.bus_names, &self.buses, notes)).collect();
+        let uplinks =
+            self.uplinks.iter().filter_map(|uplink| uplink.settle(&id, secrets, notes)).collect();
+        // While anything is wrong, a bus may look idle only because of that.
+        if notes.has_errors() {
+            return None;
+        }
+        self.warn_of_idle_buses(notes);
+        Some(Settings {
+            gateway: GatewaySettings { id: Arc::from(&*id) },
+            buses,
+            devices,
+            uplinks,
+            queue: QueueSettings {
+                state_dir: PathBuf::from(&*self.state_dir.or(Rc::from(STATE_DIR_DEFAULT))),
+                size_bytes_max: self.size_bytes_max.or(SIZE_DEFAULT_BYTES),
+                age_max: self.age_max.or(AGE_DEFAULT),
+                when_full: self.when_full.or(WhenFull::DropOldest),
+            },
+            log: LogSettings { level: Arc::from(&*self.level.or(Rc::from("info"))) },
+        })
+    }
+
+    /// A serial port has one owner; a TCP device may have several, and many do not.
+    fn check_ports(&self, notes: &mut Notes<'_>) {
+        let mut known: HashMap<String, &Bus> = HashMap::new();
+        for bus in &self.buses {
+            let Some(port) = bus.port() else { continue };
+            let Some(first) = known.get(&port.value) else {
+                known.insert(port.value, bus);
+                continue;
+            };
+            let message =
+                format!("`{}` is the port of the bus `{}` already", port.value, first.name.value);
+            if port.value.starts_with('/') {
+                let remedy = "put the devices of both on one bus: a serial port has one owner";
+                notes.error(&port.spot, message, remedy);
+            } else {
+                let remedy =
+                    "put the devices of both on one bus: many devices allow one connection";
+                notes.warning(&port.spot, message, remedy);
+            }
+        }
+    }
+
+    fn check_units(&self, notes: &mut Notes<'_>) {
+        let mut known: HashMap<(Rc<str>, u8), &Rc<str>> = HashMap::new();
+        for device in &self.devices {
+            let Some((bus, unit)) = device.address() else { continue };
+            let Some(first) = known.get(&(Rc::clone(bus), unit.value)) else {
+                known.insert((Rc::clone(bus), unit.value), &device.name.value);
+                continue;
+            };
+            let message =
+                format!("unit {} of the bus `{bus}` is the device `{first}` already", unit.value);
+            let remedy = "put the points of both under one device, unless that is what you want";
+            notes.warning(&unit.spot, message, remedy);
+        }
+    }
+
+    fn check_sessions(&self, notes: &mut Notes<'_>) {
+        let mut known: HashMap<String, &Rc<str>> = HashMap::new();
+        for uplink in &self.uplinks {
+            let Some(session) = uplink.session(&self.id.or(Rc::from(""))) else { continue };
+            if let Some(first) = known.get(&session.value) {
+                let message =
+                    format!("the uplink `{first}` goes to this broker with the same client id");
+                let remedy = "add `client_id:` with another name: a broker throws out the first of two with one id";
+                notes.error(&session.spot, message, remedy);
+            }
+            known.insert(session.value, &uplink.name.value);
+        }
+    }
+
+    fn warn_of_idle_buses(&self, notes: &mut Notes<'_>) {
+        for bus in &self.buses {
+            if !self.devices.iter().any(|device| device.is_on(&bus.name.value)) {
+                let message = format!("no device is on the bus `{}`", bus.name.value);
+                notes.warning(&bus.name.spot, message, "remove it, or add its devices");
+            }
+        }
+    }
+}
+
+/// Takes a group whose keys are names; complains when it is missing and `example` says what it should hold.
+fn section<'n>(
+    fields: &mut Fields<'n>,
+    key: &'static str,
+    example: Option<&str>,
+    notes: &mut Notes<'_>,
+) -> Vec<Field<'n>> {
+    let help = format!("write `{key}:` and below it, indented, `{}`", example.unwrap_or_default());
+    let Some(field) = fields.take(key) else {
+        notes.error(&fields.head(), format!("the file has no `{key}`"), help);
+        return Vec::new();
+    };
+    let key_spot = field.key_spot.clone();
+    let Some(mut group) = field.fields(&help, notes) else { return Vec::new() };
+    let all = group.take_all();
+    if all.is_empty() {
+        notes.error(&key_spot, format!("`{key}` is empty"), help);
+    }
+    all
+}
+
+fn read_gateway(
+    fields: &mut Fields<'_>,
+    notes: &mut Notes<'_>,
+) -> (Given<Rc<str>>, Given<Rc<str>>) {
+    let Some(field) = fields.take("gateway") else {
+        notes.error(&fields.head(), "the file has no `gateway`", GATEWAY_EXAMPLE);
+        return (Given::Wrong, Given::Absent);
+    };
+    let key_spot = field.key_spot.clone();
+    let Some(mut gateway) = field.fields(GATEWAY_EXAMPLE, notes) else {
+        return (Given::Wrong, Given::Absent);
+    };
+    let id = gateway.given("id", notes, gateway_id);
+    if id.is_absent() {
+        notes.error(&key_spot, "the gateway has no `id`", GATEWAY_EXAMPLE);
+    }
+    let state_dir = gateway.given("state_dir", notes, |field, notes| {
+        uplink::absolute_path(field, "write a path such as `/var/lib/fieldpost`", notes)
+    });
+    gateway.finish(&[], &[("name", "id"), ("client_id", "id")], notes);
+    (id, state_dir)
+}
+
+fn gateway_id(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
+    let id = field.text(GATEWAY_EXAMPLE, notes)?;
+    let remedy = format!(
+        "write 1 to {ID_CHARACTERS_MAX} letters a to z, digits, `-`, `_` and `.`: it is the first level of every topic"
+    );
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if let Some(bad) = id.value.chars().find(|c| !is_plain(*c)) {
+        notes.error(&id.spot, format!("the id of the gateway holds {bad:?}"), remedy);
+        return None;
+    }
+    if id.value.len() > ID_CHARACTERS_MAX {
+        let message = format!("the id of the gateway has {} characters", id.value.len());
+        notes.error(&id.spot, message, remedy);
+        return None;
+    }
+    Some(id)
+}
+
+fn read_uplinks(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Vec<Uplink> {
+    let Some(field) = fields.take_filled("uplinks") else {
+        let message = "the file has no `uplinks`: readings are kept and go nowhere";
+        notes.warning(
+            &fields.head(),
+            message,
+            "write `uplinks: { cloud: { url: \"mqtts://…\" } }`",
+        );
+        return Vec::new();
+    };
+    let example = "write `uplinks: { cloud: { url: \"mqtts://broker.example.com:8883\" } }`";
+    let key_spot = field.key_spot.clone();
+    let Some(mut group) = field.fields(example, notes) else { return Vec::new() };
+    let all = group.take_all();
+    if all.is_empty() {
+        notes.warning(&key_spot, "`uplinks` is empty: readings are kept and go nowhere", example);
+    }
+    all.into_iter().filter_map(|field| Uplink::read(&field, notes)).collect()
+}
+
+fn read_queue(
+    fields: &mut Fields<'_>,
+    notes: &mut Notes<'_>,
+) -> (Given<u64>, Given<Duration>, Given<WhenFull>) {
+    let example = "write `queue: { max_size: 256MiB, max_age: 30d }`";
+    let Some(mut queue) =
+        fields.take_filled("queue").and_then(|field| field.fields(example, notes))
+    else {
+        return (Given::Absent, Given::Absent, Given::Absent);
+    };
+    let ages = Duration::from_secs(60)..=Duration::from_secs(3_650 * 86_400);
+    let size = queue.given("max_size", notes, |field, notes| field.size_bytes(SIZE_LEAST, notes));
+    let age = queue.given("max_age", notes, |field, notes| field.duration(ages, notes));
+    let when_full = queue.given("when_full", notes, |field, notes| {
+        let remedy = "write `drop-oldest` or remove the key";
+        let later = [("drop-newest", remedy), ("thin", remedy)];
+        field.choice(&[("drop-oldest", WhenFull::DropOldest)], &later, notes)
+    });
+    let later = [("commit_every", "remove it: everything is committed at once")];
+    queue.finish(&later, &[("size", "max_size"), ("age", "max_age")], notes);
+    (size, age, when_full)
+}
+
+fn read_log(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Given<Rc<str>> {
+    let example = "write `log: { level: info }`";
+    let Some(mut log) = fields.take_filled("log").and_then(|field| field.fields(example, notes))
+    else {
+        return Given::Absent;
+    };
+    let level = log.given("level", notes, log_level::read);
+    log.finish(&[], &[], notes);
+    level
+}

@@ -1,0 +1,374 @@
+//! The configuration: files that are right, files that are wrong with what must be said of them, and any text at all.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fieldpost::config::{
+    self, Complaints, Parsed, SecretAnswer, SecretReference, SecretSource, Settings, Severity,
+};
+use fieldpost::field::{Order, Parity, PortSettings, Table, UnitId, ValueType};
+use fieldpost::model::{QoS, Secret};
+use fieldpost::mqtt::Version;
+use fieldpost::uplink::OnSessionLost;
+use proptest::prelude::*;
+
+/// What stands in the test files wherever somebody wrote a secret into them, and what every secret is in these tests.
+const SECRET: &str = "hunter2";
+
+/// Has every secret but the variable `ABSENT`.
+struct TestSecrets;
+
+impl SecretSource for TestSecrets {
+    fn secret(&self, reference: &SecretReference) -> SecretAnswer {
+        if *reference == SecretReference::Env("ABSENT".to_owned()) {
+            let severity = Severity::Error;
+            let (message, remedy) = ("it is not here".to_owned(), "put it there".to_owned());
+            return SecretAnswer::Absent { severity, message, remedy };
+        }
+        SecretAnswer::Found(Secret::new(SECRET))
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(folder)).expect("the folder is there");
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.expect("the folder can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn load(path: &Path) -> Result<Parsed, Complaints> {
+    config::load(path, &TestSecrets)
+}
+
+fn settings(path: &str) -> Settings {
+    match load(&root().join(path)) {
+        Ok(parsed) => parsed.settings,
+        Err(complaints) => panic!("{path} should be right\n{complaints}"),
+    }
+}
+
+#[test]
+fn each_invalid_file_gets_the_complaints_that_lie_beside_it() {
+    let paths = files("tests/data/config/invalid");
+    assert!(paths.len() >= 25, "only {} files", paths.len());
+    let mut wrong = String::new();
+    for path in paths {
+        let complaints = match load(&path) {
+            Ok(_) => {
+                wrong += &format!("{}: no complaint at all\n", path.display());
+                continue;
+            }
+            Err(complaints) => complaints.to_string(),
+        };
+        let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
+        let found = complaints.replace(&path.display().to_string(), &name);
+        let beside = path.with_extension("expected");
+        if std::env::var_os("UPDATE_EXPECTED").is_some() {
+            fs::write(&beside, &found).expect("the folder can be written to");
+        }
+        let expected = fs::read_to_string(&beside).unwrap_or_default();
+        if found != expected {
+            wrong += &format!("{name}\n{}\n", difference(&expected, &found));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{wrong}If the new words (+) are the better ones, take them over with UPDATE_EXPECTED=1 and read the diff."
+    );
+}
+
+/// Lines that only one side has, in their order.
+fn difference(expected: &str, found: &str) -> String {
+    let (old, new): (Vec<_>, Vec<_>) = (expected.lines().collect(), found.lines().collect());
+    let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+    let rest = old.len().min(new.len()) - same;
+    let tail =
+        old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(o, n)| o == n).count();
+    let removed = old[same..old.len() - tail].iter().map(|line| format!("  - {line}\n"));
+    let added = new[same..new.len() - tail].iter().map(|line| format!("  + {line}\n"));
+    format!("  from line {}\n", same + 1) + &removed.chain(added).collect::<String>()
+}
+
+#[test]
+fn each_complaint_says_where_what_and_what_to_do() {
+    for path in files("tests/data/config/invalid") {
+        let complaints = load(&path).expect_err("the file is wrong");
+        assert!(complaints.count(Severity::Error) > 0, "{}", path.display());
+        for complaint in &complaints {
+            let is_whole_file = path.ends_with("utf-16.yaml");
+            assert_eq!(complaint.line > 0 && complaint.column > 0, !is_whole_file, "{complaint}");
+            assert!(!complaint.message.is_empty() && !complaint.remedy.is_empty(), "{complaint}");
+            assert!(!complaint.message.ends_with('.'), "{complaint}");
+        }
+    }
+}
+
+#[test]
+fn no_complaint_shows_a_secret() {
+    for path in files("tests/data/config/invalid") {
+        let complaints = load(&path).expect_err("the file is wrong");
+        for text in [complaints.to_string(), format!("{complaints:?}")] {
+            assert!(!text.contains(SECRET), "{}\n{text}", path.display());
+        }
+    }
+}
+
+#[test]
+fn settings_do_not_show_their_secrets() {
+    let settings = settings("config/fieldpost.yaml");
+    let password = settings.uplinks[0].password.clone().expect("the reference file names one");
+    assert_eq!(password.reveal(), SECRET);
+    for text in [format!("{settings:?}"), format!("{settings:#?}"), password.to_string()] {
+        assert!(!text.contains(SECRET), "{text}");
+    }
+}
+
+#[test]
+fn each_valid_file_is_fine() {
+    for folder in ["config", "config/sites", "tests/data/config/valid"] {
+        for path in files(folder) {
+            if let Err(complaints) = load(&path) {
+                panic!("{complaints}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_files_that_are_shipped_give_no_warning() {
+    assert_eq!(files("config/sites").len(), 3);
+    for path in [files("config"), files("config/sites")].concat() {
+        let parsed = load(&path).expect("it is right");
+        assert!(parsed.warnings.is_empty(), "{}", parsed.warnings);
+    }
+}
+
+#[test]
+fn the_reference_file_gives_what_it_says() {
+    let settings = settings("config/fieldpost.yaml");
+    assert_eq!(&*settings.gateway.id, "pump-house");
+    let [rs485, plant] = &settings.buses[..] else { panic!("two buses") };
+    let PortSettings::Rtu(serial) = &rs485.port else { panic!("a serial bus") };
+    assert_eq!((serial.baud, serial.parity, serial.stop_bits), (9_600, Parity::Even, 1));
+    assert_eq!(rs485.timeout, Duration::from_millis(300));
+    let PortSettings::Tcp(tcp) = &plant.port else { panic!("a TCP bus") };
+    assert_eq!((&*tcp.host, tcp.port), ("192.0.2.10", 502));
+    assert_eq!(plant.timeout, Duration::from_secs(1));
+
+    let [meter_1, meter_2, boiler] = &settings.devices[..] else { panic!("three devices") };
+    assert_eq!(meter_1.points, meter_2.points, "an alias is the same again");
+    assert_eq!(meter_1.points[0].every, Duration::from_secs(1));
+    assert_eq!(meter_1.points[2].every, Duration::from_secs(60));
+    assert_eq!((&*boiler.bus, boiler.unit), ("plant", UnitId(3)));
+    let point = |name: &str| {
+        boiler.points.iter().find(|point| &*point.name == name).expect("the point is there")
+    };
+    let flow = point("flow_temperature");
+    assert_eq!((flow.place.table, flow.place.address, flow.place.bit), (Table::Holding, 100, None));
+    assert_eq!((flow.value_type, flow.scale, flow.offset), (ValueType::I16, 0.1, 0.0));
+    assert_eq!((flow.decimals, flow.unit.as_deref()), (Some(1), Some("°C")));
+    assert_eq!(flow.every, Duration::from_millis(500));
+    assert_eq!(point("energy").word_order, Order::Little);
+    let names: Vec<(i64, &str)> =
+        point("state").names.iter().map(|(n, name)| (*n, &**name)).collect();
+    assert_eq!(names, [(0, "off"), (1, "heating"), (2, "fault")]);
+    assert_eq!((point("alarm").place.bit, point("alarm").value_type), (Some(3), ValueType::Bool));
+    assert_eq!(
+        (point("door").place.table, point("door").place.address),
+        (Table::DiscreteInput, 16)
+    );
+    assert_eq!(point("counter").value_type, ValueType::Bcd { registers: 2 });
+    assert_eq!(point("serial_number").value_type, ValueType::Text { length: 20 });
+
+    let [cloud] = &settings.uplinks[..] else { panic!("one uplink") };
+    assert_eq!(
+        (&*cloud.host, cloud.port, cloud.tls.is_some()),
+        ("broker.example.com", 8_883, true)
+    );
+    assert_eq!((cloud.version, &*cloud.client_id), (Version::V5, "pump-house"));
+    assert_eq!((cloud.keep_alive, cloud.window), (Duration::from_secs(30), 100));
+    assert_eq!(cloud.session_expiry, Duration::from_secs(7 * 86_400));
+    assert_eq!(cloud.on_session_lost, OnSessionLost::Republish);
+    assert_eq!(cloud.forward[0].qos, QoS::ExactlyOnce);
+    assert_eq!(cloud.forward[0].to, Some(Arc::from("plant/boiler/{rest}")));
+    assert_eq!((cloud.forward[1].qos, &cloud.forward[1].to), (QoS::AtLeastOnce, &None));
+    assert_eq!(cloud.accept[0].filter.as_str(), "pump-house/+/+/set");
+    assert_eq!(settings.queue.size_bytes_max, 256 << 20);
+    assert_eq!(settings.queue.age_max, Duration::from_secs(30 * 86_400));
+    assert_eq!(settings.queue.state_dir, PathBuf::from("/var/lib/fieldpost"));
+    assert_eq!(&*settings.log.level, "info");
+}
+
+/// In the reference file each default stands behind `# key:`; written out, it must change nothing.
+#[test]
+fn the_defaults_of_the_reference_file_are_those_of_the_program() {
+    let text = fs::read_to_string(root().join("config/fieldpost.yaml")).expect("it is there");
+    let mut written = String::new();
+    let mut count = 0;
+    for line in text.lines() {
+        let bare = line.trim_start();
+        let default = bare.strip_prefix("# ").filter(|rest| {
+            let (key, value) = rest.split_once(": ").unwrap_or_default();
+            let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            is_key && !value.contains(' ') && !matches!(key, "ca" | "certificate" | "key")
+        });
+        if let Some(default) = default {
+            count += 1;
+            let indent = &line[..line.len() - bare.len()];
+            written += &format!("{indent}{default}\n");
+        } else {
+            written += &format!("{line}\n");
+        }
+    }
+    assert!(count >= 17, "only {count} defaults found");
+    match config::parse("reference", &written, &TestSecrets) {
+        Ok(parsed) => assert_eq!(parsed.settings, settings("config/fieldpost.yaml")),
+        Err(complaints) => panic!("{complaints}"),
+    }
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let settings = settings("tests/data/config/valid/smallest.yaml");
+    assert_eq!(settings.devices[0].unit, UnitId(255));
+    assert_eq!(settings.devices[0].points[0].value_type, ValueType::Bool);
+    let text = "gateway: { id: g }\nbuses: { b: { modbus-tcp: plc } }\n\
+        devices: { d: { bus: b, points: { p: { coil: 0 } } } }\nuplinks: { u: { url: \"mqtt://h\" } }\n";
+    let parsed = config::parse("text", text, &TestSecrets).expect("it is right");
+    let uplink = &parsed.settings.uplinks[0];
+    assert_eq!((uplink.port, &uplink.tls), (1_883, &None));
+    assert_eq!(uplink.forward[0].filter.as_str(), "g/#");
+    assert_eq!((uplink.forward[0].qos, uplink.accept.len()), (QoS::AtLeastOnce, 0));
+}
+
+#[test]
+fn words_keep_their_spelling_whatever_yaml_makes_of_them_elsewhere() {
+    let settings = settings("tests/data/config/valid/words-that-look-like-others.yaml");
+    assert_eq!(&*settings.gateway.id, "007");
+    assert_eq!(&*settings.buses[0].name, "no");
+    let device = &settings.devices[0];
+    assert_eq!((&*device.name, &*device.points[1].name), ("1", "0x1"));
+    let names: Vec<&str> = device.points[0].names.iter().map(|(_, name)| &**name).collect();
+    assert_eq!(names, ["no", "yes", "null"]);
+    assert_eq!(&*settings.uplinks[0].client_id, "12345");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_complaint_with_a_remedy() {
+    let complaints = load(Path::new("/nowhere/site.yaml")).expect_err("it is not there");
+    assert_eq!(
+        complaints.to_string(),
+        "/nowhere/site.yaml: error: there is no such file\n  = help: look at the spelling of the path\n"
+    );
+    let folder = root().join("config");
+    assert!(load(&folder).expect_err("a folder").to_string().contains("this is a directory"));
+}
+
+#[test]
+fn a_secret_that_is_missing_fails_a_run() {
+    let text = "gateway: { id: g }\nbuses: { b: { modbus-tcp: plc } }\n\
+        devices: { d: { bus: b, points: { p: { coil: 0 } } } }\n\
+        uplinks: { u: { url: \"mqtts://h\", username: u, password: { env: ABSENT } } }\n";
+    let complaints = config::parse("text", text, &TestSecrets).expect_err("the secret is absent");
+    let paths: Vec<&str> = complaints.iter().map(|complaint| complaint.path.as_str()).collect();
+    assert_eq!(paths, ["uplinks.u.password"]);
+}
+
+/// Whatever the text is: no panic, every place inside the file, and nothing but settings or an error.
+fn judge(text: &str) -> Result<(), TestCaseError> {
+    let complaints = match config::parse("any", text, &TestSecrets) {
+        Ok(parsed) => {
+            prop_assert_eq!(parsed.warnings.count(Severity::Error), 0);
+            parsed.warnings
+        }
+        Err(complaints) => {
+            prop_assert!(complaints.count(Severity::Error) > 0);
+            complaints
+        }
+    };
+    let shown = complaints.to_string();
+    prop_assert!(!shown.contains(SECRET), "{}", shown);
+    let lines: Vec<&str> = text.split('\n').collect();
+    for complaint in &complaints {
+        let line = lines.get(complaint.line - 1);
+        prop_assert!(line.is_some(), "{}", complaint);
+        let length = line.map_or(0, |line| line.chars().count());
+        prop_assert!((1..=length + 1).contains(&complaint.column), "{}", complaint);
+    }
+    Ok(())
+}
+
+fn reference() -> String {
+    fs::read_to_string(root().join("config/fieldpost.yaml")).expect("it is there")
+}
+
+/// A fragment that YAML or this file gives a meaning to.
+fn fragment() -> impl Strategy<Value = String> {
+    let known = [
+        ": ", "\n", "  ", "\t", "- ", "{", "}", "[", "]", ",", "&a ", "*a", "|\n", "> ", "\"", "'",
+        "#", "!", "%", "---\n", "...\n", "? ", "<<: ", "~", "\u{feff}", "\r\n", "°", "0x", "-1",
+        "65536", "é", "\0", "gateway", "id", "buses", "devices", "points", "holding", "enum",
+        "unit", "bit", "uplinks", "url", "mqtts://", "forward", "filter", "to", "{rest}", "queue",
+        "max_size", "1MiB", "300ms", "null",
+    ];
+    prop_oneof![
+        4 => prop::sample::select(known.to_vec()).prop_map(str::to_owned),
+        1 => ".{0,12}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_judged_without_a_panic(text in "(?s).{0,500}") {
+        judge(&text)?;
+    }
+
+    #[test]
+    fn any_heap_of_yaml_is_judged_without_a_panic(parts in prop::collection::vec(fragment(), 0..200)) {
+        let mut text = parts.concat();
+        let mut end = text.len().min(2_048);
+        while !text.is_char_boundary(end) { end -= 1; }
+        text.truncate(end);
+        judge(&text)?;
+    }
+
+    #[test]
+    fn the_reference_file_is_judged_wherever_it_is_broken(
+        at in 0usize..20_000, length in 0usize..40, put in fragment(), second in 0usize..20_000, other in fragment(),
+    ) {
+        let mut text = reference();
+        for (at, length, put) in [(at, length, &put), (second, 0, &other)] {
+            let boundary = |mut at: usize| {
+                at = at.min(text.len());
+                while !text.is_char_boundary(at) { at -= 1; }
+                at
+            };
+            let range = boundary(at % (text.len() + 1))..boundary(at % (text.len() + 1) + length);
+            text.replace_range(range, put);
+        }
+        judge(&text)?;
+    }
+
+    #[test]
+    fn a_password_written_into_the_file_is_never_shown(at in 0usize..20_000, put in fragment()) {
+        let mut text = reference().replace("{ credential: cloud-password }", SECRET);
+        let mut at = at % (text.len() + 1);
+        while !text.is_char_boundary(at) { at -= 1; }
+        // Broken anywhere but in the words that say what is secret.
+        let from = text.find("password: ").expect("it is there");
+        prop_assume!(!(from..=from + "password: ".len() + SECRET.len()).contains(&at));
+        text.insert_str(at, &put);
+        judge(&text)?;
+    }
+}
