@@ -2,6 +2,7 @@
 //!
 //! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
 
+pub mod modbus;
 mod settings;
 
 pub use settings::{
