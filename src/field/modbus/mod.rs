@@ -7,9 +7,11 @@
 //!
 //! Nothing here knows ports, sockets, schedules or names of devices.
 
+pub mod decode;
 pub mod late;
 pub mod link;
 pub mod mbap;
 pub mod pdu;
+pub mod plan;
 pub mod rtu;
 pub mod transaction;
