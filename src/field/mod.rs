@@ -2,7 +2,10 @@
 //!
 //! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
 
+pub mod backoff;
+pub mod health;
 pub mod modbus;
+pub mod schedule;
 mod settings;
 
 pub use settings::{
