@@ -103,14 +103,27 @@ impl Health {
             *probe_at = now + *pause;
             return None;
         }
+        let is_last = self.is_last_try(was_silent);
         self.failed_tries += 1;
         self.silent_tries = if was_silent { self.silent_tries + 1 } else { 0 };
-        if self.silent_tries < SILENT_TRIES && self.failed_tries < FAILED_TRIES {
+        if !is_last {
             return None;
         }
         let missed = u64::from(self.failed_tries);
         self.fall_silent(missed, now);
         Some(Change::FellSilent { reason: reason.into() })
+    }
+
+    /// Whether one more failure makes it count as silent.
+    #[must_use]
+    pub fn is_last_try(&self, was_silent: bool) -> bool {
+        let silent_tries = if was_silent { self.silent_tries + 1 } else { 0 };
+        !self.is_silent() && (silent_tries >= SILENT_TRIES || self.failed_tries + 1 >= FAILED_TRIES)
+    }
+
+    /// The failures were explained by what was asked.
+    pub fn handle_forgiven(&mut self) {
+        (self.silent_tries, self.failed_tries) = (0, 0);
     }
 
     /// The bus itself is gone.

@@ -3,6 +3,7 @@
 //! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
 
 pub mod backoff;
+mod group;
 pub mod health;
 pub mod modbus;
 pub mod schedule;
