@@ -118,11 +118,6 @@ impl Group {
         self.run.front()
     }
 
-    /// Whether more than one read of the run is left.
-    pub(super) fn has_others(&self) -> bool {
-        self.run.len() > 1
-    }
-
     /// Lets the other reads of the run go first.
     pub(super) fn handle_postponed(&mut self) {
         if let Some(step) = self.run.pop_front() {

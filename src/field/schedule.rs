@@ -56,14 +56,16 @@ impl Schedule {
         let due = self.groups.iter().enumerate();
         let due = due.filter(|(_, group)| group.state == State::Waiting && group.next <= now);
         let (index, _) = due.min_by_key(|(_, group)| group.next + group.every)?;
-        self.start(index, now);
+        if let Some(group) = self.groups.get_mut(index) {
+            group.state = State::Running { deadline: group.next + group.every };
+        }
         Some(index)
     }
 
     /// Starts a group out of turn; it should be done within its period.
     pub fn start(&mut self, index: usize, now: Instant) {
         if let Some(group) = self.groups.get_mut(index) {
-            group.state = State::Running { deadline: group.next.min(now) + group.every };
+            group.state = State::Running { deadline: now + group.every };
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::mbap;
 use super::pdu::{Answer, Data, Mismatch};
-use super::rtu::{self, Receiver};
+use super::rtu::Receiver;
 use super::transaction::{Failure, Outcome, Question};
 use crate::field::SerialSettings;
 
@@ -268,6 +268,7 @@ fn answered(answer: Answer) -> Result<Data, Failure> {
 mod tests {
     use super::*;
     use crate::field::modbus::pdu::ReadRange;
+    use crate::field::modbus::rtu;
     use crate::field::{Parity, Table, UnitId};
 
     const UNIT: UnitId = UnitId(3);
