@@ -1,0 +1,321 @@
+//! shell: owns one port and runs the decisions of one bus on it.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "reads the clock and waits for the cores of this bus"
+)]
+
+use std::fmt;
+use std::io;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep_until, timeout};
+use tracing::{debug, info, trace, warn};
+
+use super::backoff::Backoff;
+use super::event::{Fact, FieldEvent};
+use super::modbus::link::Link;
+use super::modbus::transaction::{Failure, Outcome, Question};
+use super::poller::{Next, Poller};
+use super::port::Port;
+use super::{BusSettings, DeviceSettings, PortSettings};
+use crate::model::{Moment, Timestamp};
+
+/// The longest frame is 260 bytes; noise may come with it.
+const READ_BUFFER_LEN: usize = 512;
+
+/// One bus with its devices, ready to run.
+#[derive(Debug)]
+pub struct Bus {
+    settings: BusSettings,
+    devices: Vec<DeviceSettings>,
+}
+
+/// Why a port is no longer used.
+enum End {
+    /// The program stops, or nobody listens any more.
+    Stop,
+    /// The port is of no use; `answered` when something useful came over it before.
+    Lost { reason: String, answered: bool },
+}
+
+impl Bus {
+    /// Takes the settings of a bus and of the devices on it.
+    #[must_use]
+    pub fn new(settings: BusSettings, devices: Vec<DeviceSettings>) -> Self {
+        Self { settings, devices }
+    }
+
+    /// Polls until `stop` turns true or the receiver of `events` is gone. A full channel slows the bus. After `stop` the
+    /// transaction under way is finished within its timeout.
+    pub async fn run(self, events: mpsc::Sender<FieldEvent>, stop: watch::Receiver<bool>) {
+        let poller = Poller::new(&self.settings, self.devices, moment());
+        let (backoff, outage) = (Backoff::default(), None);
+        Runner { settings: self.settings, poller, events, stop, backoff, outage }.run().await;
+    }
+}
+
+struct Runner {
+    settings: BusSettings,
+    poller: Poller,
+    events: mpsc::Sender<FieldEvent>,
+    stop: watch::Receiver<bool>,
+    backoff: Backoff,
+    /// Since when the port cannot be used.
+    outage: Option<Instant>,
+}
+
+impl Runner {
+    async fn run(mut self) {
+        info!(bus = %self.settings.name, "bus started");
+        while self.hand_out().await.is_some() {
+            let opened = tokio::select! {
+                opened = Port::open(&self.settings.port) => opened,
+                () = stopped(&mut self.stop) => break,
+            };
+            match opened {
+                Ok(port) => match self.serve(port).await {
+                    End::Stop => break,
+                    End::Lost { reason, answered: true } => {
+                        debug!(bus = %self.settings.name, reason, "port lost");
+                        self.backoff.handle_success();
+                    }
+                    End::Lost { reason, answered: false } => self.handle_down(&reason),
+                },
+                Err(error) => self.handle_down(&error.to_string()),
+            }
+            if self.hand_out().await.is_none() {
+                break;
+            }
+            let pause = self.backoff.handle_failure(fastrand::f64());
+            tokio::select! {
+                () = sleep_until((Instant::now() + pause).into()) => {}
+                () = stopped(&mut self.stop) => break,
+            }
+        }
+        let skipped = self.poller.skipped();
+        info!(bus = %self.settings.name, skipped, "bus stopped");
+    }
+
+    fn handle_down(&mut self, reason: &str) {
+        if self.outage.is_none() {
+            self.outage = Some(Instant::now());
+            warn!(bus = %self.settings.name, reason, "bus lost");
+        } else {
+            debug!(bus = %self.settings.name, reason, "bus still lost");
+        }
+        self.poller.handle_port_down(reason, moment());
+    }
+
+    /// Polls over `port` until it is of no use or the program stops.
+    async fn serve(&mut self, mut port: Port) -> End {
+        let (now, timeout) = (Instant::now(), self.settings.timeout);
+        let mut link = match &self.settings.port {
+            PortSettings::Rtu(serial) => Link::rtu(serial, timeout, now),
+            PortSettings::Tcp(_) => Link::tcp(timeout, fastrand::u16(..), now),
+        };
+        let mut answered = false;
+        self.poller.handle_port_up(now);
+        loop {
+            if self.hand_out().await.is_none() {
+                return End::Stop;
+            }
+            match self.poller.poll_next(Instant::now()) {
+                Next::Ask(question) => {
+                    let (outcome, now) = self.transact(&mut port, &mut link, question).await;
+                    let device = self.poller.asked_device().map(AsRef::as_ref).unwrap_or_default();
+                    if let Err(failure) = &outcome.result {
+                        let bus = &self.settings.name;
+                        debug!(%bus, device, %question, %failure, "question failed");
+                    }
+                    if matches!(outcome.result, Ok(_) | Err(Failure::Refused { .. })) {
+                        answered = true;
+                        self.handle_useful();
+                    }
+                    self.poller.handle_outcome(&outcome, now);
+                }
+                Next::Wait(until) => {
+                    if let Err(error) = self.idle(&mut port, &mut link, until).await {
+                        return End::Lost { reason: error.to_string(), answered };
+                    }
+                }
+            }
+            if let Some(reason) = link.unusable() {
+                return End::Lost { reason: reason.to_owned(), answered };
+            }
+        }
+    }
+
+    fn handle_useful(&mut self) {
+        if let Some(since) = self.outage.take() {
+            info!(bus = %self.settings.name, down_for = ?since.elapsed(), "bus is back");
+        }
+    }
+
+    /// Waits for `until` or the stop; what comes meanwhile belongs to no question.
+    async fn idle(
+        &mut self,
+        port: &mut Port,
+        link: &mut Link,
+        until: Option<Instant>,
+    ) -> io::Result<()> {
+        let mut buffer = [0; READ_BUFFER_LEN];
+        let wait = async {
+            match until {
+                Some(until) => sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = wait => Ok(()),
+            () = stopped(&mut self.stop) => Ok(()),
+            // A receiver that is gone is found out by handing out, which an idle bus does not do.
+            () = self.events.closed() => Ok(()),
+            read = port.read(&mut buffer) => {
+                let bytes = buffer.get(..read?).unwrap_or_default();
+                self.trace("idle", bytes);
+                link.handle_bytes(bytes, Instant::now());
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks `question` and waits for how it ends; returns that and when the last byte was read.
+    async fn transact(
+        &self,
+        port: &mut Port,
+        link: &mut Link,
+        question: Question,
+    ) -> (Outcome, Moment) {
+        match self.ask(port, link, question).await {
+            Ok(end) => end,
+            Err(error) => {
+                let reason = error.to_string();
+                let end = link.handle_port_failure(&reason);
+                let result = Err(Failure::Port { reason });
+                (end.unwrap_or(Outcome { result, dropped: Vec::new() }), moment())
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        port: &mut Port,
+        link: &mut Link,
+        question: Question,
+    ) -> io::Result<(Outcome, Moment)> {
+        let mut buffer = [0; READ_BUFFER_LEN];
+        // A line that never falls silent must not hold the bus for ever: ask into the noise then, and fail by name.
+        let patience = Instant::now() + self.settings.timeout;
+        while let ready = link.poll_ready()
+            && Instant::now() < ready.min(patience)
+        {
+            if let Some(count) = read_until(port, &mut buffer, ready.min(patience)).await? {
+                let bytes = buffer.get(..count).unwrap_or_default();
+                self.trace("between", bytes);
+                link.handle_bytes(bytes, Instant::now());
+            }
+        }
+        port.clear_input()?;
+        let request = link.ask(question, Instant::now());
+        self.trace("sent", &request);
+        match timeout(self.settings.timeout, port.write(&request)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
+        }
+        loop {
+            let deadline = link.poll_timeout().unwrap_or_else(Instant::now);
+            let end = match read_until(port, &mut buffer, deadline).await? {
+                Some(count) => {
+                    let now = moment();
+                    let bytes = buffer.get(..count).unwrap_or_default();
+                    self.trace("received", bytes);
+                    link.handle_bytes(bytes, now.mono).map(|outcome| (outcome, now))
+                }
+                None => {
+                    let now = moment();
+                    link.handle_timeout(now.mono).map(|outcome| (outcome, now))
+                }
+            };
+            if let Some(end) = end {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Hands events to the app and facts to the log; `None` when the program stops.
+    async fn hand_out(&mut self) -> Option<()> {
+        while let Some(fact) = self.poller.poll_fact() {
+            self.log(&fact);
+        }
+        loop {
+            let is_stopping = *self.stop.borrow();
+            let permit = if is_stopping {
+                // What was read before the stop still goes out, if somebody takes it soon.
+                timeout(self.settings.timeout, self.events.reserve()).await.ok()?.ok()?
+            } else {
+                tokio::select! {
+                    permit = self.events.reserve() => permit.ok()?,
+                    () = stopped(&mut self.stop) => continue,
+                }
+            };
+            match self.poller.poll_event() {
+                Some(event) => permit.send(event),
+                None => return (!is_stopping).then_some(()),
+            }
+        }
+    }
+
+    fn log(&self, fact: &Fact) {
+        let bus = &self.settings.name;
+        match fact {
+            Fact::Answers { device, unit } => {
+                info!(%bus, %device, unit = unit.0, "device answered")
+            }
+            Fact::FellSilent { device, unit, reason } => {
+                warn!(%bus, %device, unit = unit.0, %reason, "device fell silent");
+            }
+            Fact::AnswersAgain { device, unit, missed, silent_for } => {
+                info!(%bus, %device, unit = unit.0, missed, ?silent_for, "device answers again");
+            }
+            Fact::Refuses { device, unit, range, reason } => {
+                warn!(%bus, %device, unit = unit.0, %range, %reason, "device refused points");
+            }
+        }
+    }
+
+    fn trace(&self, what: &str, bytes: &[u8]) {
+        trace!(target: "wire::modbus", bus = %self.settings.name, bytes = %Hex(bytes), "{what}");
+    }
+}
+
+/// Bytes as two digits each.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x} "))
+    }
+}
+
+/// Reads what comes until `deadline`; `None` when nothing did.
+async fn read_until(
+    port: &mut Port,
+    buffer: &mut [u8],
+    deadline: Instant,
+) -> io::Result<Option<usize>> {
+    match tokio::time::timeout_at(deadline.into(), port.read(buffer)).await {
+        Ok(read) => read.map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Waits until the program stops.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever could say so is gone, which comes to the same.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn moment() -> Moment {
+    Moment { mono: Instant::now(), wall: Timestamp::from(SystemTime::now()) }
+}

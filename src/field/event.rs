@@ -1,0 +1,49 @@
+//! core: what the field tells the rest of the house.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::UnitId;
+use super::modbus::pdu::ReadRange;
+use crate::model::{Reading, Timestamp};
+
+/// What a bus reports.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FieldEvent {
+    /// The values of one transaction, or what is left of a device that fell silent.
+    Readings(Vec<Reading>),
+    /// A device came or went.
+    Device {
+        /// Its name.
+        device: Arc<str>,
+        /// Whether it answers.
+        state: DeviceState,
+        /// When that was found out.
+        time: Timestamp,
+    },
+}
+
+/// Whether a device answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceState {
+    /// It answers.
+    Online,
+    /// It does not, or its bus is gone.
+    Offline {
+        /// Why, in plain words.
+        reason: Arc<str>,
+    },
+}
+
+/// What a person should find in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// A device answered for the first time.
+    Answers { device: Arc<str>, unit: UnitId },
+    /// A device does not answer any more.
+    FellSilent { device: Arc<str>, unit: UnitId, reason: Arc<str> },
+    /// A device is back.
+    AnswersAgain { device: Arc<str>, unit: UnitId, missed: u64, silent_for: Duration },
+    /// A device refuses points that it is asked for.
+    Refuses { device: Arc<str>, unit: UnitId, range: ReadRange, reason: Arc<str> },
+}

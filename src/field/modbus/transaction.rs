@@ -1,0 +1,192 @@
+//! core: one question and what became of it: the answer, or precisely why there is none.
+
+use std::fmt;
+
+use super::pdu::{Data, ExceptionCode, ReadRange};
+use crate::field::UnitId;
+
+/// What an RTU answer can be told by besides its unit: function code and data bytes. A frame carries nothing else of
+/// the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// The function code, 1 to 4.
+    pub function: u8,
+    /// How many data bytes the answer holds.
+    pub byte_count: u8,
+}
+
+impl From<ReadRange> for Shape {
+    fn from(range: ReadRange) -> Self {
+        Self { function: range.function(), byte_count: range.byte_count() }
+    }
+}
+
+/// One read of one unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// Who is asked.
+    pub unit: UnitId,
+    /// What is asked for.
+    pub range: ReadRange,
+    /// How many older questions to this unit with the same function may still be answered. Exceptions carry nothing
+    /// but the function, so only the one after that many is known to be the answer to this question. 0 on TCP.
+    pub older_of_function: usize,
+    /// Whether any unit of this bus may still answer an older question. `false` on TCP.
+    pub older_on_bus: bool,
+}
+
+impl Question {
+    /// A question on a bus where nothing older is open.
+    #[must_use]
+    pub fn new(unit: UnitId, range: ReadRange) -> Self {
+        Self { unit, range, older_of_function: 0, older_on_bus: false }
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unit {} {}", self.unit.0, self.range)
+    }
+}
+
+/// Why a question brought no values. `Display` tells the person with the screwdriver what was seen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// Not one byte came.
+    #[error("no answer")]
+    NoAnswer,
+    /// Only the request itself came back.
+    #[error(
+        "no answer, only the echo of the request (the adapter hears itself; is the line open?)"
+    )]
+    EchoOnly,
+    /// Bytes came that belong to no frame.
+    #[error("{bytes} bytes of noise and no answer (check baud rate, parity and wiring)")]
+    Noise {
+        /// How many bytes came.
+        bytes: usize,
+    },
+    /// An answer began and did not end.
+    #[error("the answer broke off after {received} of {expected} bytes")]
+    Short {
+        /// Bytes that came.
+        received: usize,
+        /// Bytes that had to come.
+        expected: usize,
+    },
+    /// The answer was damaged on the line.
+    #[error("the answer is damaged: CRC is {received:#06x}, computed {computed:#06x}")]
+    Crc {
+        /// The CRC in the frame.
+        received: u16,
+        /// The CRC over the bytes that came.
+        computed: u16,
+    },
+    /// A sound frame of another unit came.
+    #[error("unit {answered} answered instead of unit {asked}")]
+    WrongUnit {
+        /// The unit that was asked.
+        asked: u8,
+        /// The unit in the answer.
+        answered: u8,
+    },
+    /// A sound frame of another function came.
+    #[error("the answer is of function {answered}, asked was {asked}")]
+    WrongFunction {
+        /// The function code that was asked for.
+        asked: u8,
+        /// The function code that came.
+        answered: u8,
+    },
+    /// A sound frame with more or less data than was asked for came.
+    #[error("the answer has {answered} bytes of data, asked were {asked}")]
+    WrongLength {
+        /// Data bytes that had to come.
+        asked: usize,
+        /// Data bytes that came.
+        answered: usize,
+    },
+    /// Only answers to older questions came.
+    #[error("only answers to older questions came (the device is slower than the timeout)")]
+    OnlyOlder {
+        /// How many came.
+        count: usize,
+    },
+    /// The device refused.
+    #[error("{code}")]
+    Refused {
+        /// Why.
+        code: ExceptionCode,
+    },
+    /// A refusal came that may belong to this question or to an older one.
+    #[error("{code}, but it may be meant for an older question")]
+    RefusedSomething {
+        /// Why.
+        code: ExceptionCode,
+    },
+    /// The port or connection failed in the middle.
+    #[error("{reason}")]
+    Port {
+        /// What the operating system said, in plain words.
+        reason: String,
+    },
+}
+
+/// What follows from a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nobody seems to be there: ask once more, then less often.
+    Silent,
+    /// Somebody is there, but the line or the device spoils it: ask again.
+    AskAgain,
+    /// The device needs time: ask again later.
+    Later,
+    /// The device does not have all of what was asked for: ask for less.
+    AskForLess,
+    /// The device will not give it.
+    GiveUp,
+    /// The port is of no use any more: open it again.
+    Reopen,
+}
+
+impl Failure {
+    /// What to do about it.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::NoAnswer | Self::EchoOnly => Verdict::Silent,
+            Self::Noise { .. }
+            | Self::Short { .. }
+            | Self::Crc { .. }
+            | Self::WrongUnit { .. }
+            | Self::WrongFunction { .. }
+            | Self::WrongLength { .. }
+            | Self::OnlyOlder { .. }
+            | Self::RefusedSomething { .. } => Verdict::AskAgain,
+            Self::Refused { code } => match code {
+                ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue => {
+                    Verdict::AskForLess
+                }
+                ExceptionCode::Acknowledge | ExceptionCode::DeviceBusy => Verdict::Later,
+                ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetFailed => {
+                    Verdict::Silent
+                }
+                ExceptionCode::IllegalFunction
+                | ExceptionCode::DeviceFailure
+                | ExceptionCode::NegativeAcknowledge
+                | ExceptionCode::MemoryParity
+                | ExceptionCode::Unknown(_) => Verdict::GiveUp,
+            },
+            Self::Port { .. } => Verdict::Reopen,
+        }
+    }
+}
+
+/// How a transaction ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The values, or why there are none.
+    pub result: Result<Data, Failure>,
+    /// Sound frames that were not the answer to this question, in the order they came.
+    pub dropped: Vec<(UnitId, Shape)>,
+}
