@@ -15,6 +15,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway in the foreground until SIGTERM or Ctrl-C
+    Run(cli::RunArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(cli::CheckArgs),
 }
@@ -22,6 +24,7 @@ enum Command {
 fn main() -> ExitCode {
     // clap ends with 2 when the command line is wrong.
     let result = match Arguments::parse().command {
+        Command::Run(args) => cli::run(&args),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
     };
     match result {

@@ -3,8 +3,10 @@
 //! A subcommand takes its parsed arguments and writes to what it is handed; it may know every room.
 
 mod check;
+mod run;
 
 pub use check::{CheckArgs, check};
+pub use run::{RunArgs, run};
 
 use std::process::ExitCode;
 

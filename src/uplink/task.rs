@@ -82,6 +82,11 @@ pub struct Uplink {
     hub: HubHandle,
     state: watch::Sender<UplinkState>,
     stop: watch::Receiver<bool>,
+    backoff: Backoff,
+    /// When the connection that is there, or the last one, came up.
+    up_since: Option<Instant>,
+    /// When the last connection ended, or when the program started.
+    down_since: Instant,
 }
 
 impl Uplink {
@@ -94,33 +99,35 @@ impl Uplink {
         stop: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<UplinkState>) {
         let (state, watched) = watch::channel(UplinkState::Down { failures: 0 });
-        (Self { settings, status_topic, hub, state, stop }, watched)
+        let (backoff, up_since, down_since) = (Backoff::default(), None, Instant::now());
+        let uplink =
+            Self { settings, status_topic, hub, state, stop, backoff, up_since, down_since };
+        (uplink, watched)
     }
 
     /// Runs until stopped: says `offline` then, if it is connected.
-    pub async fn run(self) {
-        let mut backoff = Backoff::default();
-        let mut down_since = Instant::now();
+    pub async fn run(mut self) {
+        let (mut stop, state) = (self.stop.clone(), self.state.subscribe());
         loop {
-            let up_since = std::cell::Cell::new(None);
-            let mut stop = self.stop.clone();
+            self.up_since = None;
             let result = tokio::select! {
-                result = self.connect_and_serve(&up_since, down_since, backoff.failures()) => result,
-                () = stopped_while(&mut stop, || up_since.get().is_none()) => return,
+                result = self.connect_and_serve() => result,
+                () = stopped_while(&mut stop, || *state.borrow() != UplinkState::Up) => return,
             };
             let error = match result {
                 Ok(Ended::Stopped) | Err(UplinkError::Hub(HubError::Stopped)) => return,
                 Err(error) => error,
             };
-            if let Some(since) = up_since.get() {
-                down_since = Instant::now();
+            if let Some(since) = self.up_since {
+                self.down_since = Instant::now();
                 if since.elapsed() >= PROVEN_AFTER {
-                    backoff.reset();
+                    self.backoff.reset();
                 }
             }
-            let pause = backoff.next_pause(fastrand::f64());
-            self.log_failure(&error, pause, up_since.get().is_some(), backoff.failures());
-            self.state.send_replace(UplinkState::Down { failures: backoff.failures() });
+            let pause = self.backoff.next_pause(fastrand::f64());
+            self.log_failure(&error, pause);
+            let failures = self.backoff.failures();
+            self.state.send_replace(UplinkState::Down { failures });
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stopped_while(&mut stop, || true) => return,
@@ -129,10 +136,11 @@ impl Uplink {
     }
 
     /// One line when the trouble begins, the rest at debug level.
-    fn log_failure(&self, error: &UplinkError, pause: Duration, was_up: bool, failures: u32) {
+    fn log_failure(&self, error: &UplinkError, pause: Duration) {
+        let failures = self.backoff.failures();
         let uplink = &self.settings.name;
         let retry_in = format_args!("{:.1}s", pause.as_secs_f64());
-        if was_up {
+        if self.up_since.is_some() {
             warn!(%uplink, cause = %error, %retry_in, "uplink lost; readings wait in the queue");
         } else if failures == 1 {
             let host = format_args!("{}:{}", self.settings.host, self.settings.port);
@@ -142,39 +150,37 @@ impl Uplink {
         }
     }
 
-    async fn connect_and_serve(
-        &self,
-        up_since: &std::cell::Cell<Option<Instant>>,
-        down_since: Instant,
-        failures: u32,
-    ) -> Result<Ended, UplinkError> {
-        let UplinkSettings { host, port, tls, .. } = &self.settings;
+    fn log_connected(&self, session_present: bool) {
+        let (uplink, failures) = (&self.settings.name, self.backoff.failures());
+        let away = format_args!("{:.1}s", self.down_since.elapsed().as_secs_f64());
+        info!(%uplink, session_present, %away, failures, "uplink connected");
+    }
+
+    async fn connect_and_serve(&mut self) -> Result<Ended, UplinkError> {
+        let UplinkSettings { host, port, tls, .. } = self.settings.clone();
         let connect = async {
-            let stream =
-                TcpStream::connect((&**host, *port)).await.map_err(UplinkError::Connect)?;
+            let stream = TcpStream::connect((&*host, port)).await.map_err(UplinkError::Connect)?;
             stream.set_nodelay(true).map_err(UplinkError::Connect)?;
             Ok::<_, UplinkError>(stream)
         };
         let stream =
             timeout(CONNECT_MAX, connect).await.map_err(|_| UplinkError::ConnectTimeout)??;
-        let episode = Episode { up_since, down_since, failures };
         match tls {
-            None => self.serve(stream, &episode).await,
+            None => self.serve(stream).await,
             Some(tls) => {
-                let handshake = connector(tls)?.connect(server_name(host)?, stream);
+                let handshake = connector(&tls)?.connect(server_name(&host)?, stream);
                 let stream = timeout(CONNECT_MAX, handshake)
                     .await
                     .map_err(|_| UplinkError::ConnectTimeout)?
                     .map_err(UplinkError::Handshake)?;
-                self.serve(stream, &episode).await
+                self.serve(stream).await
             }
         }
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
+        &mut self,
         stream: S,
-        episode: &Episode<'_>,
     ) -> Result<Ended, UplinkError> {
         let (read, write) = tokio::io::split(stream);
         let version = self.settings.version;
@@ -195,11 +201,9 @@ impl Uplink {
         };
         let present = attach.session_present;
         let (attached, inbound) = self.hub.attach_uplink(attach).await?;
-        episode.up_since.set(Some(Instant::now()));
+        self.up_since = Some(Instant::now());
         self.state.send_replace(UplinkState::Up);
-        let away = format_args!("{:.1}s", episode.down_since.elapsed().as_secs_f64());
-        let (uplink, failures) = (&self.settings.name, episode.failures);
-        info!(%uplink, session_present = present, %away, failures, "uplink connected");
+        self.log_connected(present);
         self.hub.say(attached.connection, self.status("online"), false).await?;
         if let Some(subscribe) = link.subscribe_packet() {
             self.queue(&mut writer, &subscribe);
@@ -308,18 +312,12 @@ impl Uplink {
     }
 }
 
-struct Episode<'a> {
-    up_since: &'a std::cell::Cell<Option<Instant>>,
-    down_since: Instant,
-    failures: u32,
-}
-
 fn goodbye() -> Disconnect {
     Disconnect::new(ReasonCode::Success)
 }
 
 /// Completes when a stop is asked for while `condition` holds; never otherwise.
-async fn stopped_while(stop: &mut watch::Receiver<bool>, condition: impl Fn() -> bool) {
+async fn stopped_while(stop: &mut watch::Receiver<bool>, condition: impl Fn() -> bool + Send) {
     // A sender that is gone means a stop as well.
     let _ = stop.wait_for(|stopping| *stopping).await;
     if !condition() {

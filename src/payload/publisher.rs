@@ -1,4 +1,4 @@
-//! core: what a reading looks like on its way: its topic and its JSON.
+//! core: what a reading looks like on its way: its topic, its JSON, its id.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

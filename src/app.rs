@@ -1,0 +1,167 @@
+//! shell: builds the channels, starts the tasks, and stops them along the road: poll, commit, drain, say offline.
+#![allow(clippy::disallowed_methods, reason = "the app measures how long it may go on draining")]
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::config::Settings;
+use crate::field::{Bus, DeviceSettings};
+use crate::hub::{EngineOptions, Forward, Hub, HubHandle, HubStatus, UplinkSession};
+use crate::payload::{Publisher, carry};
+use crate::store::{SessionOwner, Store};
+use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
+
+/// Events that may wait between the buses and the hub.
+const FIELD_EVENTS_MAX: usize = 64;
+/// How long the buses have to finish their transactions.
+const POLL_STOP_MAX: Duration = Duration::from_secs(3);
+/// How long the last readings have to become durable.
+const COMMIT_MAX: Duration = Duration::from_secs(4);
+/// How long connected uplinks have to take what waits.
+const DRAIN_MAX: Duration = Duration::from_secs(4);
+/// How long the uplinks have to say offline.
+const FAREWELL_MAX: Duration = Duration::from_secs(4);
+/// How often the queue is looked at while it drains.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    hub: HubHandle,
+    hub_task: JoinHandle<()>,
+    buses: Vec<JoinHandle<()>>,
+    carrier: JoinHandle<()>,
+    uplinks: Vec<(JoinHandle<()>, watch::Receiver<UplinkState>)>,
+    stop_buses: watch::Sender<bool>,
+    stop_uplinks: watch::Sender<bool>,
+}
+
+impl Gateway {
+    /// Opens the store, registers the uplinks' sessions, then starts everything. When this returns, the buses are being
+    /// polled.
+    ///
+    /// # Errors
+    /// The store cannot be opened; the message names the file and the remedy.
+    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+        let Settings { gateway, buses, devices, uplinks, queue, log: _ } = settings;
+        let (store_events, events) = mpsc::unbounded_channel();
+        let (store, snapshot) =
+            Store::open(&queue.state_dir, store_events).context("cannot open the queue")?;
+        let start = snapshot.start;
+        let queued: u64 = snapshot.sessions.iter().map(|session| session.queued).sum();
+        let options = EngineOptions {
+            store_bytes_max: queue.size_bytes_max,
+            age_max: queue.age_max,
+            ..EngineOptions::default()
+        };
+        let sessions = uplinks.iter().map(session_of).collect();
+        let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
+
+        let (stop_buses, buses_stopped) = watch::channel(false);
+        let (stop_uplinks, uplinks_stopped) = watch::channel(false);
+        let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
+        let publisher = Publisher::new(gateway.id.clone(), start);
+        let carrier = tokio::spawn(carry(inbox, publisher, hub.clone()));
+        let status_topic = Publisher::status_topic(&gateway.id).context("gateway.id")?;
+        info!(
+            gateway = %gateway.id,
+            version = env!("CARGO_PKG_VERSION"),
+            start,
+            buses = buses.len(),
+            devices = devices.len(),
+            points = devices.iter().map(|device| device.points.len()).sum::<usize>(),
+            uplinks = uplinks.len(),
+            queued,
+            "gateway started"
+        );
+        let uplinks = uplinks
+            .into_iter()
+            .map(|settings| {
+                let (topic, stopped) = (status_topic.clone(), uplinks_stopped.clone());
+                let (uplink, state) = Uplink::new(settings, topic, hub.clone(), stopped);
+                (tokio::spawn(uplink.run()), state)
+            })
+            .collect();
+        let buses = buses
+            .into_iter()
+            .map(|bus| {
+                let on_it = |device: &&DeviceSettings| device.bus == bus.name;
+                let on_it = devices.iter().filter(on_it).cloned().collect();
+                let bus = Bus::new(bus, on_it);
+                tokio::spawn(bus.run(field_events.clone(), buses_stopped.clone()))
+            })
+            .collect();
+        Ok(Self { hub, hub_task, buses, carrier, uplinks, stop_buses, stop_uplinks })
+    }
+
+    /// The hub, for those who want to look at it.
+    #[must_use]
+    pub fn hub(&self) -> &HubHandle {
+        &self.hub
+    }
+
+    /// Stops along the road: poll, commit, drain for a bounded time, say offline, close the store. What cannot be done in
+    /// its time is left; whatever was committed is there at the next start.
+    pub async fn stop(self) {
+        let Self { hub, hub_task, buses, carrier, uplinks, stop_buses, stop_uplinks } = self;
+        stop_buses.send_replace(true);
+        for bus in buses {
+            let abort = bus.abort_handle();
+            if timeout(POLL_STOP_MAX, bus).await.is_err() {
+                // Its answer would only be lost on the road.
+                abort.abort();
+            }
+        }
+        let _ = timeout(COMMIT_MAX, carrier).await;
+        if timeout(COMMIT_MAX, hub.flush()).await.is_err() {
+            warn!("store did not commit the last readings in time");
+        }
+        let left = drain(&hub, &uplinks).await;
+        stop_uplinks.send_replace(true);
+        for (uplink, _) in uplinks {
+            let _ = timeout(FAREWELL_MAX, uplink).await;
+        }
+        if timeout(COMMIT_MAX, hub.stop()).await.is_err() {
+            hub_task.abort();
+            warn!("store did not close in time; everything it had committed is kept");
+        }
+        info!(queued = left, "gateway stopped");
+    }
+}
+
+fn session_of(uplink: &UplinkSettings) -> UplinkSession {
+    UplinkSession {
+        name: uplink.name.clone(),
+        forward: uplink
+            .forward
+            .iter()
+            .map(|rule| Forward { filter: rule.filter.clone(), qos: rule.qos, to: rule.to.clone() })
+            .collect(),
+        window: uplink.window,
+        trust_received: uplink.on_session_lost == OnSessionLost::Trust,
+    }
+}
+
+/// Waits while a connected uplink still takes messages; gives how many are left.
+async fn drain(hub: &HubHandle, uplinks: &[(JoinHandle<()>, watch::Receiver<UplinkState>)]) -> u64 {
+    let end = Instant::now() + DRAIN_MAX;
+    loop {
+        let Ok(Ok(status)) = timeout(DRAIN_MAX, hub.status()).await else { return 0 };
+        let up = uplinks.iter().any(|(_, state)| *state.borrow() == UplinkState::Up);
+        if !up || waiting(&status, true) == 0 || Instant::now() >= end {
+            return waiting(&status, false);
+        }
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+/// Messages that wait for uplinks, all or only the connected ones.
+fn waiting(status: &HubStatus, connected: bool) -> u64 {
+    let uplinks = status.sessions.iter().filter(|s| matches!(s.owner, SessionOwner::Uplink(_)));
+    uplinks.filter(|session| session.connected || !connected).map(|session| session.queued).sum()
+}

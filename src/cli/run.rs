@@ -1,0 +1,71 @@
+//! shell: `fieldpost run`: the gateway in the foreground, until it is asked to stop.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use tracing::{info, warn};
+
+use super::ExitStatus;
+use crate::app::Gateway;
+use crate::config::{self, Parsed, Settings, SystemSecrets};
+use crate::service::{self, Signals, Stop, start_logging};
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/fieldpost/fieldpost.yaml")]
+    pub config: PathBuf,
+}
+
+/// Runs the gateway until SIGTERM or SIGINT; a second signal ends it at once.
+///
+/// # Errors
+/// The log or the store cannot be started.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
+    let Parsed { settings, warnings } = match config::load(&args.config, &SystemSecrets::for_run())
+    {
+        Ok(parsed) => parsed,
+        Err(complaints) => {
+            eprintln!("{complaints}");
+            let file = args.config.display();
+            eprintln!("{file}: not started; `fieldpost check {file}` says this again");
+            return Ok(ExitStatus::Wrong);
+        }
+    };
+    let _log = start_logging(&settings.log.level).context("cannot start the log")?;
+    for warning in warnings.iter() {
+        let (line, message) = (warning.line, &warning.message);
+        warn!(file = %warning.file, line, path = %warning.path, "{message}");
+    }
+    runtime()?.block_on(serve(settings))
+}
+
+/// One thread is enough for everything but the store, which has its own.
+///
+/// # Errors
+/// The system gives no event queue.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+        .context("cannot start the event loop")
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<ExitStatus> {
+    let mut signals = Signals::listen().context("cannot take over SIGTERM")?;
+    let gateway = Gateway::start(settings)?;
+    service::ready();
+    signals.next_stop().await;
+    info!("stopping: a second signal ends at once");
+    service::stopping();
+    tokio::select! {
+        () = gateway.stop() => Ok(ExitStatus::Done),
+        stop = signals.next_stop() => {
+            debug_assert_eq!(stop, Stop::AtOnce);
+            warn!("stopped at once; everything committed is kept");
+            Ok(ExitStatus::Failed)
+        }
+    }
+}

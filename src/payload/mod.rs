@@ -1,0 +1,9 @@
+//! What a reading looks like on its way, and the short stretch of road that gives it that look.
+//!
+//! Knows topics, JSON and the ids of readings. Does not know who wants them: that is the hub's.
+
+mod publisher;
+mod task;
+
+pub use publisher::{Publisher, payload};
+pub use task::carry;

@@ -1,0 +1,52 @@
+//! shell: carries what the field says to the hub, as many events at a time as have come.
+
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::publisher::Publisher;
+use crate::field::{DeviceState, FieldEvent};
+use crate::hub::HubHandle;
+use crate::model::{Message, TopicError};
+
+/// Events carried in one batch, at most.
+const BATCH_MAX: usize = 256;
+
+/// Runs until every bus has hung up or the hub has stopped. A slow hub slows the buses.
+pub async fn carry(
+    mut events: mpsc::Receiver<FieldEvent>,
+    mut publisher: Publisher,
+    hub: HubHandle,
+) {
+    let mut batch = Vec::new();
+    while events.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let mut messages = Vec::new();
+        for event in batch.drain(..) {
+            if let Err(cause) = describe(&event, &mut publisher, &mut messages) {
+                // The configuration lets no such name through.
+                error!(%cause, ?event, "a name cannot be a topic");
+            }
+        }
+        if hub.publish(messages).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn describe(
+    event: &FieldEvent,
+    publisher: &mut Publisher,
+    messages: &mut Vec<Message>,
+) -> Result<(), TopicError> {
+    match event {
+        FieldEvent::Readings(readings) => {
+            for reading in readings {
+                messages.push(publisher.reading(reading)?);
+            }
+        }
+        FieldEvent::Device { device, state, time } => {
+            let online = *state == DeviceState::Online;
+            messages.push(publisher.device(device, online, *time)?);
+        }
+    }
+    Ok(())
+}
