@@ -132,6 +132,11 @@ impl<'t> Notes<'t> {
         }
     }
 
+    /// Whether further complaints would be left out.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() > COMPLAINTS_MAX
+    }
+
     /// Whether anything was found that the program cannot run with.
     pub(super) fn has_errors(&self) -> bool {
         self.found.iter().any(|found| found.severity == Severity::Error)
