@@ -396,6 +396,7 @@ fn judge(text: &str) -> Result<(), TestCaseError> {
     };
     let shown = complaints.to_string();
     prop_assert!(!shown.contains(SECRET), "{}", shown);
+    prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{:?}", shown);
     let lines: Vec<&str> = text.split('\n').collect();
     for complaint in &complaints {
         let line = lines.get(complaint.line - 1);
