@@ -1,12 +1,17 @@
 //! The configuration: files that are right, files that are wrong with what must be said of them, and any text at all.
 
+#![allow(clippy::disallowed_methods, reason = "a test may read and write files")]
+
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fieldpost::cli::{self, CheckArgs, ExitStatus};
 use fieldpost::config::{
     self, Complaints, Parsed, SecretAnswer, SecretReference, SecretSource, Settings, Severity,
+    SystemSecrets,
 };
 use fieldpost::field::{Order, Parity, PortSettings, Table, UnitId, ValueType};
 use fieldpost::model::{QoS, Secret};
@@ -283,6 +288,100 @@ fn a_secret_that_is_missing_fails_a_run() {
     assert_eq!(paths, ["uplinks.u.password"]);
 }
 
+fn site(password: &str) -> String {
+    format!(
+        "gateway: {{ id: g }}\nbuses: {{ b: {{ modbus-tcp: plc }} }}\n\
+        devices: {{ d: {{ bus: b, points: {{ p: {{ coil: 0 }} }} }} }}\n\
+        uplinks: {{ u: {{ url: \"mqtts://h\", username: u, password: {password} }} }}\n"
+    )
+}
+
+#[test]
+fn a_secret_file_loses_one_line_break_and_must_be_closed_to_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("password");
+    fs::write(&path, format!("{SECRET}\n\n")).expect("it can be written");
+    let text = site(&format!("{{ file: {} }}", path.display()));
+    for (mode, warnings) in [(0o600, 0), (0o640, 1), (0o644, 1)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
+        let parsed = config::parse("text", &text, &SystemSecrets::for_run()).expect("it is right");
+        let password = parsed.settings.uplinks[0].password.as_ref().map(Secret::reveal);
+        assert_eq!(password, Some("hunter2\n"));
+        assert_eq!(parsed.warnings.count(Severity::Warning), warnings, "{mode:o}");
+        assert!(!parsed.warnings.to_string().contains(SECRET));
+    }
+}
+
+#[test]
+fn a_secret_that_is_absent_is_an_error_in_a_run_and_a_warning_in_a_check() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let empty = folder.path().join("empty");
+    fs::write(&empty, "\n").expect("it can be written");
+    for password in [
+        "{ env: FIELDPOST_TEST_THAT_NOBODY_SETS }".to_owned(),
+        "{ credential: fieldpost-test-that-nobody-hands-over }".to_owned(),
+        format!("{{ file: {}/absent }}", folder.path().display()),
+        format!("{{ file: {} }}", empty.display()),
+    ] {
+        let text = site(&password);
+        let complaints = config::parse("text", &text, &SystemSecrets::for_run()).expect_err(&text);
+        assert_eq!(complaints.count(Severity::Error), 1, "{complaints}");
+        let parsed = config::parse("text", &text, &SystemSecrets::for_check()).expect(&text);
+        assert_eq!(parsed.warnings.count(Severity::Warning), 1);
+        assert_eq!(parsed.settings.uplinks[0].password, None);
+    }
+}
+
+#[test]
+fn a_secret_comes_out_of_the_environment() {
+    let text = site("{ env: CARGO_MANIFEST_DIR }");
+    let parsed =
+        config::parse("text", &text, &SystemSecrets::for_run()).expect("it is set in tests");
+    let password = parsed.settings.uplinks[0].password.as_ref().map(Secret::reveal);
+    assert_eq!(password, Some(env!("CARGO_MANIFEST_DIR")));
+}
+
+fn check(path: &str, json: bool) -> (ExitStatus, String) {
+    let mut out = Vec::new();
+    let args = CheckArgs { file: root().join(path), json };
+    let status = cli::check(&args, &mut out).expect("a vector takes everything");
+    (status, String::from_utf8(out).expect("it is text"))
+}
+
+#[test]
+fn check_ends_with_one_line_that_sums_up() {
+    let (status, out) = check("config/sites/rs485-meters.yaml", false);
+    assert_eq!(status, ExitStatus::Done);
+    assert!(
+        out.ends_with("rs485-meters.yaml: fine: 1 bus, 3 devices, 12 points, 1 uplink\n"),
+        "{out}"
+    );
+    let (status, out) = check("tests/data/config/invalid/numbers-of-a-manual.yaml", false);
+    assert_eq!(status, ExitStatus::Wrong);
+    assert!(out.ends_with("numbers-of-a-manual.yaml: 1 error, 3 warnings\n"), "{out}");
+    let (status, out) = check("nowhere.yaml", false);
+    assert_eq!(status, ExitStatus::Wrong);
+    assert!(out.ends_with("nowhere.yaml: 1 error\n"), "{out}");
+}
+
+#[test]
+fn check_tells_machines_the_same_as_people() {
+    let (status, out) = check("tests/data/config/invalid/several-at-once.yaml", true);
+    let report: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!((status, &report["fine"]), (ExitStatus::Wrong, &serde_json::json!(false)));
+    let list = report["complaints"].as_array().expect("it is a list");
+    let count = |key: &str| report[key].as_u64().expect("it is a number");
+    assert_eq!(u64::try_from(list.len()).ok(), Some(count("errors") + count("warnings")));
+    let unit = list.iter().find(|item| item["path"] == "devices.boiler.unit").expect("it is there");
+    assert_eq!(
+        (&unit["line"], &unit["column"], &unit["text"]),
+        (&10.into(), &11.into(), &"300".into())
+    );
+    let (status, out) = check("config/fieldpost.yaml", true);
+    let report: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!((status, &report["counts"]["devices"]), (ExitStatus::Done, &serde_json::json!(3)));
+}
+
 /// Whatever the text is: no panic, every place inside the file, and nothing but settings or an error.
 fn judge(text: &str) -> Result<(), TestCaseError> {
     let complaints = match config::parse("any", text, &TestSecrets) {
@@ -297,6 +396,7 @@ fn judge(text: &str) -> Result<(), TestCaseError> {
     };
     let shown = complaints.to_string();
     prop_assert!(!shown.contains(SECRET), "{}", shown);
+    prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{:?}", shown);
     let lines: Vec<&str> = text.split('\n').collect();
     for complaint in &complaints {
         let line = lines.get(complaint.line - 1);

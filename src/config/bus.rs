@@ -19,9 +19,10 @@ const TIMEOUT_RTU_DEFAULT: Duration = Duration::from_millis(300);
 const TIMEOUT_TCP_DEFAULT: Duration = Duration::from_secs(1);
 
 /// The rates serial ports are set to; any other is likely a slip of the finger.
-const BAUD_USUAL: [u32; 20] = [
+const BAUD_USUAL: [u32; 25] = [
     300, 600, 1_200, 1_800, 2_400, 4_800, 9_600, 14_400, 19_200, 28_800, 38_400, 57_600, 76_800,
-    115_200, 230_400, 460_800, 500_000, 921_600, 1_000_000, 2_000_000,
+    115_200, 230_400, 250_000, 460_800, 500_000, 921_600, 1_000_000, 1_500_000, 2_000_000,
+    2_500_000, 3_000_000, 4_000_000,
 ];
 
 const OTHER_KINDS: &[Later] = &[

@@ -107,6 +107,9 @@ impl<'n> Fields<'n> {
     /// `instead` are words from elsewhere with the key they mean here.
     pub(super) fn finish(self, later: &[Later], instead: &[Later], notes: &mut Notes<'_>) {
         for (entry, _) in self.entries.iter().filter(|(_, taken)| !taken) {
+            if notes.is_full() {
+                return;
+            }
             let is_secret = notes.source.is_masked(entry.key_span);
             let shown: &str = if is_secret { "***" } else { &entry.key };
             let spot = self.spot.key(shown, entry.key_span);

@@ -169,7 +169,7 @@ impl File {
                 let remedy = "add `client_id:` with another name: a broker throws out the first of two with one id";
                 notes.error(&session.spot, message, remedy);
             }
-            known.insert(session.value, &uplink.name.value);
+            known.entry(session.value).or_insert(&uplink.name.value);
         }
     }
 

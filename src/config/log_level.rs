@@ -12,10 +12,13 @@ pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str
     let all = format!("write {}", alternatives(&LEVELS));
     let text = field.text(&all, notes)?;
     let mut is_right = true;
+    let mut directives = Vec::new();
     for directive in text.value.split(',') {
-        let (target, level) = match directive.trim().split_once('=') {
-            Some((target, level)) => (target.trim(), level.trim()),
-            None => ("fieldpost", directive.trim()),
+        let directive = directive.trim();
+        directives.push(directive);
+        let (target, level) = match directive.split_once('=') {
+            Some((target, level)) => (target, level),
+            None => ("fieldpost", directive),
         };
         let is_target = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
         if target.is_empty() || !target.chars().all(is_target) {
@@ -33,5 +36,6 @@ pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str
             is_right = false;
         }
     }
-    is_right.then_some(text)
+    let value = Rc::from(directives.join(","));
+    is_right.then_some(At { value, spot: text.spot })
 }

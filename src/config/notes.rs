@@ -132,6 +132,11 @@ impl<'t> Notes<'t> {
         }
     }
 
+    /// Whether further complaints would be left out.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() > COMPLAINTS_MAX
+    }
+
     /// Whether anything was found that the program cannot run with.
     pub(super) fn has_errors(&self) -> bool {
         self.found.iter().any(|found| found.severity == Severity::Error)
@@ -146,13 +151,18 @@ impl<'t> Notes<'t> {
                 file: file.to_owned(),
                 line: place.line,
                 column: place.column,
-                path: found.spot.path.to_string(),
+                path: printable(&found.spot.path),
                 text: self.source.text_at(found.spot.span),
-                message: found.message,
-                remedy: found.remedy,
+                message: printable(&found.message),
+                remedy: printable(&found.remedy),
                 excerpt: Some(self.source.excerpt(found.spot.span)),
             }
         });
         Complaints::new(complaints.collect())
     }
+}
+
+/// Words of the file stand in messages; none of them shall move the cursor of a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
 }

@@ -98,7 +98,9 @@ fn filter(
 ) -> Option<At<TopicFilter>> {
     let head = fields.head();
     let Some(field) = fields.take("filter") else {
-        notes.error(&head, "this rule has no `filter`", example);
+        if !fields.has_any(INSTEAD) {
+            notes.error(&head, "this rule has no `filter`", example);
+        }
         return None;
     };
     let text = field.text(example, notes)?;

@@ -162,10 +162,12 @@ impl<'t> Source<'t> {
         let start = self.floor(start.max(span.start.saturating_sub(near)));
         let end = self.floor(end.min(span.start + 2 * near)).max(span.start);
         let shown = self.shown(Span { start, end });
-        let caret_start = shown.partition_point(|(at, _)| *at < span.start);
-        // A fault inside a hidden stretch is shown on the mask.
-        let caret_start = caret_start.min(shown.len());
-        let caret_end = shown.partition_point(|(at, _)| *at < span.end).max(caret_start + 1);
+        // A fault inside a hidden stretch is shown on its mask.
+        let hidden = self.masks.iter().find(|mask| mask.contains(&span.start));
+        let fault = hidden.map_or(span.start, |mask| mask.start.max(start));
+        let caret_start = shown.partition_point(|(at, _)| *at < fault);
+        let fault_end = span.end.max(fault + 1);
+        let caret_end = shown.partition_point(|(at, _)| *at < fault_end).max(caret_start + 1);
         cut(&shown, caret_start, caret_end)
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Node {
     weight: usize,
     /// How many lists and maps are inside each other, this one included.
     height: usize,
+    /// Whether nothing of it had to be left out.
+    is_whole: bool,
 }
 
 /// What a value is.
@@ -159,7 +161,7 @@ impl Gardener {
                 } else {
                     Kind::Scalar(Rc::from(&*text))
                 };
-                let node = Node { span, kind, weight: 1, height: 0 };
+                let node = Node { span, kind, weight: 1, height: 0, is_whole: true };
                 self.grown(Rc::new(node), anchor);
             }
             Event::Alias(target) => return self.handle_alias(target, span, notes),
@@ -242,12 +244,17 @@ impl Gardener {
         let span = Span { start: open.span.start, end: end.end };
         let weight = open.children.iter().fold(1usize, |sum, c| sum.saturating_add(c.weight));
         let height = 1 + open.children.iter().map(|child| child.height).max().unwrap_or(0);
-        let kind = if open.is_map {
-            Kind::Map(entries(&open.children, &self.road(), notes))
-        } else {
+        let mut is_whole = true;
+        let kind = if !open.is_map {
             Kind::List(open.children)
+        } else if let Some(entries) = entries(&open.children, &self.road(), notes) {
+            is_whole = entries.len() * 2 == open.children.len();
+            Kind::Map(entries)
+        } else {
+            Kind::Broken
         };
-        self.grown(Rc::new(Node { span, kind, weight, height }), open.anchor);
+        let node = Node { span, kind, weight, height, is_whole };
+        self.grown(Rc::new(node), open.anchor);
     }
 
     /// A value is complete: it goes to the list or map around it.
@@ -263,11 +270,13 @@ impl Gardener {
 }
 
 fn broken(span: Span) -> Node {
-    Node { span, kind: Kind::Broken, weight: 1, height: 0 }
+    Node { span, kind: Kind::Broken, weight: 1, height: 0, is_whole: false }
 }
 
-/// Pairs keys with values, hides secrets, and complains of keys that are no text or are there twice.
-fn entries(children: &[Rc<Node>], road: &Spot, notes: &mut Notes<'_>) -> Vec<Entry> {
+/// Pairs keys with values, hides secrets, and complains of keys that are no text or are there twice. `None` for a group
+/// that wants to merge another: what it lacks is nobody's guess.
+fn entries(children: &[Rc<Node>], road: &Spot, notes: &mut Notes<'_>) -> Option<Vec<Entry>> {
+    let mut is_merge = false;
     let mut entries: Vec<Entry> = Vec::new();
     let mut known: HashMap<Rc<str>, Span> = HashMap::new();
     for pair in children.chunks_exact(2) {
@@ -286,7 +295,7 @@ fn entries(children: &[Rc<Node>], road: &Spot, notes: &mut Notes<'_>) -> Vec<Ent
             }
         };
         if names_a_secret(&key) {
-            mask_secrets(value, None, &mut notes.source);
+            mask_secret(key_node.span, value, &mut notes.source);
         }
         if &*key == "<<" {
             notes.error(
@@ -294,6 +303,7 @@ fn entries(children: &[Rc<Node>], road: &Spot, notes: &mut Notes<'_>) -> Vec<Ent
                 "`<<` does not merge here: YAML 1.2 has no merge keys",
                 "give the whole group a mark, `points: &meter {…}`, and repeat it as `points: *meter`",
             );
+            is_merge = true;
             continue;
         }
         if let Some(first) = known.get(&key) {
@@ -308,28 +318,30 @@ fn entries(children: &[Rc<Node>], road: &Spot, notes: &mut Notes<'_>) -> Vec<Ent
         known.insert(Rc::clone(&key), key_node.span);
         entries.push(Entry { key, key_span: key_node.span, value: Rc::clone(value) });
     }
-    entries
+    (!is_merge).then_some(entries)
 }
 
-/// Hides every single value under a key that names a secret, except where it only says where the secret is: under
-/// `kind`, one of [`secret::KINDS`].
-fn mask_secrets(node: &Node, kind: Option<&str>, source: &mut Source<'_>) {
-    match &node.kind {
-        Kind::Null | Kind::Broken => source.mask(node.span),
-        Kind::Scalar(text) => {
-            if !kind.is_some_and(|kind| secret::is_reference(kind, text)) {
-                source.mask(node.span);
-            }
-        }
-        Kind::List(items) => items.iter().for_each(|item| mask_secrets(item, None, source)),
-        Kind::Map(entries) => {
-            for entry in entries {
-                let kind = secret::KINDS.into_iter().find(|kind| *kind == &*entry.key);
-                if kind.is_none() {
-                    source.mask(entry.key_span);
-                }
-                mask_secrets(&entry.value, kind, source);
-            }
-        }
+/// Hides the value of a key that names a secret, unless all it says is where the secret is to be had.
+fn mask_secret(key: Span, value: &Node, source: &mut Source<'_>) {
+    let is_reference = match &value.kind {
+        Kind::Map(entries) => entries.iter().all(|entry| match &entry.value.kind {
+            Kind::Scalar(text) => secret::is_reference(&entry.key, text),
+            Kind::Null => secret::KINDS.contains(&&*entry.key),
+            Kind::Broken | Kind::List(_) | Kind::Map(_) => false,
+        }),
+        Kind::Null => value.span.start == value.span.end,
+        Kind::Broken | Kind::Scalar(_) | Kind::List(_) => false,
+    };
+    // An alias stands for a value further up; any other value hides together with the marks before it.
+    let from = if value.span.start < key.end {
+        value.span.start
+    } else {
+        let between = &source.text()[key.end..value.span.start];
+        key.end + between.find(['&', '!', '|', '>']).unwrap_or(between.len())
+    };
+    if !is_reference || !value.is_whole {
+        source.mask(Span { start: from, end: value.span.end });
+    } else if from < value.span.start {
+        source.mask(Span { start: from, end: value.span.start });
     }
 }
