@@ -79,7 +79,19 @@ pub fn mosquitto_sub(port: u16, filter: &str, arguments: &[&str]) -> Subscriber 
     // It keeps its debugging lines to itself until a message comes, unless stdbuf tells it otherwise.
     let mut command = peers::program("stdbuf");
     command
-        .args(["-oL", "mosquitto_sub", "-p", &port.to_string(), "-t", filter, "-F", "%j", "-d"])
+        .args([
+            "-oL",
+            "mosquitto_sub",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-t",
+            filter,
+            "-F",
+            "%j",
+            "-d",
+        ])
         .args(arguments);
     Subscriber::start(command, "Subscribed (mid:")
 }
@@ -88,7 +100,7 @@ pub fn mosquitto_sub(port: u16, filter: &str, arguments: &[&str]) -> Subscriber 
 #[track_caller]
 pub fn mosquitto_pub(port: u16, topic: &str, payload: &str, arguments: &[&str]) {
     let done = peers::program("mosquitto_pub")
-        .args(["-p", &port.to_string(), "-t", topic, "-m", payload])
+        .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", topic, "-m", payload])
         .args(arguments)
         .output()
         .expect("mosquitto_pub runs");
