@@ -89,6 +89,13 @@ impl Mosquitto {
         self.process.signal("CONT");
     }
 
+    /// Removes what a stopped broker had saved: sessions, queues and retained messages.
+    #[track_caller]
+    pub fn forget(&mut self) {
+        assert!(self.process.has_ended(), "the broker is running");
+        fs::remove_file(self.dir.path().join("mosquitto.db")).expect("the broker had saved");
+    }
+
     /// Starts it again on the same port after [`stop`](Self::stop) or [`kill`](Self::kill).
     #[track_caller]
     pub fn start_again(&mut self) {
