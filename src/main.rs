@@ -17,6 +17,8 @@ struct Arguments {
 enum Command {
     /// Run the gateway in the foreground until SIGTERM or Ctrl-C
     Run(cli::RunArgs),
+    /// Measure this machine: the durable queue beside a plain file
+    Bench(cli::BenchArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(cli::CheckArgs),
 }
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     // clap ends with 2 when the command line is wrong.
     let result = match Arguments::parse().command {
         Command::Run(args) => cli::run(&args),
+        Command::Bench(args) => cli::bench(&args, &mut std::io::stdout().lock()),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
     };
     match result {

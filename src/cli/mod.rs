@@ -2,9 +2,11 @@
 //!
 //! A subcommand takes its parsed arguments and writes to what it is handed; it may know every room.
 
+mod bench;
 mod check;
 mod run;
 
+pub use bench::{BenchArgs, BenchWhat, bench};
 pub use check::{CheckArgs, check};
 pub use run::{RunArgs, run};
 
