@@ -3,6 +3,7 @@
 //! The map of the house; `ARCHITECTURE.md` tells the road of a reading through it.
 
 pub mod app;
+pub mod backoff;
 pub mod bench;
 pub mod broker;
 pub mod cli;

@@ -11,12 +11,13 @@ const LINES_MAX: usize = 700;
 /// any room: what the operator's file becomes, and no more of it.
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("backoff", &[]),
     ("mqtt", &["model"]),
-    ("field", &["model"]),
+    ("field", &["model", "backoff"]),
     ("store", &["model"]),
     ("service", &[]),
     ("hub", &["model", "mqtt", "store"]),
-    ("uplink", &["model", "mqtt", "hub"]),
+    ("uplink", &["model", "mqtt", "hub", "backoff"]),
     ("broker", &["model", "mqtt", "hub"]),
     ("payload", &["model", "field", "hub"]),
     ("console", &["model", "hub"]),
