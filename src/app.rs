@@ -18,10 +18,11 @@ use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
 
 /// Events that may wait between the buses and the hub.
 const FIELD_EVENTS_MAX: usize = 64;
+// Together these stay below the 20 s the service manager grants (TimeoutStopSec).
 /// How long the buses have to finish their transactions.
 const POLL_STOP_MAX: Duration = Duration::from_secs(3);
 /// How long the last readings have to become durable.
-const COMMIT_MAX: Duration = Duration::from_secs(4);
+const COMMIT_MAX: Duration = Duration::from_secs(2);
 /// How long connected uplinks have to take what waits.
 const DRAIN_MAX: Duration = Duration::from_secs(4);
 /// How long the uplinks have to say offline.
