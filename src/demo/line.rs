@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep_until, timeout};
 use tokio_serial::{SerialPort as _, SerialStream};
 
 use super::bank::Bank;
@@ -16,8 +16,6 @@ use crate::field::modbus::server::Listener;
 
 /// Silence after which bytes begin a frame; more than 3.5 characters because a busy machine hands them over late.
 const SILENCE: Duration = Duration::from_millis(50);
-/// How long to wait for somebody to open the other end.
-const NOBODY_PAUSE: Duration = Duration::from_millis(20);
 /// The longest frame is 256 bytes.
 const READ_BUFFER_LEN: usize = 256;
 
@@ -26,16 +24,17 @@ const READ_BUFFER_LEN: usize = 256;
 pub(super) struct Line {
     port: SerialStream,
     path: String,
+    /// The gateway's end, kept open: a line that hangs up when the gateway closes it would count as readable ever after.
+    _other: SerialStream,
 }
 
 impl Line {
     /// A new pseudo-terminal.
     pub(super) fn open() -> io::Result<Self> {
-        // The gateway opens the other end by its name; ours of it is closed, so that it is the gateway's alone.
         let (port, other) = SerialStream::pair().map_err(io::Error::from)?;
         let path =
             other.name().ok_or_else(|| io::Error::other("a pseudo-terminal without a name"))?;
-        Ok(Self { port, path })
+        Ok(Self { port, path, _other: other })
     }
 
     /// The gateway's end of the line.
@@ -53,18 +52,14 @@ impl Line {
         let mut listener = Listener::default();
         let mut buffer = [0; READ_BUFFER_LEN];
         loop {
-            let count = match timeout(SILENCE, self.port.read(&mut buffer)).await {
-                Ok(Ok(count)) if count > 0 => count,
-                // A line whose other end nobody has opened reads like one that is closed.
-                Ok(_) => {
-                    sleep(NOBODY_PAUSE).await;
-                    continue;
-                }
-                Err(_) => {
-                    listener.handle_silence();
-                    continue;
-                }
+            let Ok(count) = timeout(SILENCE, self.port.read(&mut buffer)).await else {
+                listener.handle_silence();
+                continue;
             };
+            let count = count?;
+            if count == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
             let heard = Instant::now();
             listener.handle_bytes(buffer.get(..count).unwrap_or_default());
             while let Some((unit, request)) = listener.poll_request() {

@@ -66,7 +66,8 @@ impl Screen {
         if view.since < self.line {
             return Ok(());
         }
-        self.line = view.since + LINE_EVERY;
+        // In step with the seconds, also if a picture came late.
+        self.line = (self.line + LINE_EVERY).max(view.since.saturating_sub(LINE_EVERY));
         self.write(format!("{}\n", progress(view))).await
     }
 
