@@ -4,10 +4,12 @@
 
 mod bench;
 mod check;
+mod demo;
 mod run;
 
 pub use bench::{BenchArgs, BenchWhat, bench};
 pub use check::{CheckArgs, check};
+pub use demo::{DemoArgs, demo};
 pub use run::{RunArgs, run};
 
 use std::process::ExitCode;
