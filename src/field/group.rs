@@ -85,6 +85,7 @@ impl Group {
     }
 
     /// The reads of a run as they are planned.
+    #[cfg(test)]
     pub(super) fn reads(&self) -> &[Read] {
         &self.reads
     }
@@ -116,6 +117,12 @@ impl Group {
     /// The read to be done next; `None` when the run is done.
     pub(super) fn next(&self) -> Option<&Step> {
         self.run.front()
+    }
+
+    /// Whether the next read is a value that was refused before and is tried again.
+    pub(super) fn is_next_refused(&self) -> bool {
+        let of = |step: &Step| self.refused.iter().any(|it| it.read.points == step.read.points);
+        self.next().is_some_and(of)
     }
 
     /// Lets the other reads of the run go first.

@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_serial::{SerialPort, SerialStream};
 
 /// Far beyond what anything here takes.
-pub(crate) const OUTER: Duration = Duration::from_secs(60);
+pub(crate) const OUTER: Duration = Duration::from_secs(40);
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A read as a device sees it.
