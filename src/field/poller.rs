@@ -278,7 +278,7 @@ impl Poller {
                     self.push_errors(
                         asked.group,
                         &points,
-                        reason(range, &failure.to_string()),
+                        &reason(range, &failure.to_string()),
                         now,
                     );
                 }
@@ -286,7 +286,7 @@ impl Poller {
                     self.handle_alive(asked.group, now);
                     let points = self.group(asked.group, |it| it.handle_busy(range, now.mono));
                     let reason = reason(range, &failure.to_string());
-                    self.push_errors(asked.group, &points.unwrap_or_default(), reason, now);
+                    self.push_errors(asked.group, &points.unwrap_or_default(), &reason, now);
                 }
                 Verdict::Silent | Verdict::AskAgain => self.handle_failure(&asked, failure, now),
                 // Asked again once the port is back.
@@ -349,7 +349,7 @@ impl Poller {
             let (device, unit) = (Arc::clone(&device.settings.name), device.settings.unit);
             self.facts.push_back(Fact::Refuses { device, unit, range, reason: reason.clone() });
         }
-        self.push_errors(group, &points, reason, now);
+        self.push_errors(group, &points, &reason, now);
     }
 
     /// The device said something, whatever it was.
@@ -474,9 +474,9 @@ impl Poller {
         self.push_readings(index, readings, now.wall);
     }
 
-    fn push_errors(&mut self, group: usize, points: &[Wanted], reason: Arc<str>, now: Moment) {
+    fn push_errors(&mut self, group: usize, points: &[Wanted], reason: &Arc<str>, now: Moment) {
         let Some(device) = self.groups.get(group).map(|group| group.device) else { return };
-        let error = |it: &Wanted| (it.point, (None, Quality::Error { reason: reason.clone() }));
+        let error = |it: &Wanted| (it.point, (None, Quality::Error { reason: Arc::clone(reason) }));
         self.push_readings(device, points.iter().map(error).collect(), now.wall);
     }
 

@@ -3,7 +3,6 @@
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use fieldpost::field::modbus::rtu;
 use fieldpost::field::{DeviceState, FieldEvent, UnitId};
@@ -214,9 +213,14 @@ async fn the_stop_ends_a_bus_in_a_transaction_and_one_nobody_listens_to() {
 #[tokio::test]
 async fn a_full_channel_slows_the_bus() {
     let endpoint = endpoint(script(|request| vec![Act::Send(request.right_tcp())])).await;
+    let answers = script(|request| vec![Act::Send(request.right_tcp())]);
+    let endpoint_of_other = super::stage::endpoint(answers).await;
     let mut bus = run_with(tcp_bus(endpoint.port), vec![device(1, 1, &["h1"])], 1);
     bus.good(&["1/h1"], 1).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Another bus runs on meanwhile.
+    let mut other = run(tcp_bus(endpoint_of_other.port), vec![device(2, 5, &["h1"])]);
+    other.good(&["2/h1"], 30).await;
+    other.stop().await;
     let asked = endpoint.asked.load(Ordering::SeqCst);
     assert!(asked < 10, "{asked} questions although nobody took the answers");
     bus.good(&["1/h1"], 20).await;

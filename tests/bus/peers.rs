@@ -22,6 +22,7 @@ impl server::Service for Device {
     type Exception = ExceptionCode;
     type Future = future::Ready<Result<Response, ExceptionCode>>;
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "everything but a read is refused")]
     fn call(&self, request: Self::Request) -> Self::Future {
         let unit = request.slave;
         let words = |table, from: u16, count| {

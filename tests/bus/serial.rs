@@ -60,6 +60,10 @@ async fn noise_in_front_is_passed_over() {
 async fn a_refusal_now_and_then_costs_no_point_for_ever() {
     survives(|request| vec![Act::Send(rtu::encode(UnitId(request.unit), &[0x84, 6]))]).await;
     survives(|request| {
+        vec![Act::Send(rtu::encode(UnitId(request.unit), &[request.function | 0x80, 2]))]
+    })
+    .await;
+    survives(|request| {
         vec![Act::Send(rtu::encode(UnitId(request.unit), &[request.function | 0x80, 6]))]
     })
     .await;
@@ -125,7 +129,7 @@ async fn several_faults_at_once_are_survived() {
     survives(|request| match request.number % 4 {
         0 => Vec::new(),
         1 => vec![Act::Pause(TIMEOUT * 2), Act::Send(request.right())],
-        2 => vec![Act::Send(rtu::encode(UnitId(request.unit), &[request.function | 0x80, 2]))],
+        2 => vec![Act::Send(rtu::encode(UnitId(request.unit), &[request.function | 0x80, 4]))],
         _ => {
             vec![Act::Send(request.frame.clone()), Act::Pause(TIMEOUT), Act::Send(request.right())]
         }

@@ -57,7 +57,7 @@ pub(crate) fn register(unit: u8, table: Table, address: u16) -> u16 {
 
 pub(crate) fn bit(unit: u8, table: Table, address: u16) -> bool {
     let every = if table == Table::Coil { 3 } else { 2 };
-    (address + u16::from(unit)) % every == 0
+    (address + u16::from(unit)).is_multiple_of(every)
 }
 
 impl Request {
@@ -89,7 +89,8 @@ impl Request {
         } else {
             addresses.flat_map(|address| register(unit, table, address).to_be_bytes()).collect()
         };
-        [vec![self.function, data.len() as u8], data].concat()
+        let len = u8::try_from(data.len()).expect("a read brings 250 bytes at most");
+        [vec![self.function, len], data].concat()
     }
 
     /// The right answer as an RTU frame.
