@@ -18,10 +18,11 @@ use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
 
 /// Events that may wait between the buses and the hub.
 const FIELD_EVENTS_MAX: usize = 64;
+// Together these stay below the 20 s the service manager grants (TimeoutStopSec).
 /// How long the buses have to finish their transactions.
 const POLL_STOP_MAX: Duration = Duration::from_secs(3);
 /// How long the last readings have to become durable.
-const COMMIT_MAX: Duration = Duration::from_secs(4);
+const COMMIT_MAX: Duration = Duration::from_secs(2);
 /// How long connected uplinks have to take what waits.
 const DRAIN_MAX: Duration = Duration::from_secs(4);
 /// How long the uplinks have to say offline.
@@ -35,7 +36,9 @@ pub struct Gateway {
     hub: HubHandle,
     hub_task: JoinHandle<()>,
     buses: Vec<JoinHandle<()>>,
-    carrier: JoinHandle<()>,
+    /// `None` once the last reading is with the hub.
+    carrier: Option<JoinHandle<()>>,
+    published: watch::Receiver<u64>,
     uplinks: Vec<(JoinHandle<()>, watch::Receiver<UplinkState>)>,
     stop_buses: watch::Sender<bool>,
     stop_uplinks: watch::Sender<bool>,
@@ -66,7 +69,8 @@ impl Gateway {
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
         let publisher = Publisher::new(gateway.id.clone(), start);
-        let carrier = tokio::spawn(carry(inbox, publisher, hub.clone()));
+        let (count, published) = watch::channel(0);
+        let carrier = Some(tokio::spawn(carry(inbox, publisher, hub.clone(), count)));
         let status_topic = Publisher::status_topic(&gateway.id).context("gateway.id")?;
         info!(
             gateway = %gateway.id,
@@ -96,7 +100,7 @@ impl Gateway {
                 tokio::spawn(bus.run(field_events.clone(), buses_stopped.clone()))
             })
             .collect();
-        Ok(Self { hub, hub_task, buses, carrier, uplinks, stop_buses, stop_uplinks })
+        Ok(Self { hub, hub_task, buses, carrier, published, uplinks, stop_buses, stop_uplinks })
     }
 
     /// The hub, for those who want to look at it.
@@ -105,22 +109,35 @@ impl Gateway {
         &self.hub
     }
 
-    /// Stops along the road: poll, commit, drain for a bounded time, say offline, close the store. What cannot be done in
-    /// its time is left; whatever was committed is there at the next start.
-    pub async fn stop(self) {
-        let Self { hub, hub_task, buses, carrier, uplinks, stop_buses, stop_uplinks } = self;
-        stop_buses.send_replace(true);
-        for bus in buses {
+    /// How many readings the hub has taken since the start.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        *self.published.borrow()
+    }
+
+    /// The first stretch of [`Self::stop`]: polling ends, and what was polled becomes durable. Uplinks go on delivering.
+    pub async fn stop_polling(&mut self) {
+        self.stop_buses.send_replace(true);
+        for bus in self.buses.drain(..) {
             let abort = bus.abort_handle();
             if timeout(POLL_STOP_MAX, bus).await.is_err() {
                 // Its answer would only be lost on the road.
                 abort.abort();
             }
         }
-        let _ = timeout(COMMIT_MAX, carrier).await;
-        if timeout(COMMIT_MAX, hub.flush()).await.is_err() {
-            warn!("store did not commit the last readings in time");
+        if let Some(carrier) = self.carrier.take() {
+            let _ = timeout(COMMIT_MAX, carrier).await;
+            if timeout(COMMIT_MAX, self.hub.flush()).await.is_err() {
+                warn!("store did not commit the last readings in time");
+            }
         }
+    }
+
+    /// Stops along the road: poll, commit, drain for a bounded time, say offline, close the store. What cannot be done in
+    /// its time is left; whatever was committed is there at the next start.
+    pub async fn stop(mut self) {
+        self.stop_polling().await;
+        let Self { hub, hub_task, uplinks, stop_uplinks, .. } = self;
         let left = drain(&hub, &uplinks).await;
         stop_uplinks.send_replace(true);
         for (uplink, _) in uplinks {

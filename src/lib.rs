@@ -3,9 +3,12 @@
 //! The map of the house; `ARCHITECTURE.md` tells the road of a reading through it.
 
 pub mod app;
+pub mod backoff;
+pub mod bench;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod field;
 pub mod hub;
 pub mod model;

@@ -17,6 +17,10 @@ struct Arguments {
 enum Command {
     /// Run the gateway in the foreground until SIGTERM or Ctrl-C
     Run(cli::RunArgs),
+    /// Show the main job in one process: simulated devices, a gateway and a stand-in upstream
+    Demo(cli::DemoArgs),
+    /// Measure this machine: the durable queue beside a plain file
+    Bench(cli::BenchArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(cli::CheckArgs),
 }
@@ -25,6 +29,8 @@ fn main() -> ExitCode {
     // clap ends with 2 when the command line is wrong.
     let result = match Arguments::parse().command {
         Command::Run(args) => cli::run(&args),
+        Command::Demo(args) => cli::demo(&args),
+        Command::Bench(args) => cli::bench(&args, &mut std::io::stdout().lock()),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
     };
     match result {

@@ -206,7 +206,7 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!(cloud.forward[0].qos, QoS::ExactlyOnce);
     assert_eq!(cloud.forward[0].to, Some(Arc::from("plant/boiler/{rest}")));
     assert_eq!((cloud.forward[1].qos, &cloud.forward[1].to), (QoS::AtLeastOnce, &None));
-    assert_eq!(cloud.accept[0].filter.as_str(), "pump-house/+/+/set");
+    assert_eq!(cloud.accept[0].filter.as_str(), "sites/announcements/#");
     assert_eq!(settings.queue.size_bytes_max, 256 << 20);
     assert_eq!(settings.queue.age_max, Duration::from_secs(30 * 86_400));
     assert_eq!(settings.queue.state_dir, PathBuf::from("/var/lib/fieldpost"));

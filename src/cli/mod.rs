@@ -2,10 +2,14 @@
 //!
 //! A subcommand takes its parsed arguments and writes to what it is handed; it may know every room.
 
+mod bench;
 mod check;
+mod demo;
 mod run;
 
+pub use bench::{BenchArgs, BenchWhat, bench};
 pub use check::{CheckArgs, check};
+pub use demo::{DemoArgs, demo};
 pub use run::{RunArgs, run};
 
 use std::process::ExitCode;

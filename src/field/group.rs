@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use super::modbus::pdu::ReadRange;
 use super::modbus::plan::{self, Known, Read, Wanted, WireCost};
 
-/// How long a refused value is left alone.
-const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// How long a refused value is left alone at first; a device that is still starting may refuse what it has.
+const REFUSED_PAUSE_MIN: Duration = Duration::from_secs(5);
+/// How long a refused value is left alone at most.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// How long to wait before a busy device is asked again, try by try; after the last its points are given up.
 const BUSY_PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
@@ -29,6 +31,7 @@ pub(super) struct Step {
 #[derive(Debug)]
 struct Refused {
     read: Read,
+    pause: Duration,
     ask_at: Instant,
 }
 
@@ -85,6 +88,7 @@ impl Group {
     }
 
     /// The reads of a run as they are planned.
+    #[cfg(test)]
     pub(super) fn reads(&self) -> &[Read] {
         &self.reads
     }
@@ -116,6 +120,12 @@ impl Group {
     /// The read to be done next; `None` when the run is done.
     pub(super) fn next(&self) -> Option<&Step> {
         self.run.front()
+    }
+
+    /// Whether the next read is a value that was refused before and is tried again.
+    pub(super) fn is_next_refused(&self) -> bool {
+        let of = |step: &Step| self.refused.iter().any(|it| it.read.points == step.read.points);
+        self.next().is_some_and(of)
     }
 
     /// Lets the other reads of the run go first.
@@ -164,12 +174,15 @@ impl Group {
             self.trials.push(Trial { halves, open: 2, clean: true });
             return Refusal::Split;
         }
-        let ask_at = now + REFUSED_PAUSE;
         match self.refused.iter_mut().find(|refused| refused.read.points == all.points) {
-            Some(refused) => refused.ask_at = ask_at,
+            Some(refused) => {
+                refused.pause = (refused.pause * 2).min(REFUSED_PAUSE_MAX);
+                refused.ask_at = now + refused.pause;
+            }
             None => {
+                let (pause, ask_at) = (REFUSED_PAUSE_MIN, now + REFUSED_PAUSE_MIN);
                 self.known.refused.push(all.range);
-                self.refused.push(Refused { read: all.clone(), ask_at });
+                self.refused.push(Refused { read: all.clone(), pause, ask_at });
                 self.has_learnt = true;
             }
         }
@@ -302,10 +315,10 @@ mod tests {
         assert_eq!((good.len(), bad, asked), (63, BTreeSet::from([40]), 13));
         let (good, bad, asked) = run(&mut group, &holds(40), now);
         assert_eq!((good.len(), bad, asked), (63, BTreeSet::new(), 2));
-        let later = now + REFUSED_PAUSE;
+        let later = now + REFUSED_PAUSE_MIN;
         let (_, bad, asked) = run(&mut group, &holds(40), later);
         assert_eq!((bad, asked), (BTreeSet::from([40]), 3));
-        let (good, _, _) = run(&mut group, &|_| false, later + REFUSED_PAUSE);
+        let (good, _, _) = run(&mut group, &|_| false, later + REFUSED_PAUSE_MIN * 2);
         assert_eq!(good.len(), 64, "it came back");
         assert_eq!(run(&mut group, &|_| false, later).2, 1, "and is part of its block again");
     }

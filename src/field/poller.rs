@@ -34,8 +34,33 @@ struct Device {
     groups: Vec<usize>,
     /// How often it was asked while silent: each time something else.
     probes: usize,
-    /// The read on which it fell silent last, and whether it has answered another one since.
-    culprit: Option<(ReadRange, bool)>,
+    culprit: Option<Culprit>,
+}
+
+/// A read on which a device fell silent: some devices are silent where others refuse.
+#[derive(Debug)]
+struct Culprit {
+    range: ReadRange,
+    /// How often, although other reads were answered in between and this one never.
+    falls: u32,
+    answered_other: bool,
+    /// Its parts are on trial.
+    is_split: bool,
+}
+
+/// A device that falls silent this often on the same read and answers all others has it refused.
+const CULPRIT_FALLS: u32 = 3;
+
+impl Culprit {
+    fn new(range: ReadRange) -> Self {
+        Self { range, falls: 1, answered_other: false, is_split: false }
+    }
+
+    fn overlaps(&self, range: ReadRange) -> bool {
+        self.range.table() == range.table()
+            && u32::from(self.range.address()) < range.end()
+            && u32::from(range.address()) < self.range.end()
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -253,7 +278,7 @@ impl Poller {
                     self.push_errors(
                         asked.group,
                         &points,
-                        reason(range, &failure.to_string()),
+                        &reason(range, &failure.to_string()),
                         now,
                     );
                 }
@@ -261,7 +286,7 @@ impl Poller {
                     self.handle_alive(asked.group, now);
                     let points = self.group(asked.group, |it| it.handle_busy(range, now.mono));
                     let reason = reason(range, &failure.to_string());
-                    self.push_errors(asked.group, &points.unwrap_or_default(), reason, now);
+                    self.push_errors(asked.group, &points.unwrap_or_default(), &reason, now);
                 }
                 Verdict::Silent | Verdict::AskAgain => self.handle_failure(&asked, failure, now),
                 // Asked again once the port is back.
@@ -293,8 +318,8 @@ impl Poller {
         let Some(index) = self.groups.get(group).map(|it| it.device) else { return };
         let Some(device) = self.devices.get_mut(index) else { return };
         match &mut device.culprit {
-            Some((culprit, _)) if *culprit == range => device.culprit = None,
-            Some((_, has_answered_other)) => *has_answered_other = true,
+            Some(culprit) if culprit.overlaps(range) && !culprit.is_split => device.culprit = None,
+            Some(culprit) => culprit.answered_other = true,
             None => {}
         }
         let mut values = Vec::with_capacity(points.len());
@@ -318,11 +343,13 @@ impl Poller {
         let refusal = self.group(group, |it| Some(it.handle_refusal(range, now.mono)));
         let Some(Refusal::Points(points)) = refusal else { return };
         let reason = reason(range, words);
-        if let Some(device) = self.groups.get(group).and_then(|it| self.devices.get(it.device)) {
+        let device = self.groups.get(group).map(|group| group.device);
+        if let Some(device) = device.and_then(|device| self.devices.get_mut(device)) {
+            device.culprit = None;
             let (device, unit) = (Arc::clone(&device.settings.name), device.settings.unit);
             self.facts.push_back(Fact::Refuses { device, unit, range, reason: reason.clone() });
         }
-        self.push_errors(group, &points, reason, now);
+        self.push_errors(group, &points, &reason, now);
     }
 
     /// The device said something, whatever it was.
@@ -330,7 +357,6 @@ impl Poller {
         let Some(index) = self.groups.get(group).map(|group| group.device) else { return };
         let Some(device) = self.devices.get_mut(index) else { return };
         let Some(change) = device.health.handle_answer(now.mono) else { return };
-        device.probes = 0;
         let (name, unit) = (Arc::clone(&device.settings.name), device.settings.unit);
         for other in device.groups.iter().filter(|other| **other != group) {
             self.schedule.handle_awake(*other, now.mono);
@@ -354,13 +380,23 @@ impl Poller {
         let is_ambiguous = matches!(failure, Failure::RefusedSomething { .. });
         let was_silent = failure.verdict() == Verdict::Silent;
         let range = asked.question.range;
-        let was_it_before = matches!(device.culprit, Some((culprit, true)) if
-            culprit.table() == range.table() && culprit.address() <= range.address()
-                && range.address() < u16::try_from(culprit.end()).unwrap_or(u16::MAX));
-        if device.health.is_last_try(was_silent) && was_silent {
-            device.culprit = Some((range, false));
-            if was_it_before {
-                // It answers everything but this: some devices are silent where others refuse.
+        if was_silent && group.is_next_refused() && !device.health.is_silent() {
+            // It was known to say nothing to this.
+            self.refuse(asked.group, range, &failure.to_string(), now);
+            return;
+        }
+        if was_silent && device.health.is_last_try(was_silent) {
+            match &mut device.culprit {
+                Some(culprit) if culprit.overlaps(range) => {
+                    culprit.falls += u32::from(std::mem::take(&mut culprit.answered_other));
+                }
+                other => *other = Some(Culprit::new(range)),
+            }
+            let culprit = device.culprit.as_mut();
+            if let Some(culprit) = culprit.filter(|culprit| culprit.falls >= CULPRIT_FALLS) {
+                // From here on each part needs an answer of another read in between to be blamed.
+                culprit.falls = CULPRIT_FALLS - 1;
+                culprit.is_split = true;
                 device.health.handle_forgiven();
                 self.refuse(asked.group, range, &failure.to_string(), now);
                 return;
@@ -438,9 +474,9 @@ impl Poller {
         self.push_readings(index, readings, now.wall);
     }
 
-    fn push_errors(&mut self, group: usize, points: &[Wanted], reason: Arc<str>, now: Moment) {
+    fn push_errors(&mut self, group: usize, points: &[Wanted], reason: &Arc<str>, now: Moment) {
         let Some(device) = self.groups.get(group).map(|group| group.device) else { return };
-        let error = |it: &Wanted| (it.point, (None, Quality::Error { reason: reason.clone() }));
+        let error = |it: &Wanted| (it.point, (None, Quality::Error { reason: Arc::clone(reason) }));
         self.push_readings(device, points.iter().map(error).collect(), now.wall);
     }
 
@@ -465,3 +501,6 @@ impl Poller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! shell: carries what the field says to the hub, as many events at a time as have come.
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use super::publisher::Publisher;
@@ -11,11 +11,13 @@ use crate::model::{Message, TopicError};
 /// Events carried in one batch, at most.
 const BATCH_MAX: usize = 256;
 
-/// Runs until every bus has hung up or the hub has stopped. A slow hub slows the buses.
+/// Runs until every bus has hung up or the hub has stopped. A slow hub slows the buses. `published` is how many readings
+/// the hub has taken since the start.
 pub async fn carry(
     mut events: mpsc::Receiver<FieldEvent>,
     mut publisher: Publisher,
     hub: HubHandle,
+    published: watch::Sender<u64>,
 ) {
     let mut batch = Vec::new();
     while events.recv_many(&mut batch, BATCH_MAX).await > 0 {
@@ -29,6 +31,7 @@ pub async fn carry(
         if hub.publish(messages).await.is_err() {
             return;
         }
+        published.send_replace(publisher.published());
     }
 }
 

@@ -3,13 +3,11 @@
 //! Knows TLS, CONNECT, keep alive, the will and how long to wait before the next try. Does not know which messages are
 //! for it or which are acknowledged: that is the session's, in `hub`.
 
-mod backoff;
 mod link;
 mod settings;
 mod task;
 mod tls;
 
-pub use backoff::Backoff;
 pub use link::{Link, LinkError, LinkEvent, SUBSCRIBE_ID};
 pub use settings::{
     AcceptRule, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings, UplinkSettings,

@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use super::backoff::Backoff;
 use super::link::{Link, LinkError, LinkEvent};
 use super::settings::UplinkSettings;
 use super::tls::{TlsError, connector, server_name};
+use crate::backoff::Backoff;
 use crate::hub::{Attached, ConnectionEvent, DetachCause, HubError, HubHandle, Inbound};
 use crate::model::{Message, QoS, Timestamp, TopicName};
 use crate::mqtt::{
@@ -23,6 +23,10 @@ use crate::mqtt::{
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// The first pause before another try.
+const PAUSE_FIRST: Duration = Duration::from_millis(500);
+/// The longest.
+const PAUSE_LONGEST: Duration = Duration::from_secs(60);
 /// How long a connection must last before the next pause starts from the beginning.
 const PROVEN_AFTER: Duration = Duration::from_secs(10);
 /// How long the farewell may take.
@@ -99,7 +103,8 @@ impl Uplink {
         stop: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<UplinkState>) {
         let (state, watched) = watch::channel(UplinkState::Down { failures: 0 });
-        let (backoff, up_since, down_since) = (Backoff::default(), None, Instant::now());
+        let (backoff, up_since, down_since) =
+            (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), None, Instant::now());
         let uplink =
             Self { settings, status_topic, hub, state, stop, backoff, up_since, down_since };
         (uplink, watched)

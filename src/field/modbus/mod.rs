@@ -5,6 +5,8 @@
 //! keeps an answer to an older question from being taken for a younger one, [`plan`] makes few reads out of many
 //! points, and [`decode`] turns words into values.
 //!
+//! [`server`] is the other side, for devices that are simulated.
+//!
 //! Nothing here knows ports, sockets, schedules or names of devices.
 
 pub mod decode;
@@ -14,4 +16,5 @@ pub mod mbap;
 pub mod pdu;
 pub mod plan;
 pub mod rtu;
+pub mod server;
 pub mod transaction;

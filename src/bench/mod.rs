@@ -1,0 +1,7 @@
+//! Measures the product on the machine it runs on, each figure beside its limit in the same run.
+//!
+//! Knows the rooms it measures and the process figures of Linux. Decides nothing: it runs, counts and reports.
+
+mod queue;
+
+pub use queue::{QueueFigures, queue};
