@@ -12,6 +12,8 @@ pub struct Reading {
     pub quality: String,
     /// Which start of the gateway, which reading since.
     pub id: (u64, u64),
+    /// The packet id of its delivery, and whether the broker delivers it again by its own account (DUP).
+    pub delivery: (u64, bool),
 }
 
 impl Reading {
@@ -25,6 +27,7 @@ impl Reading {
             value: json.get("value")?.clone(),
             quality: json.get("quality")?.as_str()?.to_owned(),
             id: (start, number),
+            delivery: (message.mid, message.dup),
         })
     }
 }

@@ -37,7 +37,7 @@ impl Mosquitto {
                  user root\n\
                  persistence true\n\
                  persistence_location {}/\n\
-                 max_queued_messages 0\n\
+                 max_queued_messages 1000000\n\
                  set_tcp_nodelay true\n\
                  log_dest stderr\n\
                  log_type all\n\
