@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::reading::readings;
-use crate::support::{ModbusServer, Mosquitto, Site, Subscriber, free_port, wait_until};
+use crate::support::{
+    DEADLINE, ModbusServer, Mosquitto, Site, Subscriber, free_port, wait_until, wait_until_for,
+};
 
 const MIB: u64 = 1024 * 1024;
 const POINTS: usize = 60;
@@ -76,8 +78,12 @@ queue: {{ max_size: {size} }}
         let all = readings(&far.received());
         all.iter().filter(|got| got.id.0 == 1).map(|got| got.id.1).collect()
     };
-    wait_until("what was kept arrives", || got().len() >= queued);
+    let arrived = wait_until_for(DEADLINE, || got().len() >= queued);
+    let (got, log) = (got(), gateway.log());
+    let ends = (got.first(), got.last());
+    let log = log.get(log.len().saturating_sub(3000)..).unwrap_or(&log);
+    assert!(arrived, "{} of {queued} arrived, {ends:?}:\n{log}", got.len());
     assert!(gateway.sigterm().success(), "{}", gateway.log());
     let expected: Vec<u64> = (taken + 1 - queued as u64..=taken).collect();
-    assert_eq!(got(), expected);
+    assert_eq!(got, expected);
 }
