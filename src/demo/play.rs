@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::ledger::Ledger;
-use super::machine;
 use super::screen::Screen;
 use super::script::{Cue, Script};
 use super::stage::Stage;
@@ -19,7 +18,7 @@ use crate::app::Gateway;
 use crate::hub::{ConnectionEvent, SessionStatus};
 use crate::model::{Moment, QoS};
 use crate::mqtt::Version;
-use crate::service::Signals;
+use crate::service::{Signals, usage};
 use crate::store::SessionOwner;
 
 /// How often the queue is looked at.
@@ -176,6 +175,7 @@ impl Run {
                 now(),
             );
         }
+        let usage = usage(None).ok();
         let summary = Summary {
             duration,
             polled,
@@ -189,8 +189,8 @@ impl Run {
             outage: self.outage,
             drained: self.drained,
             qos: 0,
-            cpu: machine::cpu(),
-            rss_bytes: machine::rss_bytes(),
+            cpu: usage.map(|usage| usage.cpu),
+            rss_bytes: usage.map(|usage| usage.rss),
         };
         Ok((summary, upstream))
     }
