@@ -115,7 +115,8 @@ impl Ledger {
             Value::Null => "-".to_owned(),
             Value::String(text) => text.clone(),
             // The digits the gateway wrote: 21.0 must not become 21.
-            _ => raw_value(payload)?.to_owned(),
+            Value::Bool(_) | Value::Number(_) => raw_value(payload)?.to_owned(),
+            Value::Array(_) | Value::Object(_) => return None,
         };
         let time = humantime::parse_rfc3339(text("time")?).ok()?.into();
         let row = Row {

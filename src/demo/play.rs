@@ -27,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOKS_A_PICTURE: u32 = 4;
 /// How long to wait in the end for what is still on its way, an uplink's pause after an outage not counted.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the last acknowledgements once everything has arrived.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// The longest pause of an uplink between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(90);
 
@@ -69,7 +71,7 @@ pub async fn play(options: Options, show: Show, begin: Instant) -> anyhow::Resul
     let gateway = Gateway::start(settings)?;
     let mut run = Run {
         begin,
-        road: format!("RTU at 9600 baud, TCP -> gateway -> {version}, QoS {qos} -> upstream"),
+        road: format!("RTU 9600 baud, TCP -> {version}, QoS {} -> upstream", qos.level()),
         script,
         upstream,
         gateway,
@@ -123,9 +125,18 @@ impl Run {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let begin = self.begin;
+            let cue = self.script.poll_timeout();
+            let cue = cue.and_then(|since| begin.checked_add(since));
+            let due = async {
+                match cue {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 event = self.witness.next() => self.take(event?).await?,
-                _ = looks.tick() => {
+                () = due => {
                     while let Some(cue) = self.script.poll_cue(self.begin.elapsed()) {
                         match cue {
                             Cue::Cut => self.cut().await?,
@@ -133,14 +144,14 @@ impl Run {
                             Cue::End => return Ok(()),
                         }
                     }
-                    self.look().await?;
                 }
+                _ = looks.tick() => self.look().await?,
                 _ = signals.next_stop() => return Ok(()),
             }
         }
     }
 
-    /// Stops polling and waits until everything published has arrived; gives how much that is.
+    /// Stops polling and waits until everything published has arrived and is acknowledged; gives how much that is.
     async fn wind_up(&mut self, signals: &mut Signals) -> anyhow::Result<u64> {
         self.restore().await?;
         self.gateway.stop_polling().await;
@@ -148,14 +159,22 @@ impl Run {
         let patience = PATIENCE + (self.outage * 2).min(PAUSE_MAX);
         let give_up = Instant::now() + patience;
         let mut looks = interval(LOOK_EVERY);
-        while self.ledger.outstanding(polled) > 0 && Instant::now() < give_up {
+        let mut all_here = None;
+        loop {
+            let now = Instant::now();
+            if self.ledger.outstanding(polled) == 0 {
+                all_here.get_or_insert(now);
+            }
+            let settled = all_here.is_some_and(|at| self.queued() == 0 || now > at + SETTLE_MAX);
+            if settled || now > give_up {
+                return Ok(polled);
+            }
             tokio::select! {
                 event = self.witness.next() => self.take(event?).await?,
                 _ = looks.tick() => self.look().await?,
-                _ = signals.next_stop() => break,
+                _ = signals.next_stop() => return Ok(polled),
             }
         }
-        Ok(polled)
     }
 
     /// Stops the gateway and counts.

@@ -70,9 +70,9 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { polled, delivered, lost, doubled, unreadable, queue_peak, .. } = self;
-        let seconds_run = seconds(self.duration);
-        write!(f, "{seconds_run:.1}s: {polled} readings polled, {delivered} delivered, ")?;
-        writeln!(f, "{lost} lost, {doubled} doubled, as counted upstream")?;
+        let run = seconds(self.duration);
+        write!(f, "{run:.1}s: {polled} readings polled, {delivered} delivered, ")?;
+        writeln!(f, "{lost} lost, {doubled} doubled")?;
         if *unreadable > 0 {
             writeln!(f, "{unreadable} messages arrived that cannot be read")?;
         }
@@ -80,12 +80,12 @@ impl fmt::Display for Summary {
             write!(f, "first delivery after {} ms, ", whole_ms(first))?;
         }
         write!(f, "at most {queue_peak} waiting")?;
-        if let Some(drained) = self.drained {
-            let (outage, drained) = (seconds(self.outage), seconds(drained));
-            write!(f, ", outage of {outage:.1}s made up for {drained:.1}s after it")?;
-        }
         if let Some(bytes) = self.rss_bytes {
             write!(f, ", {:.1} MB", megabytes(bytes))?;
+        }
+        if let Some(drained) = self.drained {
+            let (outage, drained) = (seconds(self.outage), seconds(drained));
+            write!(f, "\noutage of {outage:.1}s made up for {drained:.1}s after its end")?;
         }
         Ok(())
     }
@@ -141,8 +141,9 @@ mod tests {
     fn a_person_reads_what_happened() {
         assert_eq!(
             summary().to_string(),
-            "10.1s: 612 readings polled, 612 delivered, 0 lost, 0 doubled, as counted upstream\n\
-             first delivery after 210 ms, at most 138 waiting, outage of 3.0s made up for 1.4s after it, 11.2 MB"
+            "10.1s: 612 readings polled, 612 delivered, 0 lost, 0 doubled\n\
+             first delivery after 210 ms, at most 138 waiting, 11.2 MB\n\
+             outage of 3.0s made up for 1.4s after its end"
         );
     }
 
