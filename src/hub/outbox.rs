@@ -582,7 +582,9 @@ impl Outbox {
         if !std::mem::take(&mut self.cursor_moved) {
             return;
         }
-        let cursor = self.pending.first().map_or(self.loaded_to, |first| Seq(first.0 - 1));
+        // A message that was under way at the start may lie beyond what has been read since.
+        let first = self.pending.first().map_or(self.loaded_to, |first| Seq(first.0 - 1));
+        let cursor = first.min(self.loaded_to);
         if cursor > self.cursor {
             self.cursor = cursor;
             changes.push(Change::Cursor { session, cursor });
