@@ -121,6 +121,8 @@ pub struct PickLimits {
     pub batch: u64,
     /// Whether the connection's queue is full: no QoS 0 then.
     pub congested: bool,
+    /// Whether the store is dropping messages: what stands there must not get under way, it may be gone already.
+    pub trimming: bool,
 }
 
 #[derive(Debug)]
@@ -431,7 +433,9 @@ impl Outbox {
         }
         loop {
             let next = self.ready.front()?;
-            if self.in_window >= self.window || (next.qos == QoS::AtMostOnce && limits.congested) {
+            let must_wait = (next.qos == QoS::AtMostOnce && limits.congested)
+                || (next.stored.is_some() && limits.trimming);
+            if self.in_window >= self.window || must_wait {
                 return None;
             }
             let out = self.ready.pop_front()?;
@@ -582,7 +586,9 @@ impl Outbox {
         if !std::mem::take(&mut self.cursor_moved) {
             return;
         }
-        let cursor = self.pending.first().map_or(self.loaded_to, |first| Seq(first.0 - 1));
+        // A message that was under way at the start may lie beyond what has been read since.
+        let first = self.pending.first().map_or(self.loaded_to, |first| Seq(first.0 - 1));
+        let cursor = first.min(self.loaded_to);
         if cursor > self.cursor {
             self.cursor = cursor;
             changes.push(Change::Cursor { session, cursor });

@@ -68,6 +68,9 @@ pub struct Attached {
     pub connection: ConnectionId,
     /// Whether the session was there before.
     pub session_present: bool,
+    /// The batch that must be durable before the other side may speak or be spoken to; 0 for none. What was thrown away
+    /// for a new session must not come back after a crash: its packet ids would swallow the new session's messages.
+    pub needs: u64,
 }
 
 /// How a connection ended.
@@ -159,8 +162,11 @@ impl Engine {
     }
 
     /// An uplink has its CONNACK.
-    pub fn handle_attach_uplink(&mut self, attach: &AttachUplink) -> Option<Attached> {
+    pub fn handle_attach_uplink(&mut self, attach: &AttachUplink, now: Moment) -> Option<Attached> {
         let id = *self.uplinks.get(&attach.name)?;
+        if let Some(old) = self.sessions.get(&id)?.link.as_ref().map(|link| link.id) {
+            self.handle_detach(old, DetachCause::Lost, now);
+        }
         let connection = self.next_connection();
         let session = self.sessions.get_mut(&id)?;
         let window = session.window.min(attach.receive_maximum.get());
@@ -168,6 +174,9 @@ impl Engine {
             session.outbox.handle_resumed(window);
         } else {
             let trust = session.trust_received;
+            if session.outbox.inflight() > 0 || !session.inbox.is_empty() {
+                self.reset_batch = self.open_batch;
+            }
             let lost = session.outbox.handle_session_lost(window, trust, &mut self.changes);
             // The upstream forgot which ids it had used, so a repeat cannot come and a new message must not be taken
             // for one.
@@ -191,7 +200,8 @@ impl Engine {
         self.connections.insert(connection, id);
         self.moved.insert(id);
         self.dirty.insert(id);
-        Some(Attached { connection, session_present: attach.session_present })
+        let session_present = attach.session_present;
+        Some(Attached { connection, session_present, needs: self.reset_batch })
     }
 
     /// A LAN client connects: its older connection ends, its session is resumed or begins.
@@ -224,7 +234,7 @@ impl Engine {
         }
         self.connections.insert(connection, id);
         self.dirty.insert(id);
-        Attached { connection, session_present }
+        Attached { connection, session_present, needs: self.reset_batch }
     }
 
     fn take_over(&mut self, id: SessionId, attach: &AttachClient, now: Moment) {
@@ -317,6 +327,7 @@ impl Engine {
         self.moved.remove(&id);
         if session.durable {
             self.changes.push(Change::EndSession { session: id });
+            self.reset_batch = self.open_batch;
         }
     }
 

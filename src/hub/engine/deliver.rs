@@ -17,8 +17,12 @@ impl Engine {
         let Session { link: Some(link), outbox, forward, .. } = session else { return };
         let mut settled = Vec::new();
         while !link.closing {
-            let limits =
-                PickLimits { now: now.wall, batch: self.open_batch, congested: link.congested };
+            let limits = PickLimits {
+                now: now.wall,
+                batch: self.open_batch,
+                congested: link.congested,
+                trimming: self.trimming,
+            };
             let fits = |out: &Outgoing| {
                 link.packet_bytes_max.is_none_or(|max| {
                     let packet = publish_packet(out, PacketId::new(1), false, forward, now.wall);
@@ -47,7 +51,8 @@ impl Engine {
                 link.held.push_back(held);
             }
         }
-        if let Some(after) = outbox.poll_fetch(self.committed_to) {
+        let readable = self.reads_from.is_none_or(|at| at <= now.mono);
+        if readable && let Some(after) = outbox.poll_fetch(self.committed_to) {
             let (count_max, bytes_max) = (FETCH_COUNT, FETCH_BYTES);
             self.commands.push_back(StoreCommand::Fetch {
                 session: id,

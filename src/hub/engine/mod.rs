@@ -28,6 +28,10 @@ const FETCH_COUNT: usize = 500;
 const FETCH_BYTES: usize = 512 * 1024;
 /// How often the age of the queue is looked at.
 const AGE_CHECK: Duration = Duration::from_secs(60);
+/// How long after a trim that could not help, or failed, the next one waits.
+const TRIM_PAUSE: Duration = Duration::from_secs(10);
+/// How long after a read that failed the next one waits.
+const READ_PAUSE: Duration = Duration::from_secs(5);
 /// A wall clock before 2020 was never set; such times say nothing about age.
 const CLOCK_SET: Timestamp = Timestamp::from_unix_ms(1_577_836_800_000);
 
@@ -158,6 +162,8 @@ pub struct Engine {
     deletes: Vec<Seq>,
     open_batch: u64,
     committed_batch: u64,
+    /// The last batch in which a session, or what was under way in it, is thrown away.
+    reset_batch: u64,
     committing: Option<Seq>,
     committed_to: Seq,
     /// Sessions to look after before the next wait.
@@ -169,7 +175,11 @@ pub struct Engine {
     facts: VecDeque<Fact>,
     bytes_used: u64,
     trimming: bool,
+    /// Before then a trim for size would not help.
+    trim_from: Option<Instant>,
     age_checked: Option<Instant>,
+    /// Before then nothing is read, because the last read failed.
+    reads_from: Option<Instant>,
 }
 
 impl Engine {
@@ -194,6 +204,7 @@ impl Engine {
             deletes: Vec::new(),
             open_batch: 1,
             committed_batch: 0,
+            reset_batch: 0,
             committing: None,
             committed_to: snapshot.last_seq,
             dirty: BTreeSet::new(),
@@ -203,7 +214,9 @@ impl Engine {
             facts: VecDeque::new(),
             bytes_used: 0,
             trimming: false,
+            trim_from: None,
             age_checked: None,
+            reads_from: None,
         };
         for stored in snapshot.sessions {
             engine.adopt(stored, snapshot.last_seq, now);
@@ -265,7 +278,8 @@ impl Engine {
     }
 
     fn poll_trim(&mut self, now: Moment) -> Option<StoreCommand> {
-        let over = self.bytes_used > self.options.store_bytes_max;
+        let over = self.bytes_used > self.options.store_bytes_max
+            && self.trim_from.is_none_or(|at| at <= now.mono);
         let due = self.age_checked.is_none_or(|last| now.mono.duration_since(last) >= AGE_CHECK);
         if self.trimming || !(over || due) {
             return None;
@@ -284,7 +298,7 @@ impl Engine {
     }
 
     /// The store answered.
-    pub fn handle_store(&mut self, event: StoreEvent) {
+    pub fn handle_store(&mut self, event: StoreEvent, now: Moment) {
         match event {
             StoreEvent::Committed(committed) => {
                 self.committed_batch = committed.batch;
@@ -300,10 +314,17 @@ impl Engine {
             StoreEvent::Trimmed(trimmed) => {
                 self.trimming = false;
                 self.bytes_used = trimmed.bytes_used;
+                if trimmed.dropped.is_empty() {
+                    self.trim_from = Some(now.mono + TRIM_PAUSE);
+                }
                 self.handle_dropped(&trimmed.dropped);
+                // What stands in the store may get under way again.
+                self.dirty.extend(self.sessions.keys());
             }
             StoreEvent::Failed(_) => {
                 self.trimming = false;
+                self.trim_from = Some(now.mono + TRIM_PAUSE);
+                self.reads_from = Some(now.mono + READ_PAUSE);
                 for (id, session) in &mut self.sessions {
                     session.outbox.handle_fetch_failed();
                     self.dirty.insert(*id);
@@ -316,11 +337,15 @@ impl Engine {
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _, _)| *at)
+        let timer = self.timers.first().map(|(at, _, _)| *at);
+        timer.into_iter().chain(self.reads_from).min()
     }
 
     /// A deadline has come: delayed wills are published, sessions that were away too long end.
     pub fn handle_timeout(&mut self, now: Moment) {
+        if self.reads_from.take_if(|at| *at <= now.mono).is_some() {
+            self.dirty.extend(self.sessions.keys());
+        }
         while let Some((at, id, timer)) = self.timers.first().copied() {
             if at > now.mono {
                 return;
@@ -331,6 +356,12 @@ impl Engine {
                 Timer::Expiry => self.end_session(id, now),
             }
         }
+    }
+
+    /// Whether a batch is durable.
+    #[must_use]
+    pub fn is_committed(&self, batch: u64) -> bool {
+        batch <= self.committed_batch
     }
 
     /// Changes waiting for the next batch.
@@ -368,6 +399,11 @@ impl Engine {
             uncommitted: self.uncommitted(),
             retained: self.retained.len(),
         }
+    }
+
+    /// The last batch that holds, or will hold, a change.
+    fn last_batch(&self) -> u64 {
+        if self.changes.is_empty() { self.open_batch - 1 } else { self.open_batch }
     }
 
     fn next_seq(&mut self) -> Seq {

@@ -158,12 +158,13 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let v5 = session.link.as_ref().is_some_and(|link| link.version == Version::V5);
         let known = session.inbox.handle_pubrel(packet_id.0);
-        let mut needs = 0;
-        if known && session.durable {
+        let durable = session.durable;
+        if known && durable {
             let (session, packet_id) = (id, packet_id.0);
             self.changes.push(Change::Inbox { session, packet_id, present: false });
-            needs = self.open_batch;
         }
+        // An id that is not open may have been released in a batch that is still on its way.
+        let needs = if durable { self.last_batch() } else { 0 };
         let reason = if known || !v5 { ReasonCode::Success } else { ReasonCode::PacketIdNotFound };
         self.answer(id, Packet::PubComp(Ack::new(packet_id, reason)), needs);
     }
