@@ -37,7 +37,7 @@ impl Mosquitto {
                  user root\n\
                  persistence true\n\
                  persistence_location {}/\n\
-                 max_queued_messages 0\n\
+                 max_queued_messages 1000000\n\
                  set_tcp_nodelay true\n\
                  log_dest stderr\n\
                  log_type all\n\
@@ -87,6 +87,13 @@ impl Mosquitto {
     /// Lets a frozen broker go on.
     pub fn thaw(&mut self) {
         self.process.signal("CONT");
+    }
+
+    /// Removes what a stopped broker had saved: sessions, queues and retained messages.
+    #[track_caller]
+    pub fn forget(&mut self) {
+        assert!(self.process.has_ended(), "the broker is running");
+        fs::remove_file(self.dir.path().join("mosquitto.db")).expect("the broker had saved");
     }
 
     /// Starts it again on the same port after [`stop`](Self::stop) or [`kill`](Self::kill).

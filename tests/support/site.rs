@@ -10,6 +10,7 @@ use super::process::Process;
 #[derive(Debug)]
 pub struct Site {
     dir: tempfile::TempDir,
+    env: Vec<(String, String)>,
 }
 
 impl Site {
@@ -18,7 +19,14 @@ impl Site {
         let dir = tempfile::tempdir().expect("a directory for the site");
         fs::create_dir(dir.path().join("state")).expect("the state directory");
         fs::create_dir(dir.path().join("run")).expect("the runtime directory");
-        Self { dir }
+        Self { dir, env: Vec::new() }
+    }
+
+    /// The same site where the gateway finds `name` in its environment.
+    #[must_use]
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// The directory of everything here.
@@ -114,6 +122,7 @@ fn spawn(site: &Site) -> Process {
         .env("RUNTIME_DIRECTORY", site.runtime_dir())
         .env_remove("NOTIFY_SOCKET")
         .env_remove("JOURNAL_STREAM")
-        .env_remove("RUST_LOG");
+        .env_remove("RUST_LOG")
+        .envs(site.env.iter().map(|(name, value)| (name, value)));
     Process::spawn(command, &site.path().join("fieldpost.log"))
 }

@@ -33,8 +33,14 @@ impl Subscriber {
     /// paho-mqtt at QoS 2, MQTT 5, with a session that outlives its connections. Waits until it is subscribed.
     #[track_caller]
     pub fn paho(port: u16, client: &str, filter: &str) -> Self {
+        Self::paho_with(port, client, filter, &[])
+    }
+
+    /// The same with further arguments (`--qos 1`, `--version 3`).
+    #[track_caller]
+    pub fn paho_with(port: u16, client: &str, filter: &str, arguments: &[&str]) -> Self {
         let mut command = peers::script("subscriber.py");
-        command.args([&port.to_string(), filter, "--client", client]);
+        command.args([&port.to_string(), filter, "--client", client]).args(arguments);
         Self::start(command, r#"{"subscribed": true}"#)
     }
 
@@ -52,6 +58,11 @@ impl Subscriber {
         // The last line may be half written.
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);
         whole.lines().filter_map(message).collect()
+    }
+
+    /// How often it has subscribed: once, and again after each reconnection (paho only).
+    pub fn subscriptions(&self) -> usize {
+        self.process.log().matches(r#"{"subscribed": true}"#).count()
     }
 
     /// Waits until at least `count` messages came and returns all.

@@ -1,0 +1,211 @@
+//! Every data type in every order, over every kind of bus, arrives exactly as the device holds it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::support::{self, ModbusServer, Mosquitto, Received, Site, Subscriber, wait_until};
+
+/// One kind of value: name, keys of the point, bytes on the wire in natural order, the JSON expected.
+type Kind = (&'static str, &'static str, Vec<u8>, &'static str);
+
+fn kinds() -> Vec<Kind> {
+    vec![
+        ("i16", "type: i16", (-12345i16).to_be_bytes().to_vec(), "-12345"),
+        ("u16", "type: u16", 65535u16.to_be_bytes().to_vec(), "65535"),
+        ("untyped", "unit: V", 513u16.to_be_bytes().to_vec(), "513"),
+        ("i32", "type: i32", (-2_023_456_789i32).to_be_bytes().to_vec(), "-2023456789"),
+        ("u32", "type: u32", 4_023_456_789u32.to_be_bytes().to_vec(), "4023456789"),
+        ("i64", "type: i64", (i64::MIN + 1).to_be_bytes().to_vec(), "-9223372036854775807"),
+        ("u64", "type: u64", (u64::MAX - 1).to_be_bytes().to_vec(), "18446744073709551614"),
+        ("f32", "type: f32", 3.14159f32.to_be_bytes().to_vec(), "3.14159"),
+        ("f32_small", "type: f32", (-1.5e-5f32).to_be_bytes().to_vec(), "-0.000015"),
+        ("f64", "type: f64", 2.718_281_828_459_045f64.to_be_bytes().to_vec(), "2.718281828459045"),
+        ("bcd4", "type: bcd, digits: 4", vec![0x98, 0x76], "9876"),
+        ("bcd8", "type: bcd, digits: 8", vec![0x12, 0x34, 0x56, 0x78], "12345678"),
+        (
+            "bcd16",
+            "type: bcd, digits: 16",
+            vec![0x12, 0x34, 0x56, 0x78, 0x90, 0x12, 0x34, 0x56],
+            "1234567890123456",
+        ),
+        ("text", "type: string, length: 8", "Pümpe-7".as_bytes().to_vec(), "\"Pümpe-7\""),
+        ("text_odd", "type: string, length: 5", b"ab\"cd".to_vec(), "\"ab\\\"cd\""),
+        ("bit_set", "bit: 11", 0x0800u16.to_be_bytes().to_vec(), "true"),
+        ("bit_clear", "bit: 3", 0xfff7u16.to_be_bytes().to_vec(), "false"),
+        ("scaled", "type: i16, scale: 0.1", (-215i16).to_be_bytes().to_vec(), "-21.5"),
+        (
+            "shifted",
+            "type: u32, scale: 0.01, offset: -5, decimals: 3",
+            2000u32.to_be_bytes().to_vec(),
+            "15.000",
+        ),
+        ("rounded", "type: f32, decimals: 1", 230.26f32.to_be_bytes().to_vec(), "230.3"),
+        ("named", "enum: { 0: off, 1: heating }", 1u16.to_be_bytes().to_vec(), "\"heating\""),
+        ("unnamed", "enum: { 0: off, 1: heating }", 7u16.to_be_bytes().to_vec(), "7"),
+    ]
+}
+
+/// A device's registers and bits, the YAML of its points, and what each point must say.
+#[derive(Default)]
+struct Everything {
+    bank: Vec<(&'static str, u16, u16)>,
+    points: String,
+    expected: BTreeMap<String, &'static str>,
+}
+
+impl Everything {
+    fn new() -> Self {
+        let mut all = Self::default();
+        for table in ["holding", "input"] {
+            let mut address = 100;
+            for kind in kinds() {
+                let words = kind.2.len().div_ceil(2);
+                let is_text = kind.1.contains("string");
+                for word_order in ["big", "little"] {
+                    if word_order == "little" && (words == 1 || is_text) {
+                        continue;
+                    }
+                    for byte_order in ["big", "little"] {
+                        all.add(table, &mut address, &kind, word_order, byte_order);
+                    }
+                }
+            }
+        }
+        for (table, address, bit) in
+            [("coil", 3, 1), ("coil", 4, 0), ("coil", 20, 1), ("discrete", 0, 0), ("discrete", 1, 1)]
+        {
+            all.bank.push((table, address, bit));
+            let name = format!("{table}-{address}");
+            writeln!(all.points, "      {name}: {{ {table}: {address} }}").unwrap();
+            all.expected.insert(name, if bit == 1 { "true" } else { "false" });
+        }
+        all
+    }
+
+    fn add(
+        &mut self,
+        table: &'static str,
+        address: &mut u16,
+        (name, keys, bytes, json): &Kind,
+        word_order: &str,
+        byte_order: &str,
+    ) {
+        let mut bytes = bytes.clone();
+        bytes.resize(bytes.len().next_multiple_of(2), 0);
+        let mut words: Vec<[u8; 2]> = bytes.chunks(2).map(|pair| [pair[0], pair[1]]).collect();
+        let mut orders = String::new();
+        if word_order == "little" {
+            words.reverse();
+            orders.push_str(", word_order: little");
+        }
+        if byte_order == "little" {
+            words.iter_mut().for_each(|word| word.reverse());
+            orders.push_str(", byte_order: little");
+        }
+        let name = format!("{table}-{name}-{word_order}-{byte_order}");
+        writeln!(self.points, "      {name}: {{ {table}: {address}, {keys}{orders} }}").unwrap();
+        self.expected.insert(name, json);
+        for word in words {
+            self.bank.push((table, *address, u16::from_be_bytes(word)));
+            *address += 1;
+        }
+    }
+}
+
+/// Every good reading says what was set; gives how many points were seen.
+fn check(all: &Everything, messages: &[Received]) -> usize {
+    let mut seen = BTreeMap::new();
+    for message in messages {
+        let mut levels = message.topic.split('/').skip(1);
+        let (Some(device), Some(point)) = (levels.next(), levels.next()) else { continue };
+        let Some(json) = all.expected.get(point) else { continue };
+        let begin = format!("{{\"value\":{json},");
+        assert!(
+            message.payload.starts_with(&begin) && message.payload.contains("\"quality\":\"good\""),
+            "{}: {} instead of {json}",
+            message.topic,
+            message.payload
+        );
+        seen.insert((device.to_owned(), point.to_owned()), ());
+    }
+    seen.len()
+}
+
+#[test]
+fn every_type_and_order_arrives_as_set_over_rtu_and_tcp_from_two_libraries() {
+    let all = Everything::new();
+    let (line, other_line) = (support::pty_pair(), support::pty_pair());
+    let _rtu = ModbusServer::pymodbus_rtu(&line.far(), 17, &all.bank, None);
+    let _rtu_too = ModbusServer::libmodbus_rtu(&other_line.far(), 247, &all.bank);
+    let tcp = ModbusServer::pymodbus_tcp(&all.bank, None);
+    let tcp_too = ModbusServer::libmodbus_tcp(&all.bank);
+    let broker = Mosquitto::start();
+    let paho = Subscriber::paho(broker.port(), "far", "gw/#");
+    let mosquitto =
+        support::mosquitto_sub(broker.port(), "gw/#", &["-q", "2", "-V", "mqttv311"]);
+    let site = Site::new();
+    let points = &all.points;
+    site.write_config(&format!(
+        "gateway: {{ id: gw, state_dir: \"{{state}}\" }}
+buses:
+  line: {{ modbus-rtu: \"{}\", timeout: 5s }}
+  other: {{ modbus-rtu: \"{}\", timeout: 5s }}
+  tcp: {{ modbus-tcp: \"127.0.0.1:{}\", timeout: 5s }}
+  tcp-too: {{ modbus-tcp: \"127.0.0.1:{}\", timeout: 5s }}
+devices:
+  pymodbus-rtu:
+    bus: line
+    unit: 17
+    points: &all
+{points}
+  libmodbus-rtu: {{ bus: other, unit: 247, points: *all }}
+  pymodbus-tcp: {{ bus: tcp, unit: 1, points: *all }}
+  libmodbus-tcp: {{ bus: tcp-too, unit: 1, points: *all }}
+uplinks:
+  far: {{ url: \"{}\", qos: 2 }}
+",
+        line.near().display(),
+        other_line.near().display(),
+        tcp.port(),
+        tcp_too.port(),
+        broker.url(),
+    ));
+    let mut gateway = site.start();
+    let wanted = 4 * all.expected.len();
+    for far in [&paho, &mosquitto] {
+        wait_until("every point of every device arrives", || {
+            assert!(!gateway.process().has_ended(), "{}", gateway.log());
+            check(&all, &far.received()) == wanted
+        });
+    }
+    assert!(gateway.sigterm().success(), "{}", gateway.log());
+}
+
+#[test]
+fn what_changes_at_the_device_changes_at_the_broker() {
+    let line = support::pty_pair();
+    let device = ModbusServer::pymodbus_rtu(&line.far(), 3, &[("holding", 9, 7)], Some(40));
+    let broker = Mosquitto::start();
+    let far = Subscriber::paho(broker.port(), "far", "gw/meter/count");
+    let site = Site::new();
+    site.write_config(&format!(
+        "gateway: {{ id: gw, state_dir: \"{{state}}\" }}
+buses: {{ line: {{ modbus-rtu: \"{}\", timeout: 5s }} }}
+devices:
+  meter:
+    {{ bus: line, unit: 3, every: 50ms, points: {{ count: {{ holding: 40, type: u32 }} }} }}
+uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
+",
+        line.near().display(),
+        broker.url(),
+    ));
+    let mut gateway = site.start();
+    far.wait_for(20);
+    assert!(gateway.sigterm().success(), "{}", gateway.log());
+    let got: Vec<u64> = crate::reading::readings(&far.stop())
+        .iter()
+        .map(|reading| reading.value.as_u64().expect("a number"))
+        .collect();
+    let answered: Vec<u64> = device.counted().into_iter().map(u64::from).collect();
+    assert_eq!(got, answered);
+}
