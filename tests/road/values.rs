@@ -71,9 +71,13 @@ impl Everything {
                 }
             }
         }
-        for (table, address, bit) in
-            [("coil", 3, 1), ("coil", 4, 0), ("coil", 20, 1), ("discrete", 0, 0), ("discrete", 1, 1)]
-        {
+        for (table, address, bit) in [
+            ("coil", 3, 1),
+            ("coil", 4, 0),
+            ("coil", 20, 1),
+            ("discrete", 0, 0),
+            ("discrete", 1, 1),
+        ] {
             all.bank.push((table, address, bit));
             let name = format!("{table}-{address}");
             writeln!(all.points, "      {name}: {{ {table}: {address} }}").unwrap();
@@ -141,8 +145,7 @@ fn every_type_and_order_arrives_as_set_over_rtu_and_tcp_from_two_libraries() {
     let tcp_too = ModbusServer::libmodbus_tcp(&all.bank);
     let broker = Mosquitto::start();
     let paho = Subscriber::paho(broker.port(), "far", "gw/#");
-    let mosquitto =
-        support::mosquitto_sub(broker.port(), "gw/#", &["-q", "2", "-V", "mqttv311"]);
+    let mosquitto = support::mosquitto_sub(broker.port(), "gw/#", &["-q", "2", "-V", "mqttv311"]);
     let site = Site::new();
     let points = &all.points;
     site.write_config(&format!(
