@@ -48,6 +48,7 @@ fn assert_all_once(summary: &Value) {
         assert_eq!(summary[key], 0, "{summary}");
     }
     assert_eq!(summary["delivered"], summary["polled"], "{summary}");
+    assert_eq!((&summary["devices"], &summary["devices_online"]), (&4.into(), &4.into()));
     assert!(number(summary, "delivered") > 50.0, "{summary}");
 }
 

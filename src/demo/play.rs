@@ -67,12 +67,14 @@ pub async fn play(options: Options, show: Show, begin: Instant) -> anyhow::Resul
     let Options { script, qos, version } = options;
     let Stage { upstream, settings, props } = Stage::build(qos, version).await?;
     let witness = Witness::subscribe(upstream.hub()).await?;
+    let devices = settings.devices.len();
     let ledger = Ledger::new(settings.gateway.id.clone());
     let gateway = Gateway::start(settings)?;
     let mut run = Run {
         begin,
         road: format!("RTU 9600 baud, TCP -> {version}, QoS {} -> upstream", qos.level()),
         script,
+        devices,
         upstream,
         gateway,
         witness,
@@ -101,6 +103,8 @@ struct Run {
     begin: Instant,
     road: String,
     script: Script,
+    /// How many the gateway has.
+    devices: usize,
     upstream: Upstream,
     gateway: Gateway,
     witness: Witness,
@@ -202,6 +206,8 @@ impl Run {
             lost: ledger.outstanding(polled),
             doubled: ledger.doubled(),
             unreadable: ledger.unreadable(),
+            devices: self.devices,
+            devices_online: ledger.devices_online(),
             queue_peak: self.queue_peak,
             first_delivery: ledger.first().map(|first| first - begin),
             slowest_delivery: ledger.longest(),
@@ -224,6 +230,7 @@ impl Run {
         if self.drained.is_none() && self.ledger.delivered() >= published {
             let drained = restored.elapsed();
             self.drained = Some(drained);
+            self.look().await?;
             let after = drained.as_secs_f64();
             self.tell(format!("all polled during the outage delivered {after:.1}s after it"))
                 .await?;
