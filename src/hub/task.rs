@@ -24,6 +24,8 @@ const TURN_MAX: usize = 256;
 /// Changes waiting for a batch at which no more commands are taken: a disk that is stuck slows everybody instead of filling
 /// the memory.
 const UNCOMMITTED_MAX: usize = 50_000;
+/// Their payload bytes at which that is so.
+const UNCOMMITTED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The longest the task sleeps; the age of the queue is looked at in between.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
@@ -273,7 +275,8 @@ impl Hub {
                     return;
                 }
             }
-            let room = self.engine.uncommitted() < UNCOMMITTED_MAX;
+            let room = self.engine.uncommitted() < UNCOMMITTED_MAX
+                && self.engine.uncommitted_bytes() < UNCOMMITTED_BYTES_MAX;
             let deadline = self.engine.poll_timeout();
             let latest = Instant::now() + SLEEP_MAX;
             let wake = tokio::time::Instant::from_std(deadline.map_or(latest, |at| at.min(latest)));
@@ -297,6 +300,9 @@ impl Hub {
             match commands.try_recv() {
                 Ok(command) => self.handle_command(command),
                 Err(_) => return,
+            }
+            if self.engine.uncommitted_bytes() >= UNCOMMITTED_BYTES_MAX {
+                return;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! core: one connection to an upstream: CONNECT and its answer, keep alive, subscriptions. MQTT 5.0 sections 3.1, 3.2,
 //! 3.12.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use crate::mqtt::{
 
 /// How long the upstream has for its CONNACK.
 const CONNACK_MAX: Duration = Duration::from_secs(15);
+/// The largest packet taken from upstream.
+pub(super) const PACKET_BYTES_MAX: u32 = 1024 * 1024;
 /// The packet id of our SUBSCRIBE: the one id no message is given.
 pub const SUBSCRIBE_ID: PacketId = PacketId(NonZeroU16::MAX);
 
@@ -146,6 +148,9 @@ impl Link {
                 .map(|secret| Bytes::copy_from_slice(secret.reveal().as_bytes())),
             properties: ConnectProperties {
                 session_expiry: (settings.version == Version::V5).then_some(expiry),
+                // A larger message would end every connection it is sent on.
+                maximum_packet_size: NonZeroU32::new(PACKET_BYTES_MAX)
+                    .filter(|_| settings.version == Version::V5),
                 ..ConnectProperties::default()
             },
         }))

@@ -81,6 +81,11 @@ pub enum DetachCause {
         /// The session expiry it set, in seconds.
         expiry: Option<u32>,
     },
+    /// With a DISCONNECT that asks for the will (reason 0x04, or an error of the client's).
+    GoodbyeWithWill {
+        /// The session expiry it set, in seconds.
+        expiry: Option<u32>,
+    },
     /// Any other way: the will is due.
     Lost,
 }
@@ -103,6 +108,8 @@ impl Engine {
         }
         if !session.is_uplink() && expiry != u32::MAX {
             // A session that was connected when the program ended has been away since now.
+            // So has one that left before the clock was set, as far as anybody can tell.
+            let away_since = away_since.filter(|since| since.is_set());
             let away = away_since.map_or(Duration::ZERO, |since| now.wall.since(since));
             let left = Duration::from_secs(expiry.into()).saturating_sub(away);
             self.timers.insert((now.mono + left, id, Timer::Expiry));
@@ -281,13 +288,27 @@ impl Engine {
         if session.is_uplink() {
             return;
         }
-        if let DetachCause::Goodbye { expiry: Some(expiry) } = cause {
+        let (DetachCause::Goodbye { expiry } | DetachCause::GoodbyeWithWill { expiry }) = cause
+        else {
+            return self.leave(id, link.will, now);
+        };
+        if let Some(expiry) = expiry.filter(|expiry| session.durable && *expiry != session.expiry) {
             session.expiry = expiry;
+            let (owner, cursor) = (session.owner.clone(), Seq(0));
+            self.changes.push(Change::Session { session: id, owner, cursor, expiry });
         }
+        let will = link.will.filter(|_| matches!(cause, DetachCause::GoodbyeWithWill { .. }));
+        self.leave(id, will, now);
+    }
+
+    /// A client has left its session alone: its will and the session's end are due, or will be.
+    fn leave(&mut self, id: SessionId, will: Option<SessionWill>, now: Moment) {
+        let Some(session) = self.sessions.get(&id) else { return };
         let (durable, expiry) = (session.durable, session.expiry);
-        if let (Some(will), DetachCause::Lost) = (link.will, cause) {
-            self.wills.insert(id, will.message);
-            let delay = will.delay.min(Duration::from_secs(expiry.into()));
+        if let Some(will) = will {
+            let delay = will.delay;
+            self.wills.insert(id, will);
+            let delay = delay.min(Duration::from_secs(expiry.into()));
             if delay.is_zero() {
                 self.publish_will(id, now);
             } else {
@@ -306,8 +327,10 @@ impl Engine {
     }
 
     pub(super) fn publish_will(&mut self, id: SessionId, now: Moment) {
-        if let Some(will) = self.wills.remove(&id) {
-            self.route(will, Some(id), now);
+        if let Some(SessionWill { mut message, expiry, .. }) = self.wills.remove(&id) {
+            // Its lifetime begins when it is published (3.1.3.2.4).
+            message.expires = expiry.map(|expiry| now.wall.plus(expiry));
+            self.route(message, Some(id), now);
         }
     }
 
@@ -326,6 +349,8 @@ impl Engine {
         self.dirty.remove(&id);
         self.moved.remove(&id);
         if session.durable {
+            // The store deletes what only this session waited for, by what the rows say of the others.
+            self.checkpoint();
             self.changes.push(Change::EndSession { session: id });
             self.reset_batch = self.open_batch;
         }

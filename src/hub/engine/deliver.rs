@@ -223,7 +223,9 @@ fn publish_packet(
     forward: &[crate::hub::session::Forward],
     now: Timestamp,
 ) -> Packet {
-    let rule = forward.iter().find(|rule| rule.filter.matches(&out.message.topic));
+    // What a connection says itself keeps its topic: the will that takes it back has that one, too.
+    let rules = if out.stored.is_some() { forward } else { &[] };
+    let rule = rules.iter().find(|rule| rule.filter.matches(&out.message.topic));
     let renamed = rule.and_then(|rule| {
         let to = rule.to.as_deref()?;
         // A rule whose result is no topic (an empty rest) leaves the topic as it is.

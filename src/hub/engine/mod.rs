@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
 
 use super::retained::Retained;
-use super::session::{ConnectionId, Session, SessionStatus, Subscription};
+use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
 use super::topic_tree::TopicTree;
 use crate::model::{Moment, Seq, Timestamp};
 use crate::mqtt::{Packet, ReasonCode};
@@ -32,8 +32,6 @@ const AGE_CHECK: Duration = Duration::from_secs(60);
 const TRIM_PAUSE: Duration = Duration::from_secs(10);
 /// How long after a read that failed the next one waits.
 const READ_PAUSE: Duration = Duration::from_secs(5);
-/// A wall clock before 2020 was never set; such times say nothing about age.
-const CLOCK_SET: Timestamp = Timestamp::from_unix_ms(1_577_836_800_000);
 
 /// Bounds of the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +148,7 @@ pub struct Engine {
     connections: HashMap<ConnectionId, SessionId>,
     tree: TopicTree<SessionId, Subscription>,
     retained: Retained,
-    wills: HashMap<SessionId, crate::model::Message>,
+    wills: HashMap<SessionId, SessionWill>,
     timers: BTreeSet<(Instant, SessionId, Timer)>,
     last_seq: Seq,
     last_session: u32,
@@ -158,6 +156,8 @@ pub struct Engine {
     accepted: u64,
     /// Changes of the open batch.
     changes: Vec<Change>,
+    /// Payload bytes in them.
+    uncommitted_bytes: usize,
     /// Messages everybody has.
     deletes: Vec<Seq>,
     open_batch: u64,
@@ -201,6 +201,7 @@ impl Engine {
             last_connection: 0,
             accepted: 0,
             changes: Vec::new(),
+            uncommitted_bytes: 0,
             deletes: Vec::new(),
             open_batch: 1,
             committed_batch: 0,
@@ -221,6 +222,8 @@ impl Engine {
         for stored in snapshot.sessions {
             engine.adopt(stored, snapshot.last_seq, now);
         }
+        // Sessions that ended while the program did not run must not be found by the first who connects.
+        engine.handle_timeout(now);
         engine
     }
 
@@ -254,12 +257,17 @@ impl Engine {
         self.poll_trim(now)
     }
 
-    fn take_batch(&mut self) -> Option<StoreCommand> {
+    /// Puts how far each session has come into the open batch.
+    fn checkpoint(&mut self) {
         for id in std::mem::take(&mut self.moved) {
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.outbox.checkpoint(&mut self.changes);
             }
         }
+    }
+
+    fn take_batch(&mut self) -> Option<StoreCommand> {
+        self.checkpoint();
         self.deletes.sort_unstable();
         for seq in self.deletes.drain(..) {
             match self.changes.last_mut() {
@@ -271,6 +279,7 @@ impl Engine {
             return None;
         }
         let changes = std::mem::take(&mut self.changes);
+        self.uncommitted_bytes = 0;
         let batch = self.open_batch;
         self.open_batch += 1;
         self.committing = Some(self.last_seq);
@@ -290,7 +299,7 @@ impl Engine {
             .wall
             .unix_ms()
             .checked_sub(u64::try_from(self.options.age_max.as_millis()).unwrap_or(u64::MAX));
-        let older_than = older_than.map(Timestamp::from_unix_ms).filter(|_| now.wall > CLOCK_SET);
+        let older_than = older_than.map(Timestamp::from_unix_ms).filter(|_| now.wall.is_set());
         // A little below the bound, so that not every batch trims.
         let target = self.options.store_bytes_max - self.options.store_bytes_max / 64;
         let keep = self.sessions.values().flat_map(|s| s.outbox.inflight_seqs()).collect();
@@ -368,6 +377,12 @@ impl Engine {
     #[must_use]
     pub fn uncommitted(&self) -> usize {
         self.changes.len() + self.deletes.len()
+    }
+
+    /// Payload bytes waiting for the next batch.
+    #[must_use]
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.uncommitted_bytes
     }
 
     /// Whether everything taken so far is durable.
