@@ -214,7 +214,8 @@ impl Run {
             outage: self.outage,
             drained: self.drained,
             qos: 0,
-            cpu: usage.map(|usage| usage.cpu),
+            // An emulated machine has noughts there; a program that got this far took a tick.
+            cpu: usage.map(|usage| usage.cpu).filter(|cpu| !cpu.is_zero()),
             rss_bytes: usage.map(|usage| usage.rss),
         };
         Ok((summary, upstream))
