@@ -426,6 +426,23 @@ fn fragment() -> impl Strategy<Value = String> {
     ]
 }
 
+#[test]
+fn an_uplink_of_3_1_1_keeps_to_what_brokers_take_without_saying() {
+    let parse = |keys: &str| {
+        let text = format!(
+            "gateway: {{ id: g }}\nbuses: {{ b: {{ modbus-tcp: 127.0.0.1 }} }}\n\
+             devices: {{ d: {{ bus: b, points: {{ p: {{ holding: 1 }} }} }} }}\n\
+             uplinks: {{ u: {{ url: \"mqtt://127.0.0.1\", {keys} }} }}\n"
+        );
+        fieldpost::config::parse("window.yaml", &text, &SystemSecrets::for_run()).expect("fine")
+    };
+    assert_eq!(parse("version: 5").settings.uplinks[0].window, 100);
+    assert_eq!(parse("version: 3.1.1").settings.uplinks[0].window, 20);
+    let wider = parse("version: 3.1.1, window: 50");
+    assert_eq!(wider.settings.uplinks[0].window, 50);
+    assert!(wider.warnings.to_string().contains("max_inflight_messages"), "{}", wider.warnings);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 

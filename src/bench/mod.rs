@@ -3,5 +3,7 @@
 //! Knows the rooms it measures and the process figures of Linux. Decides nothing: it runs, counts and reports.
 
 mod queue;
+mod road;
 
 pub use queue::{QueueFigures, queue};
+pub use road::{RoadFigures, road};

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::model::{Message, QoS, Seq, Timestamp, TopicName};
+use crate::service::usage;
 use crate::store::{Change, SessionId, SessionOwner, Store, StoreCommand, StoreEvent, Target};
 
 /// Payload of a reading, as the default JSON is long.
@@ -118,9 +119,7 @@ fn file_rate(path: &Path, batch: usize, time: Duration) -> anyhow::Result<f64> {
     Ok(rows / start.elapsed().as_secs_f64())
 }
 
-/// Bytes this process has caused to be written to disk, from `/proc/self/io`.
+/// Bytes this process has caused to be written to disk.
 fn bytes_written() -> anyhow::Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/io").context("cannot read /proc/self/io")?;
-    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-    line.and_then(|count| count.parse().ok()).context("/proc/self/io has no write_bytes")
+    Ok(usage(None).context("cannot read what this process has written")?.written)
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use super::protocol::{CONNECT_MAX, Protocol, Step, refusal};
+use super::protocol::{CONNECT_MAX, PACKET_BYTES_MAX, Protocol, Step, refusal};
 use crate::hub::{ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound};
 use crate::mqtt::{
     CodecError, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
@@ -19,8 +19,6 @@ use crate::mqtt::{
 const CONGESTED_BYTES: usize = 256 * 1024;
 /// How long the last words may take.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
-/// The largest packet taken from a client.
-const PACKET_BYTES_MAX: u32 = 1024 * 1024;
 
 /// How a connection ended.
 enum Ended {
@@ -43,12 +41,16 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: String,
     hub: HubHandle,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) {
     let (read, write) = tokio::io::split(stream);
     let options = DecodeOptions { version: Version::V311, packet_bytes_max: PACKET_BYTES_MAX };
     let mut reader = PacketReader::new(read, options);
-    let Ok(first) = timeout(CONNECT_MAX, reader.read_first()).await else {
+    let first = tokio::select! {
+        first = timeout(CONNECT_MAX, reader.read_first()) => first,
+        () = stopped(&mut stop) => return,
+    };
+    let Ok(first) = first else {
         return debug!(%peer, "client said no CONNECT in time");
     };
     let (version, outcome) = match first {

@@ -1,7 +1,7 @@
 //! core: the server's side of one connection: CONNECT and its answer, keep alive, who may send what, how it ends. MQTT 5.0
 //! sections 3.1, 3.2, 3.12, 3.14, 4.13.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ use crate::mqtt::{ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, Versi
 
 /// How long a connection may take to say CONNECT.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// The largest packet taken from a client.
+pub(super) const PACKET_BYTES_MAX: u32 = 1024 * 1024;
 
 /// What a packet from a client means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +102,7 @@ impl Protocol {
         let properties = ConnAckProperties {
             assigned_client_id: self.assigned_client_id.clone(),
             shared_subscription_available: Some(false),
+            maximum_packet_size: NonZeroU32::new(PACKET_BYTES_MAX),
             ..ConnAckProperties::default()
         };
         connack(session_present, ReasonCode::Success, properties)
@@ -127,7 +131,7 @@ impl Protocol {
                 Step::Goodbye(if normal {
                     DetachCause::Goodbye { expiry }
                 } else {
-                    DetachCause::Lost
+                    DetachCause::GoodbyeWithWill { expiry }
                 })
             }
             Packet::Connect(_) | Packet::Auth(_) => Step::End(ReasonCode::ProtocolError),
@@ -166,9 +170,11 @@ fn connack(session_present: bool, reason: ReasonCode, properties: ConnAckPropert
 fn session_will(will: Will, wall: Timestamp) -> SessionWill {
     let Will { topic, payload, qos, retain, delay, message_expiry, properties } = will;
     let properties = (!properties.is_empty()).then(|| Arc::new(properties));
-    let expires = message_expiry.map(|seconds| wall.plus(Duration::from_secs(seconds.into())));
-    let message = Message { topic, payload, qos, retain, properties, accepted: wall, expires };
-    SessionWill { message, delay: Duration::from_secs(delay.unwrap_or(0).into()) }
+    let message =
+        Message { topic, payload, qos, retain, properties, accepted: wall, expires: None };
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let (delay, expiry) = (seconds(delay.unwrap_or(0)), message_expiry.map(seconds));
+    SessionWill { message, delay, expiry }
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ Keys of --json, one flat object; null where there is nothing to say:
   lost                 polled, but not arrived by the end
   doubled              arrived again, each time counted
   unreadable           messages that should be readings and are not
+  devices              devices of the gateway
+  devices_online       how many of them answered in the end
   queue_peak           most messages waiting for the upstream at once
   first_delivery_ms    from the start of the program to the first reading upstream
   slowest_delivery_ms  longest way of a reading from its device to the upstream

@@ -18,6 +18,8 @@ use crate::uplink::{ClientCertificate, ForwardRule, OnSessionLost, TlsSettings, 
 const EXAMPLE: &str = "write `{ url: \"mqtts://broker.example.com:8883\", username: NAME }`";
 const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(30);
 const WINDOW_DEFAULT: u16 = 100;
+/// MQTT 3.1.1 has no receive maximum, and mosquitto drops QoS 2 messages beyond 20 without a word.
+const WINDOW_DEFAULT_V311: u16 = 20;
 const SESSION_EXPIRY_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 /// One below what means "never" (MQTT 5.0 section 3.1.2.11.2).
 const SESSION_EXPIRY_MAX: Duration = Duration::from_secs(0xFFFF_FFFE);
@@ -139,6 +141,8 @@ impl Uplink {
             self.check_plain(&url.value, notes);
             None
         };
+        let window_default =
+            if version == Version::V5 { WINDOW_DEFAULT } else { WINDOW_DEFAULT_V311 };
         let qos = self.qos.or(QoS::AtLeastOnce);
         let client_id = self.client_id.or(Rc::from(gateway));
         Some(UplinkSettings {
@@ -151,7 +155,7 @@ impl Uplink {
             username: self.username.written().map(|at| Arc::from(&*at.value)),
             password,
             keep_alive: self.keep_alive.or(KEEP_ALIVE_DEFAULT),
-            window: self.window.or(WINDOW_DEFAULT),
+            window: self.window.or(window_default),
             session_expiry: self.session_expiry.or(SESSION_EXPIRY_DEFAULT),
             on_session_lost: self.on_session_lost.or(OnSessionLost::Republish),
             forward: self.settle_forward(gateway, qos)?,
@@ -177,6 +181,12 @@ impl Uplink {
         if let Some(expiry) = self.session_expiry.written() {
             let message = "MQTT 3.1.1 cannot say how long a session is kept";
             notes.error(&expiry.spot, message, "remove `session_expiry`, or write `version: 5`");
+        }
+        if let Some(window) = self.window.written().filter(|at| at.value > WINDOW_DEFAULT_V311) {
+            let message = "with MQTT 3.1.1 a broker cannot say how many messages it takes at once; \
+                           mosquitto drops those of QoS 2 beyond 20";
+            let remedy = "raise `max_inflight_messages` there as well, or write `version: 5`";
+            notes.warning(&window.spot, message, remedy);
         }
         if let Some(password) = self.password.written().filter(|_| self.username.is_absent()) {
             let message = "MQTT 3.1.1 allows no password without a user name";

@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn numbers_stand_in_the_registers_as_their_form_says() {
         let fixed = |value| Signal::Total { start: value, rate: 0.0 };
-        let mut answer = |form, value, request: &[u8]| {
+        let answer = |form, value, request: &[u8]| {
             bank(Table::Holding, form, fixed(value)).handle_request(request, MOMENT)
         };
         assert_eq!(answer(Form::Word, -2.0, &[3, 0, 10, 0, 1]), [3, 2, 0xff, 0xfe]);

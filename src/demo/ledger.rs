@@ -61,6 +61,8 @@ pub struct Ledger {
     gateway: Arc<str>,
     starts: BTreeMap<u64, Seen>,
     rows: BTreeMap<(Arc<str>, Arc<str>), Row>,
+    /// Devices and whether they are online, as the gateway says.
+    devices: BTreeMap<Arc<str>, bool>,
     first: Option<Instant>,
     doubled: u64,
     unreadable: u64,
@@ -75,6 +77,7 @@ impl Ledger {
             gateway,
             starts: BTreeMap::new(),
             rows: BTreeMap::new(),
+            devices: BTreeMap::new(),
             first: None,
             doubled: 0,
             unreadable: 0,
@@ -82,11 +85,12 @@ impl Ledger {
         }
     }
 
-    /// A message has arrived. What the gateway says of itself and its devices (`…/status`) is no reading.
+    /// A message has arrived. What the gateway says of itself and of its devices (`…/status`) is no reading.
     pub fn handle_message(&mut self, topic: &str, payload: &[u8], now: Moment) {
         let mut levels = topic.splitn(3, '/').skip(1);
         let (Some(device), Some(point)) = (levels.next(), levels.next()) else { return };
         if point == "status" {
+            self.devices.insert(device.into(), payload == b"online");
             return;
         }
         let Some((id, row)) = self.read(device, point, payload) else {
@@ -115,7 +119,8 @@ impl Ledger {
             Value::Null => "-".to_owned(),
             Value::String(text) => text.clone(),
             // The digits the gateway wrote: 21.0 must not become 21.
-            _ => raw_value(payload)?.to_owned(),
+            Value::Bool(_) | Value::Number(_) => raw_value(payload)?.to_owned(),
+            Value::Array(_) | Value::Object(_) => return None,
         };
         let time = humantime::parse_rfc3339(text("time")?).ok()?.into();
         let row = Row {
@@ -169,6 +174,12 @@ impl Ledger {
     #[must_use]
     pub fn longest(&self) -> Duration {
         self.longest
+    }
+
+    /// How many devices are online.
+    #[must_use]
+    pub fn devices_online(&self) -> usize {
+        self.devices.values().filter(|online| **online).count()
     }
 
     /// The last values, by device and point.
@@ -254,7 +265,8 @@ mod tests {
         let mut ledger = Ledger::new("demo".into());
         ledger.handle_message("demo/status", b"online", now());
         ledger.handle_message("demo/boiler/status", b"online", now());
-        assert_eq!(ledger.unreadable(), 0);
+        ledger.handle_message("demo/meter/status", b"offline", now());
+        assert_eq!((ledger.unreadable(), ledger.devices_online()), (0, 1));
         ledger.handle_message("demo/boiler/flow", b"21.0", now());
         ledger.handle_message("demo/boiler/flow", br#"{"value":1,"id":"other-1-1"}"#, now());
         assert_eq!((ledger.delivered(), ledger.unreadable()), (0, 2));

@@ -9,7 +9,7 @@
 //! Cores: [`bank`] what a simulated device says at a time, [`pace`] when a byte is through a wire, [`ledger`] what
 //! arrived upstream and how often, [`script`] when the upstream is cut, [`table`] and [`summary`] what is shown of it.
 //! Shells: `line` and `tcp` let banks answer, `upstream` is a broker that can be cut, `stage` builds it all and `play`
-//! runs it, `screen` owns standard output, `scratch` a directory for the time of the run, `machine` asks the system.
+//! runs it, `screen` owns standard output, `scratch` a directory for the time of the run.
 //!
 //! The gateway is an ordinary one: started from a YAML text, told nothing of the demo. Nothing here knows packet ids,
 //! rows or schedules.
@@ -17,18 +17,17 @@
 pub mod bank;
 pub mod ledger;
 mod line;
-mod machine;
 pub mod pace;
 mod play;
-mod scratch;
+pub(crate) mod scratch;
 mod screen;
 pub mod script;
 mod stage;
 pub mod summary;
 pub mod table;
-mod tcp;
-mod upstream;
-mod witness;
+pub(crate) mod tcp;
+pub(crate) mod upstream;
+pub(crate) mod witness;
 
 pub use play::{Options, Show, play};
 pub use stage::show_config;

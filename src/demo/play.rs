@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::ledger::Ledger;
-use super::machine;
 use super::screen::Screen;
 use super::script::{Cue, Script};
 use super::stage::Stage;
@@ -19,7 +18,7 @@ use crate::app::Gateway;
 use crate::hub::{ConnectionEvent, SessionStatus};
 use crate::model::{Moment, QoS};
 use crate::mqtt::Version;
-use crate::service::Signals;
+use crate::service::{Signals, usage};
 use crate::store::SessionOwner;
 
 /// How often the queue is looked at.
@@ -28,6 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOOKS_A_PICTURE: u32 = 4;
 /// How long to wait in the end for what is still on its way, an uplink's pause after an outage not counted.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the last acknowledgements once everything has arrived.
+const SETTLE_MAX: Duration = Duration::from_secs(1);
 /// The longest pause of an uplink between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(90);
 
@@ -66,12 +67,14 @@ pub async fn play(options: Options, show: Show, begin: Instant) -> anyhow::Resul
     let Options { script, qos, version } = options;
     let Stage { upstream, settings, props } = Stage::build(qos, version).await?;
     let witness = Witness::subscribe(upstream.hub()).await?;
+    let devices = settings.devices.len();
     let ledger = Ledger::new(settings.gateway.id.clone());
     let gateway = Gateway::start(settings)?;
     let mut run = Run {
         begin,
-        road: format!("RTU at 9600 baud, TCP -> gateway -> {version}, QoS {qos} -> upstream"),
+        road: format!("RTU 9600 baud, TCP -> {version}, QoS {} -> upstream", qos.level()),
         script,
+        devices,
         upstream,
         gateway,
         witness,
@@ -100,6 +103,8 @@ struct Run {
     begin: Instant,
     road: String,
     script: Script,
+    /// How many the gateway has.
+    devices: usize,
     upstream: Upstream,
     gateway: Gateway,
     witness: Witness,
@@ -124,9 +129,18 @@ impl Run {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let begin = self.begin;
+            let cue = self.script.poll_timeout();
+            let cue = cue.and_then(|since| begin.checked_add(since));
+            let due = async {
+                match cue {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 event = self.witness.next() => self.take(event?).await?,
-                _ = looks.tick() => {
+                () = due => {
                     while let Some(cue) = self.script.poll_cue(self.begin.elapsed()) {
                         match cue {
                             Cue::Cut => self.cut().await?,
@@ -134,14 +148,14 @@ impl Run {
                             Cue::End => return Ok(()),
                         }
                     }
-                    self.look().await?;
                 }
+                _ = looks.tick() => self.look().await?,
                 _ = signals.next_stop() => return Ok(()),
             }
         }
     }
 
-    /// Stops polling and waits until everything published has arrived; gives how much that is.
+    /// Stops polling and waits until everything published has arrived and is acknowledged; gives how much that is.
     async fn wind_up(&mut self, signals: &mut Signals) -> anyhow::Result<u64> {
         self.restore().await?;
         self.gateway.stop_polling().await;
@@ -149,14 +163,22 @@ impl Run {
         let patience = PATIENCE + (self.outage * 2).min(PAUSE_MAX);
         let give_up = Instant::now() + patience;
         let mut looks = interval(LOOK_EVERY);
-        while self.ledger.outstanding(polled) > 0 && Instant::now() < give_up {
+        let mut all_here = None;
+        loop {
+            let now = Instant::now();
+            if self.ledger.outstanding(polled) == 0 {
+                all_here.get_or_insert(now);
+            }
+            let settled = all_here.is_some_and(|at| self.queued() == 0 || now > at + SETTLE_MAX);
+            if settled || now > give_up {
+                return Ok(polled);
+            }
             tokio::select! {
                 event = self.witness.next() => self.take(event?).await?,
                 _ = looks.tick() => self.look().await?,
-                _ = signals.next_stop() => break,
+                _ = signals.next_stop() => return Ok(polled),
             }
         }
-        Ok(polled)
     }
 
     /// Stops the gateway and counts.
@@ -176,6 +198,7 @@ impl Run {
                 now(),
             );
         }
+        let usage = usage(None).ok();
         let summary = Summary {
             duration,
             polled,
@@ -183,14 +206,17 @@ impl Run {
             lost: ledger.outstanding(polled),
             doubled: ledger.doubled(),
             unreadable: ledger.unreadable(),
+            devices: self.devices,
+            devices_online: ledger.devices_online(),
             queue_peak: self.queue_peak,
             first_delivery: ledger.first().map(|first| first - begin),
             slowest_delivery: ledger.longest(),
             outage: self.outage,
             drained: self.drained,
             qos: 0,
-            cpu: machine::cpu(),
-            rss_bytes: machine::rss_bytes(),
+            // An emulated machine has noughts there; a program that got this far took a tick.
+            cpu: usage.map(|usage| usage.cpu).filter(|cpu| !cpu.is_zero()),
+            rss_bytes: usage.map(|usage| usage.rss),
         };
         Ok((summary, upstream))
     }
@@ -205,6 +231,7 @@ impl Run {
         if self.drained.is_none() && self.ledger.delivered() >= published {
             let drained = restored.elapsed();
             self.drained = Some(drained);
+            self.look().await?;
             let after = drained.as_secs_f64();
             self.tell(format!("all polled during the outage delivered {after:.1}s after it"))
                 .await?;

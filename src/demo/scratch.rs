@@ -8,13 +8,13 @@ use std::path::PathBuf;
 
 /// A new directory only this user can look into; it goes with this value.
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     path: PathBuf,
 }
 
 impl Scratch {
     /// Makes it where temporary files belong.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let name = format!("fieldpost-demo-{}-{:016x}", std::process::id(), fastrand::u64(..));
         let path = std::env::temp_dir().join(name);
         // Fails if there is anything under this name, whoever put it there.
@@ -23,7 +23,7 @@ impl Scratch {
     }
 
     /// A directory in it, made.
-    pub(super) fn directory(&self, name: &str) -> io::Result<PathBuf> {
+    pub(crate) fn directory(&self, name: &str) -> io::Result<PathBuf> {
         let path = self.path.join(name);
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(path)
@@ -31,7 +31,7 @@ impl Scratch {
 
     /// Where it is.
     #[cfg(test)]
-    pub(super) fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &std::path::Path {
         &self.path
     }
 }

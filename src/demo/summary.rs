@@ -20,6 +20,10 @@ pub struct Summary {
     pub doubled: u64,
     /// Messages upstream that should be readings and cannot be read.
     pub unreadable: u64,
+    /// Devices of the gateway.
+    pub devices: usize,
+    /// How many of them answered in the end, as it was said upstream.
+    pub devices_online: usize,
     /// The most messages that waited for the upstream at once.
     pub queue_peak: u64,
     /// From the start of the program to the first reading upstream.
@@ -54,6 +58,8 @@ impl Summary {
             "lost": self.lost,
             "doubled": self.doubled,
             "unreadable": self.unreadable,
+            "devices": self.devices,
+            "devices_online": self.devices_online,
             "queue_peak": self.queue_peak,
             "first_delivery_ms": self.first_delivery.map(whole_ms),
             "slowest_delivery_ms": whole_ms(self.slowest_delivery),
@@ -70,22 +76,26 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { polled, delivered, lost, doubled, unreadable, queue_peak, .. } = self;
-        let seconds_run = seconds(self.duration);
-        write!(f, "{seconds_run:.1}s: {polled} readings polled, {delivered} delivered, ")?;
-        writeln!(f, "{lost} lost, {doubled} doubled, as counted upstream")?;
+        let run = seconds(self.duration);
+        write!(f, "{run:.1}s: {polled} readings polled, {delivered} delivered, ")?;
+        writeln!(f, "{lost} lost, {doubled} doubled")?;
         if *unreadable > 0 {
             writeln!(f, "{unreadable} messages arrived that cannot be read")?;
+        }
+        let (devices, online) = (self.devices, self.devices_online);
+        if online < devices {
+            writeln!(f, "only {online} of {devices} devices answered: RUST_LOG=warn says why")?;
         }
         if let Some(first) = self.first_delivery {
             write!(f, "first delivery after {} ms, ", whole_ms(first))?;
         }
         write!(f, "at most {queue_peak} waiting")?;
-        if let Some(drained) = self.drained {
-            let (outage, drained) = (seconds(self.outage), seconds(drained));
-            write!(f, ", outage of {outage:.1}s made up for {drained:.1}s after it")?;
-        }
         if let Some(bytes) = self.rss_bytes {
             write!(f, ", {:.1} MB", megabytes(bytes))?;
+        }
+        if let Some(drained) = self.drained {
+            let (outage, drained) = (seconds(self.outage), seconds(drained));
+            write!(f, "\noutage of {outage:.1}s made up for {drained:.1}s after its end")?;
         }
         Ok(())
     }
@@ -115,6 +125,8 @@ mod tests {
             duration: Duration::from_micros(10_123_456),
             polled: 612,
             delivered: 612,
+            devices: 4,
+            devices_online: 4,
             queue_peak: 138,
             first_delivery: Some(Duration::from_millis(210)),
             outage: Duration::from_secs(3),
@@ -141,9 +153,16 @@ mod tests {
     fn a_person_reads_what_happened() {
         assert_eq!(
             summary().to_string(),
-            "10.1s: 612 readings polled, 612 delivered, 0 lost, 0 doubled, as counted upstream\n\
-             first delivery after 210 ms, at most 138 waiting, outage of 3.0s made up for 1.4s after it, 11.2 MB"
+            "10.1s: 612 readings polled, 612 delivered, 0 lost, 0 doubled\n\
+             first delivery after 210 ms, at most 138 waiting, 11.2 MB\n\
+             outage of 3.0s made up for 1.4s after its end"
         );
+    }
+
+    #[test]
+    fn devices_that_did_not_answer_are_mentioned() {
+        let text = Summary { devices_online: 2, ..summary() }.to_string();
+        assert!(text.contains("\nonly 2 of 4 devices answered"), "{text}");
     }
 
     #[test]

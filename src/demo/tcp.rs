@@ -20,23 +20,23 @@ const READ_BUFFER_LEN: usize = 1024;
 
 /// Devices that wait for a connection.
 #[derive(Debug)]
-pub(super) struct Devices {
+pub(crate) struct Devices {
     socket: TcpListener,
 }
 
 impl Devices {
     /// Listens on a free port.
-    pub(super) async fn bind() -> io::Result<Self> {
+    pub(crate) async fn bind() -> io::Result<Self> {
         Ok(Self { socket: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await? })
     }
 
     /// Where.
-    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
     /// Lets `banks` answer, until dropped. One connection at a time, as many a device has it.
-    pub(super) async fn serve(self, mut banks: Vec<Bank>) -> io::Result<()> {
+    pub(crate) async fn serve(self, mut banks: Vec<Bank>) -> io::Result<()> {
         let begin = Instant::now();
         loop {
             let (stream, _) = self.socket.accept().await?;

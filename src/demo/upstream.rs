@@ -14,7 +14,7 @@ use crate::store::Store;
 
 /// A broker on loopback.
 #[derive(Debug)]
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     hub: HubHandle,
     address: SocketAddr,
     /// Bound and never listening: while the broker is cut, connections are refused and nobody else gets its port.
@@ -25,7 +25,7 @@ pub(super) struct Upstream {
 
 impl Upstream {
     /// Starts it on a free port with its sessions and messages in `state_dir`.
-    pub(super) async fn start(state_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(state_dir: &Path) -> anyhow::Result<Self> {
         let (store_events, events) = mpsc::unbounded_channel();
         let (store, snapshot) =
             Store::open(state_dir, store_events).context("cannot open the upstream's queue")?;
@@ -38,17 +38,17 @@ impl Upstream {
     }
 
     /// Its hub.
-    pub(super) fn hub(&self) -> &HubHandle {
+    pub(crate) fn hub(&self) -> &HubHandle {
         &self.hub
     }
 
     /// Where it listens.
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Ends every connection and refuses new ones. Sessions stay.
-    pub(super) async fn cut(&mut self) {
+    pub(crate) async fn cut(&mut self) {
         if let Some((stop, listener)) = self.listening.take() {
             stop.send_replace(true);
             let _ = listener.await;
@@ -56,7 +56,7 @@ impl Upstream {
     }
 
     /// Takes connections again, on the same port.
-    pub(super) async fn restore(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn restore(&mut self) -> anyhow::Result<()> {
         if self.listening.is_none() {
             let listener =
                 Listener::bind(self.address).await.context("cannot let the upstream listen")?;
@@ -68,7 +68,7 @@ impl Upstream {
     }
 
     /// Ends it and closes its store.
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.cut().await;
         let _ = self.hub.stop().await;
     }

@@ -12,7 +12,7 @@ use crate::mqtt::{
 
 /// The upstream's own subscriber.
 #[derive(Debug)]
-pub(super) struct Witness {
+pub(crate) struct Witness {
     hub: HubHandle,
     connection: ConnectionId,
     inbound: Inbound,
@@ -20,7 +20,7 @@ pub(super) struct Witness {
 
 impl Witness {
     /// Subscribes to everything.
-    pub(super) async fn subscribe(hub: &HubHandle) -> anyhow::Result<Self> {
+    pub(crate) async fn subscribe(hub: &HubHandle) -> anyhow::Result<Self> {
         let client = AttachClient {
             client_id: "witness".into(),
             clean_start: true,
@@ -50,12 +50,12 @@ impl Witness {
     }
 
     /// Waits for the next event, which belongs into [`Self::take`]. A call that is dropped loses nothing.
-    pub(super) async fn next(&mut self) -> anyhow::Result<ConnectionEvent> {
+    pub(crate) async fn next(&mut self) -> anyhow::Result<ConnectionEvent> {
         self.inbound.recv().await.context("the upstream has stopped")
     }
 
     /// Acknowledges `first` and everything that has come after it; hands over the messages.
-    pub(super) async fn take(
+    pub(crate) async fn take(
         &mut self,
         first: Option<ConnectionEvent>,
     ) -> anyhow::Result<Vec<Publish>> {

@@ -6,23 +6,28 @@
 
 use std::fmt;
 use std::io;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::{debug, info, trace, warn};
 
-use super::backoff::Backoff;
 use super::event::{Fact, FieldEvent};
 use super::modbus::link::Link;
 use super::modbus::transaction::{Failure, Outcome, Question};
 use super::poller::{Next, Poller};
 use super::port::Port;
 use super::{BusSettings, DeviceSettings, PortSettings};
+use crate::backoff::Backoff;
 use crate::model::{Moment, Timestamp};
 
 /// The longest frame is 260 bytes; noise may come with it.
 const READ_BUFFER_LEN: usize = 512;
+
+/// The first pause before a port or connection is opened again.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+/// The longest.
+const PAUSE_LONGEST: Duration = Duration::from_secs(10);
 
 /// One bus with its devices, ready to run.
 #[derive(Debug)]
@@ -50,7 +55,7 @@ impl Bus {
     /// transaction under way is finished within its timeout.
     pub async fn run(self, events: mpsc::Sender<FieldEvent>, stop: watch::Receiver<bool>) {
         let poller = Poller::new(&self.settings, self.devices, moment());
-        let (backoff, outage) = (Backoff::default(), None);
+        let (backoff, outage) = (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), None);
         Runner { settings: self.settings, poller, events, stop, backoff, outage }.run().await;
     }
 }
@@ -78,7 +83,7 @@ impl Runner {
                     End::Stop => break,
                     End::Lost { reason, answered: true } => {
                         debug!(bus = %self.settings.name, reason, "port lost");
-                        self.backoff.handle_success();
+                        self.backoff.reset();
                     }
                     End::Lost { reason, answered: false } => self.handle_down(&reason),
                 },
@@ -87,7 +92,7 @@ impl Runner {
             if self.hand_out().await.is_none() {
                 break;
             }
-            let pause = self.backoff.handle_failure(fastrand::f64());
+            let pause = self.backoff.next_pause(fastrand::f64());
             tokio::select! {
                 () = sleep_until((Instant::now() + pause).into()) => {}
                 () = stopped(&mut self.stop) => break,

@@ -98,14 +98,23 @@ impl Group {
         self.longer
     }
 
-    /// Begins a run: all planned reads, beginning with the one at `first`, and refused values that are due again.
-    pub(super) fn begin(&mut self, first: usize, now: Instant) {
+    /// Begins a run: all planned reads and the refused values that are due again.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.fill(0, |refused| refused.ask_at <= now);
+    }
+
+    /// Begins a run to find out whether the device answers at all, with the read at `first`; a refusal will do.
+    pub(super) fn begin_probe(&mut self, first: usize) {
+        let has_no_other = self.reads.is_empty();
+        self.fill(first, |_| has_no_other);
+    }
+
+    fn fill(&mut self, first: usize, is_due: impl Fn(&Refused) -> bool) {
         self.abandon();
         self.run.extend(self.reads.iter().cloned().map(|read| step(read, None)));
         let len = self.run.len().max(1);
         self.run.rotate_left(first % len);
-        let nothing_else = self.run.is_empty();
-        let due = self.refused.iter().filter(|refused| refused.ask_at <= now || nothing_else);
+        let due = self.refused.iter().filter(|refused| is_due(refused));
         self.run.extend(due.map(|refused| step(refused.read.clone(), None)));
     }
 
@@ -284,7 +293,7 @@ mod tests {
         now: Instant,
     ) -> (BTreeSet<usize>, BTreeSet<usize>, usize) {
         let (mut good, mut bad, mut asked) = (BTreeSet::new(), BTreeSet::new(), 0);
-        group.begin(0, now);
+        group.begin(now);
         while let Some(range) = group.next().map(|step| step.read.range) {
             asked += 1;
             assert!(asked < 10_000, "a run ends");
@@ -324,6 +333,15 @@ mod tests {
     }
 
     #[test]
+    fn a_group_with_nothing_but_refused_values_asks_them_rarely_but_serves_as_a_probe() {
+        let (mut group, now) = (group([100]), start());
+        assert_eq!(run(&mut group, &holds(100), now).2, 1);
+        assert_eq!(run(&mut group, &holds(100), now).2, 0);
+        group.begin_probe(7);
+        assert_eq!(group.next().map(|step| step.read.range), Some(holding(100, 1)));
+    }
+
+    #[test]
     fn a_refused_gap_is_not_read_over_again() {
         let (mut group, now) = (group([0, 1, 2, 10, 11, 12]), start());
         let (good, bad, _) = run(&mut group, &holds(5), now);
@@ -345,7 +363,7 @@ mod tests {
     #[test]
     fn a_busy_device_is_asked_again_later_and_not_for_ever() {
         let (mut group, now) = (group([1, 2]), start());
-        group.begin(0, now);
+        group.begin(now);
         for pause in BUSY_PAUSES {
             assert_eq!(group.handle_busy(holding(1, 2), now), None);
             assert_eq!(group.not_before, Some(now + pause));
@@ -357,7 +375,7 @@ mod tests {
     #[test]
     fn what_a_shorter_question_left_over_is_asked_next() {
         let (mut group, now) = (group([1, 2, 3]), start());
-        group.begin(0, now);
+        group.begin(now);
         assert_eq!(group.handle_answer(holding(1, 2)).len(), 2);
         assert_eq!(group.next().map(|step| step.read.range), Some(holding(3, 1)));
         assert_eq!(group.handle_refusal(holding(3, 2), now), Refusal::Split);

@@ -7,7 +7,6 @@
 //!
 //! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
 
-pub mod backoff;
 mod bus;
 mod event;
 mod group;

@@ -177,7 +177,7 @@ impl Poller {
         }
         self.begin_probes(now);
         while let Some(group) = self.schedule.poll_due(now) {
-            self.begin(group, 0, now);
+            self.begin(group, now);
         }
         while let Some(group) = self.most_urgent(now) {
             if let Some(question) = self.question(group) {
@@ -193,9 +193,9 @@ impl Poller {
         Next::Wait(self.wake_at())
     }
 
-    fn begin(&mut self, group: usize, first: usize, now: Instant) {
+    fn begin(&mut self, group: usize, now: Instant) {
         let Some(it) = self.groups.get_mut(group) else { return };
-        it.begin(first, now);
+        it.begin(now);
         if it.next().is_none() {
             self.schedule.handle_done(group, now);
         }
@@ -221,7 +221,7 @@ impl Poller {
         let (group, first) = (*group, device.probes / device.groups.len().max(1));
         device.probes += 1;
         self.schedule.start(group, now);
-        self.begin(group, first, now);
+        self.group(group, |it| it.begin_probe(first));
     }
 
     /// When a silent device should be asked, unless that is under way.

@@ -41,6 +41,11 @@ impl Inbox {
         }
     }
 
+    /// Tells which batch a repeat of the message under `packet_id` must wait for; 0 for none.
+    pub fn set_batch(&mut self, packet_id: NonZeroU16, batch: u64) {
+        self.open.insert(packet_id, batch);
+    }
+
     /// A PUBREL came; tells whether the id was open.
     pub fn handle_pubrel(&mut self, packet_id: NonZeroU16) -> bool {
         self.open.remove(&packet_id).is_some()

@@ -99,7 +99,9 @@ pub enum Acknowledged {
     Settled(Box<Settled>),
     /// PUBREL follows.
     Released(Transmit),
-    /// No such packet id is under way in that phase.
+    /// The packet id is under way, but not in that phase on this connection.
+    Early,
+    /// No such packet id is under way.
     Unknown,
 }
 
@@ -121,6 +123,8 @@ pub struct PickLimits {
     pub batch: u64,
     /// Whether the connection's queue is full: no QoS 0 then.
     pub congested: bool,
+    /// Whether the store is dropping messages: what stands there must not get under way, it may be gone already.
+    pub trimming: bool,
 }
 
 #[derive(Debug)]
@@ -426,16 +430,18 @@ impl Outbox {
         changes: &mut Vec<Change>,
         settled: &mut Vec<Settled>,
     ) -> Option<Transmit> {
-        if let Some(transmit) = self.resend() {
+        if let Some(transmit) = self.resend(&fits, settled) {
             return transmit;
         }
         loop {
             let next = self.ready.front()?;
-            if self.in_window >= self.window || (next.qos == QoS::AtMostOnce && limits.congested) {
+            let must_wait = (next.qos == QoS::AtMostOnce && limits.congested)
+                || (next.stored.is_some() && limits.trimming);
+            if self.in_window >= self.window || must_wait {
                 return None;
             }
             let out = self.ready.pop_front()?;
-            let outcome = if out.message.expires.is_some_and(|end| end <= limits.now) {
+            let outcome = if out.message.is_expired(limits.now) {
                 Outcome::Expired
             } else if !fits(&out) {
                 Outcome::TooLarge
@@ -449,12 +455,27 @@ impl Outbox {
 
     /// The next flight that is to be sent again; `Some(None)` if it must wait for the window.
     #[allow(clippy::option_option, reason = "nothing to resend and not yet are different answers")]
-    fn resend(&mut self) -> Option<Option<Transmit>> {
-        let number = *self.unsent.first()?;
-        if self.in_window >= self.window {
-            return Some(None);
-        }
-        self.unsent.remove(&number);
+    fn resend(
+        &mut self,
+        fits: impl Fn(&Outgoing) -> bool,
+        settled: &mut Vec<Settled>,
+    ) -> Option<Option<Transmit>> {
+        let number = loop {
+            let number = *self.unsent.first()?;
+            if self.in_window >= self.window {
+                return Some(None);
+            }
+            self.unsent.remove(&number);
+            let flight = self.flights.get(&number)?;
+            if flight.released || fits(&flight.out) {
+                break number;
+            }
+            // This connection takes smaller packets than the last one (3.1.2.11.4).
+            let Flight { out, packet_id, .. } = self.flights.remove(&number)?;
+            packet_id.map(|packet_id| self.ids.remove(&packet_id));
+            self.settle_pending(&out);
+            settled.push(Settled { out, outcome: Outcome::TooLarge });
+        };
         let flight = self.flights.get_mut(&number)?;
         self.in_window += 1;
         flight.sent = true;
@@ -527,9 +548,10 @@ impl Outbox {
                 .settle_id(packet_id, true, |f| f.out.qos == QoS::ExactlyOnce && !f.released);
         }
         let flight = self.ids.get(&packet_id).and_then(|number| self.flights.get_mut(number));
-        let Some(flight) = flight.filter(|f| f.out.qos == QoS::ExactlyOnce && f.sent) else {
-            return Acknowledged::Unknown;
-        };
+        let Some(flight) = flight else { return Acknowledged::Unknown };
+        if flight.out.qos != QoS::ExactlyOnce || !flight.sent {
+            return Acknowledged::Early;
+        }
         if !flight.released {
             flight.released = true;
             if let (Some(session), true) = (self.durable, flight.out.stored.is_some()) {
@@ -558,7 +580,7 @@ impl Outbox {
     ) -> Acknowledged {
         let Some(number) = self.ids.get(&packet_id).copied() else { return Acknowledged::Unknown };
         if !self.flights.get(&number).is_some_and(|flight| flight.sent && fits(flight)) {
-            return Acknowledged::Unknown;
+            return Acknowledged::Early;
         }
         self.ids.remove(&packet_id);
         let Some(flight) = self.flights.remove(&number) else { return Acknowledged::Unknown };

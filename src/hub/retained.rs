@@ -43,7 +43,7 @@ impl Retained {
             .take_while(move |(topic, _)| topic.as_str().starts_with(start))
             .map(|(_, message)| message)
             .filter(move |message| filter.matches(&message.topic))
-            .filter(move |message| message.expires.is_none_or(|end| now < end))
+            .filter(move |message| !message.is_expired(now))
     }
 
     /// How many topics have one.

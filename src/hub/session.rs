@@ -76,10 +76,12 @@ pub struct Forward {
 /// A message to publish when the connection is lost (3.1.2.5), and how long after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionWill {
-    /// The message.
+    /// The message; `expires` is not set here.
     pub message: Message,
     /// The will delay interval.
     pub delay: Duration,
+    /// How long it is worth delivering once it is published.
+    pub expiry: Option<Duration>,
 }
 
 /// A packet that waits for a batch to be durable.

@@ -24,6 +24,8 @@ const TURN_MAX: usize = 256;
 /// Changes waiting for a batch at which no more commands are taken: a disk that is stuck slows everybody instead of filling
 /// the memory.
 const UNCOMMITTED_MAX: usize = 50_000;
+/// Their payload bytes at which that is so.
+const UNCOMMITTED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The longest the task sleeps; the age of the queue is looked at in between.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
@@ -193,12 +195,38 @@ impl HubHandle {
     }
 }
 
+/// A connection the engine has taken and that does not know it yet.
+#[derive(Debug)]
+struct Entering {
+    attached: Attached,
+    inbound: Inbound,
+    door: Door,
+}
+
+#[derive(Debug)]
+enum Door {
+    Client(oneshot::Sender<(Attached, Inbound)>),
+    Uplink(oneshot::Sender<Option<(Attached, Inbound)>>),
+}
+
+impl Entering {
+    /// Tells whether somebody was still there to hear it.
+    fn answer(self) -> bool {
+        match self.door {
+            Door::Client(answer) => answer.send((self.attached, self.inbound)).is_ok(),
+            Door::Uplink(answer) => answer.send(Some((self.attached, self.inbound))).is_ok(),
+        }
+    }
+}
+
 /// The hub's task.
 #[derive(Debug)]
 pub struct Hub {
     engine: Engine,
     store: Store,
     connections: HashMap<ConnectionId, mpsc::UnboundedSender<ConnectionEvent>>,
+    /// Who has been let in and must hear of it only once a batch is durable.
+    entering: Vec<Entering>,
     flushing: Vec<oneshot::Sender<()>>,
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -223,6 +251,7 @@ impl Hub {
             engine,
             store,
             connections: HashMap::new(),
+            entering: Vec::new(),
             flushing: Vec::new(),
             stopping: None,
         };
@@ -246,7 +275,8 @@ impl Hub {
                     return;
                 }
             }
-            let room = self.engine.uncommitted() < UNCOMMITTED_MAX;
+            let room = self.engine.uncommitted() < UNCOMMITTED_MAX
+                && self.engine.uncommitted_bytes() < UNCOMMITTED_BYTES_MAX;
             let deadline = self.engine.poll_timeout();
             let latest = Instant::now() + SLEEP_MAX;
             let wake = tokio::time::Instant::from_std(deadline.map_or(latest, |at| at.min(latest)));
@@ -271,6 +301,9 @@ impl Hub {
                 Ok(command) => self.handle_command(command),
                 Err(_) => return,
             }
+            if self.engine.uncommitted_bytes() >= UNCOMMITTED_BYTES_MAX {
+                return;
+            }
         }
     }
 
@@ -283,12 +316,17 @@ impl Hub {
             Command::AttachClient(client, answer) => {
                 let attached = self.engine.handle_attach_client(*client, now);
                 let inbound = self.connect(attached.connection);
-                let _ = answer.send((attached, inbound));
+                self.entering.push(Entering { attached, inbound, door: Door::Client(answer) });
             }
             Command::AttachUplink(uplink, answer) => {
-                let attached = self.engine.handle_attach_uplink(&uplink);
-                let attached = attached.map(|a| (a, self.connect(a.connection)));
-                let _ = answer.send(attached);
+                match self.engine.handle_attach_uplink(&uplink, now) {
+                    Some(attached) => {
+                        let inbound = self.connect(attached.connection);
+                        let door = Door::Uplink(answer);
+                        self.entering.push(Entering { attached, inbound, door });
+                    }
+                    None => _ = answer.send(None),
+                }
             }
             Command::Packets(connection, packets) => {
                 for packet in packets {
@@ -340,6 +378,15 @@ impl Hub {
         while let Some(fact) = self.engine.poll_fact() {
             log_fact(&fact);
         }
+        let durable = |entering: &mut Entering| self.engine.is_committed(entering.attached.needs);
+        let entered: Vec<Entering> = self.entering.extract_if(.., durable).collect();
+        for entering in entered {
+            let connection = entering.attached.connection;
+            if !entering.answer() {
+                self.engine.handle_detach(connection, DetachCause::Lost, now);
+                self.connections.remove(&connection);
+            }
+        }
     }
 
     fn handle_event(&mut self, event: StoreEvent) {
@@ -351,7 +398,7 @@ impl Hub {
             StoreEvent::Failed(cause) => error!(%cause, "store cannot read"),
             StoreEvent::Committed(_) | StoreEvent::Fetched { .. } | StoreEvent::Trimmed(_) => {}
         }
-        self.engine.handle_store(event);
+        self.engine.handle_store(event, now());
     }
 }
 

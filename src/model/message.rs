@@ -59,3 +59,12 @@ pub struct Message {
     /// When it stops being worth delivering (message expiry interval, 3.3.2.3.3).
     pub expires: Option<Timestamp>,
 }
+
+impl Message {
+    /// Whether it is not worth delivering any more. If the clock was set after it was accepted nobody can tell.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        let comparable = self.accepted.is_set() || !now.is_set();
+        comparable && self.expires.is_some_and(|end| end <= now)
+    }
+}

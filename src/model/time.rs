@@ -20,6 +20,12 @@ impl Timestamp {
         self.0
     }
 
+    /// Whether a clock that was set can have said this: not before 2020. Boards without a clock battery start in 1970.
+    #[must_use]
+    pub const fn is_set(self) -> bool {
+        self.0 >= 1_577_836_800_000
+    }
+
     /// How long after `earlier` this is; zero if the clock was stepped back in between.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -97,6 +97,7 @@ pub(super) struct Database {
     connection: Connection,
     path: PathBuf,
     page_size: u64,
+    last_bytes_used: u64,
 }
 
 impl Database {
@@ -111,7 +112,9 @@ impl Database {
             Some(_) | None => StoreError::Sqlite { path: path.clone(), source },
         };
         let mut connection = Connection::open(&path).map_err(sqlite)?;
-        configure(&connection).map_err(sqlite)?;
+        // A locking mode of EXCLUSIVE keeps a second process out and spares the shared-memory file.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(sqlite)?;
+        // Nothing is written before it is known whose the file is.
         let application_id: i32 = connection
             .pragma_query_value(None, "application_id", |row| row.get(0))
             .map_err(sqlite)?;
@@ -127,10 +130,11 @@ impl Database {
         if found > MIGRATIONS.len() {
             return Err(StoreError::Newer { path, found, known: MIGRATIONS.len() });
         }
+        configure(&connection).map_err(sqlite)?;
         migrate(&mut connection, found).map_err(sqlite)?;
         let page_size =
             connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(sqlite)?;
-        let mut database = Self { connection, path, page_size };
+        let mut database = Self { connection, path, page_size, last_bytes_used: 0 };
         let snapshot = database.load().map_err(|fault| database.named(fault))?;
         Ok((database, snapshot))
     }
@@ -149,8 +153,9 @@ impl Database {
             Ok(transaction.commit()?)
         };
         commit(&mut self.connection).map_err(|fault| self.named(fault))?;
-        let bytes_used = self.bytes_used()?;
-        Ok(Committed { batch, bytes_used })
+        // The batch is durable: whatever happens here must not make it be tried again.
+        self.last_bytes_used = self.bytes_used().unwrap_or(self.last_bytes_used);
+        Ok(Committed { batch, bytes_used: self.last_bytes_used })
     }
 
     /// The messages for `session` after `after`, oldest first, at most `count_max` rows looked at or `bytes_max` of
@@ -205,8 +210,10 @@ impl Database {
                 let over = bytes_target.is_some_and(|target| {
                     used_pages(&transaction).is_ok_and(|pages| pages * self.page_size > target)
                 });
-                let expired =
-                    |accepted: Timestamp| older_than.is_some_and(|limit| accepted < limit);
+                // A time from before the clock was set says nothing about age.
+                let expired = |accepted: Timestamp| {
+                    accepted.is_set() && older_than.is_some_and(|limit| accepted < limit)
+                };
                 let mut done = true;
                 for (seq, accepted, targets) in chunk {
                     if !over && !expired(accepted) {
@@ -230,8 +237,8 @@ impl Database {
             Ok(transaction.commit()?)
         };
         run().map_err(|fault| self.named(fault))?;
-        let bytes_used = self.bytes_used()?;
-        Ok(Trimmed { dropped, bytes_used })
+        self.last_bytes_used = self.bytes_used().unwrap_or(self.last_bytes_used);
+        Ok(Trimmed { dropped, bytes_used: self.last_bytes_used })
     }
 
     /// Bytes in pages that hold something.
@@ -262,7 +269,11 @@ impl Database {
             self.connection.query_row("SELECT min(seq) FROM message", [], |row| row.get(0))?;
         let last_cursor: Option<u64> =
             self.connection.query_row("SELECT max(cursor) FROM session", [], |row| row.get(0))?;
-        let last_seq = last_message.max(last_cursor).unwrap_or(0);
+        // A message that was settled out of order has left its row only in `flight`: were its place given again, the next
+        // message there would be taken for settled.
+        let last_flight: Option<u64> =
+            self.connection.query_row("SELECT max(seq) FROM flight", [], |row| row.get(0))?;
+        let last_seq = last_message.max(last_cursor).max(last_flight).unwrap_or(0);
         let mut sessions = load_sessions(&self.connection)?;
         for session in &mut sessions {
             session.flights = load_flights(&self.connection, session.id)?;
@@ -282,8 +293,6 @@ impl Database {
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    // A locking mode of EXCLUSIVE keeps a second process out and spares the shared-memory file.
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
@@ -434,17 +443,23 @@ fn end_session(connection: &Connection, ended: SessionId) -> Result<(), Fault> {
     while let Some(row) = rows.next()? {
         cursors.insert(SessionId(row.get(0)?), Seq(row.get(1)?));
     }
+    let mut settled = connection
+        .prepare("SELECT 1 FROM flight WHERE session = ?1 AND seq = ?2 AND phase = ?3")?;
     loop {
         let chunk = oldest(connection, after)?;
         let Some(&(last, _, _)) = chunk.last() else { return Ok(()) };
         after = last;
         for (seq, _, targets) in chunk {
             let targets = row::read_targets(&targets).map_err(|fault| Fault::Row(seq.0, fault))?;
-            let mine = targets.iter().any(|target| target.session == ended);
-            let waited_for = targets
-                .iter()
-                .any(|target| cursors.get(&target.session).is_some_and(|cursor| *cursor < seq));
-            if mine && !waited_for {
+            if !targets.iter().any(|target| target.session == ended) {
+                continue;
+            }
+            let mut waited_for = false;
+            for SessionId(other) in targets.iter().map(|target| target.session) {
+                waited_for |= cursors.get(&SessionId(other)).is_some_and(|cursor| *cursor < seq)
+                    && !settled.exists(params![other, seq.0, Phase::Settled as u8])?;
+            }
+            if !waited_for {
                 connection.execute("DELETE FROM message WHERE seq = ?1", [seq.0])?;
             }
         }

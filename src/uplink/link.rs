@@ -1,7 +1,7 @@
 //! core: one connection to an upstream: CONNECT and its answer, keep alive, subscriptions. MQTT 5.0 sections 3.1, 3.2,
 //! 3.12.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,8 @@ use crate::mqtt::{
 
 /// How long the upstream has for its CONNACK.
 const CONNACK_MAX: Duration = Duration::from_secs(15);
-/// How many messages an upstream of 3.1.1 takes at once: it cannot say. mosquitto takes 20 of QoS 2 unless it is told
-/// otherwise; it answers PUBREC to more, and drops them.
-const RECEIVE_MAXIMUM_V311: NonZeroU16 = NonZeroU16::MIN.saturating_add(19);
+/// The largest packet taken from upstream.
+pub(super) const PACKET_BYTES_MAX: u32 = 1024 * 1024;
 /// The packet id of our SUBSCRIBE: the one id no message is given.
 pub const SUBSCRIBE_ID: PacketId = PacketId(NonZeroU16::MAX);
 
@@ -149,6 +148,9 @@ impl Link {
                 .map(|secret| Bytes::copy_from_slice(secret.reveal().as_bytes())),
             properties: ConnectProperties {
                 session_expiry: (settings.version == Version::V5).then_some(expiry),
+                // A larger message would end every connection it is sent on.
+                maximum_packet_size: NonZeroU32::new(PACKET_BYTES_MAX)
+                    .filter(|_| settings.version == Version::V5),
                 ..ConnectProperties::default()
             },
         }))
@@ -199,15 +201,11 @@ impl Link {
                 if let Some(seconds) = ack.properties.server_keep_alive.filter(|s| *s > 0) {
                     self.keep_alive = Duration::from_secs(seconds.into());
                 }
-                let receive_maximum = match self.version {
-                    Version::V5 => ack.properties.receive_maximum.unwrap_or(NonZeroU16::MAX),
-                    Version::V31 | Version::V311 => RECEIVE_MAXIMUM_V311,
-                };
                 Ok(LinkEvent::Up(AttachUplink {
                     name: self.name.clone(),
                     session_present: ack.session_present,
                     version: self.version,
-                    receive_maximum,
+                    receive_maximum: ack.properties.receive_maximum.unwrap_or(NonZeroU16::MAX),
                     packet_bytes_max: ack.properties.maximum_packet_size.map(|size| size.get()),
                 }))
             }
@@ -321,16 +319,6 @@ mod tests {
         let start = start();
         let mut link = Link::new(&settings(), start);
         assert_eq!(link.handle_timeout(link.poll_timeout()), Err(LinkError::NoConnAck));
-    }
-
-    #[test]
-    fn an_upstream_that_cannot_say_how_much_it_takes_gets_twenty_at_once() {
-        let settings = UplinkSettings { version: Version::V311, ..settings() };
-        let start = start();
-        let mut link = Link::new(&settings, start);
-        let event = link.handle_packet(connack(ReasonCode::Success), start);
-        let Ok(LinkEvent::Up(attach)) = event else { panic!("{event:?}") };
-        assert_eq!(attach.receive_maximum.get(), 20);
     }
 
     #[test]

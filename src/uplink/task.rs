@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use super::link::{Link, LinkError, LinkEvent};
+use super::link::{Link, LinkError, LinkEvent, PACKET_BYTES_MAX};
 use super::settings::UplinkSettings;
 use super::tls::{TlsError, connector, server_name};
 use crate::backoff::Backoff;
@@ -33,8 +33,6 @@ const PROVEN_AFTER: Duration = Duration::from_secs(10);
 const FAREWELL_MAX: Duration = Duration::from_secs(3);
 /// Bytes in the write queue at which QoS 0 messages wait.
 const CONGESTED_BYTES: usize = 256 * 1024;
-/// The largest packet taken from upstream.
-const PACKET_BYTES_MAX: u32 = 1024 * 1024;
 
 /// How an uplink is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,13 +34,14 @@ mod heavy {
         let mut random = random();
         let mut road = Counting::start("20ms", uplink, |broker| broker.port());
         let mut kills = Vec::new();
-        let mut kill = |road: &mut Counting, weather, random: &mut fastrand::Rng, within_ms: u64| {
-            // The instant itself, not a wait for something.
-            thread::sleep(Duration::from_micros(random.u64(0..within_ms * 1000)));
-            road.gateway.sigkill();
-            kills.push(weather);
-            road.gateway.restart(&road.site);
-        };
+        let mut kill =
+            |road: &mut Counting, weather, random: &mut fastrand::Rng, within_ms: u64| {
+                // The instant itself, not a wait for something.
+                thread::sleep(Duration::from_micros(random.u64(0..within_ms * 1000)));
+                road.gateway.sigkill();
+                kills.push(weather);
+                road.gateway.restart(&road.site);
+            };
         for _ in 0..ROUNDS {
             for _ in 0..2 {
                 road.wait_for_arrivals(random.usize(1..600));

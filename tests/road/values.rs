@@ -17,9 +17,9 @@ fn kinds() -> Vec<Kind> {
         ("u32", "type: u32", 4_023_456_789u32.to_be_bytes().to_vec(), "4023456789"),
         ("i64", "type: i64", (i64::MIN + 1).to_be_bytes().to_vec(), "-9223372036854775807"),
         ("u64", "type: u64", (u64::MAX - 1).to_be_bytes().to_vec(), "18446744073709551614"),
-        ("f32", "type: f32", 3.14159f32.to_be_bytes().to_vec(), "3.14159"),
+        ("f32", "type: f32", 3.75159f32.to_be_bytes().to_vec(), "3.75159"),
         ("f32_small", "type: f32", (-1.5e-5f32).to_be_bytes().to_vec(), "-0.000015"),
-        ("f64", "type: f64", 2.718_281_828_459_045f64.to_be_bytes().to_vec(), "2.718281828459045"),
+        ("f64", "type: f64", 2.818_281_828_459_045f64.to_be_bytes().to_vec(), "2.818281828459045"),
         ("bcd4", "type: bcd, digits: 4", vec![0x98, 0x76], "9876"),
         ("bcd8", "type: bcd, digits: 8", vec![0x12, 0x34, 0x56, 0x78], "12345678"),
         (
@@ -71,9 +71,13 @@ impl Everything {
                 }
             }
         }
-        for (table, address, bit) in
-            [("coil", 3, 1), ("coil", 4, 0), ("coil", 20, 1), ("discrete", 0, 0), ("discrete", 1, 1)]
-        {
+        for (table, address, bit) in [
+            ("coil", 3, 1),
+            ("coil", 4, 0),
+            ("coil", 20, 1),
+            ("discrete", 0, 0),
+            ("discrete", 1, 1),
+        ] {
             all.bank.push((table, address, bit));
             let name = format!("{table}-{address}");
             writeln!(all.points, "      {name}: {{ {table}: {address} }}").unwrap();
@@ -141,8 +145,7 @@ fn every_type_and_order_arrives_as_set_over_rtu_and_tcp_from_two_libraries() {
     let tcp_too = ModbusServer::libmodbus_tcp(&all.bank);
     let broker = Mosquitto::start();
     let paho = Subscriber::paho(broker.port(), "far", "gw/#");
-    let mosquitto =
-        support::mosquitto_sub(broker.port(), "gw/#", &["-q", "2", "-V", "mqttv311"]);
+    let mosquitto = support::mosquitto_sub(broker.port(), "gw/#", &["-q", "2", "-V", "mqttv311"]);
     let site = Site::new();
     let points = &all.points;
     site.write_config(&format!(

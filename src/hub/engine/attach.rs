@@ -68,6 +68,9 @@ pub struct Attached {
     pub connection: ConnectionId,
     /// Whether the session was there before.
     pub session_present: bool,
+    /// The batch that must be durable before the other side may speak or be spoken to; 0 for none. What was thrown away
+    /// for a new session must not come back after a crash: its packet ids would swallow the new session's messages.
+    pub needs: u64,
 }
 
 /// How a connection ended.
@@ -75,6 +78,11 @@ pub struct Attached {
 pub enum DetachCause {
     /// With a normal DISCONNECT; in 5.0 it may change the session expiry.
     Goodbye {
+        /// The session expiry it set, in seconds.
+        expiry: Option<u32>,
+    },
+    /// With a DISCONNECT that asks for the will (reason 0x04, or an error of the client's).
+    GoodbyeWithWill {
         /// The session expiry it set, in seconds.
         expiry: Option<u32>,
     },
@@ -100,6 +108,8 @@ impl Engine {
         }
         if !session.is_uplink() && expiry != u32::MAX {
             // A session that was connected when the program ended has been away since now.
+            // So has one that left before the clock was set, as far as anybody can tell.
+            let away_since = away_since.filter(|since| since.is_set());
             let away = away_since.map_or(Duration::ZERO, |since| now.wall.since(since));
             let left = Duration::from_secs(expiry.into()).saturating_sub(away);
             self.timers.insert((now.mono + left, id, Timer::Expiry));
@@ -159,8 +169,11 @@ impl Engine {
     }
 
     /// An uplink has its CONNACK.
-    pub fn handle_attach_uplink(&mut self, attach: &AttachUplink) -> Option<Attached> {
+    pub fn handle_attach_uplink(&mut self, attach: &AttachUplink, now: Moment) -> Option<Attached> {
         let id = *self.uplinks.get(&attach.name)?;
+        if let Some(old) = self.sessions.get(&id)?.link.as_ref().map(|link| link.id) {
+            self.handle_detach(old, DetachCause::Lost, now);
+        }
         let connection = self.next_connection();
         let session = self.sessions.get_mut(&id)?;
         let window = session.window.min(attach.receive_maximum.get());
@@ -168,6 +181,9 @@ impl Engine {
             session.outbox.handle_resumed(window);
         } else {
             let trust = session.trust_received;
+            if session.outbox.inflight() > 0 || !session.inbox.is_empty() {
+                self.reset_batch = self.open_batch;
+            }
             let lost = session.outbox.handle_session_lost(window, trust, &mut self.changes);
             // The upstream forgot which ids it had used, so a repeat cannot come and a new message must not be taken
             // for one.
@@ -191,7 +207,8 @@ impl Engine {
         self.connections.insert(connection, id);
         self.moved.insert(id);
         self.dirty.insert(id);
-        Some(Attached { connection, session_present: attach.session_present })
+        let session_present = attach.session_present;
+        Some(Attached { connection, session_present, needs: self.reset_batch })
     }
 
     /// A LAN client connects: its older connection ends, its session is resumed or begins.
@@ -224,7 +241,7 @@ impl Engine {
         }
         self.connections.insert(connection, id);
         self.dirty.insert(id);
-        Attached { connection, session_present }
+        Attached { connection, session_present, needs: self.reset_batch }
     }
 
     fn take_over(&mut self, id: SessionId, attach: &AttachClient, now: Moment) {
@@ -271,13 +288,27 @@ impl Engine {
         if session.is_uplink() {
             return;
         }
-        if let DetachCause::Goodbye { expiry: Some(expiry) } = cause {
+        let (DetachCause::Goodbye { expiry } | DetachCause::GoodbyeWithWill { expiry }) = cause
+        else {
+            return self.leave(id, link.will, now);
+        };
+        if let Some(expiry) = expiry.filter(|expiry| session.durable && *expiry != session.expiry) {
             session.expiry = expiry;
+            let (owner, cursor) = (session.owner.clone(), Seq(0));
+            self.changes.push(Change::Session { session: id, owner, cursor, expiry });
         }
+        let will = link.will.filter(|_| matches!(cause, DetachCause::GoodbyeWithWill { .. }));
+        self.leave(id, will, now);
+    }
+
+    /// A client has left its session alone: its will and the session's end are due, or will be.
+    fn leave(&mut self, id: SessionId, will: Option<SessionWill>, now: Moment) {
+        let Some(session) = self.sessions.get(&id) else { return };
         let (durable, expiry) = (session.durable, session.expiry);
-        if let (Some(will), DetachCause::Lost) = (link.will, cause) {
-            self.wills.insert(id, will.message);
-            let delay = will.delay.min(Duration::from_secs(expiry.into()));
+        if let Some(will) = will {
+            let delay = will.delay;
+            self.wills.insert(id, will);
+            let delay = delay.min(Duration::from_secs(expiry.into()));
             if delay.is_zero() {
                 self.publish_will(id, now);
             } else {
@@ -296,8 +327,10 @@ impl Engine {
     }
 
     pub(super) fn publish_will(&mut self, id: SessionId, now: Moment) {
-        if let Some(will) = self.wills.remove(&id) {
-            self.route(will, Some(id), now);
+        if let Some(SessionWill { mut message, expiry, .. }) = self.wills.remove(&id) {
+            // Its lifetime begins when it is published (3.1.3.2.4).
+            message.expires = expiry.map(|expiry| now.wall.plus(expiry));
+            self.route(message, Some(id), now);
         }
     }
 
@@ -316,7 +349,10 @@ impl Engine {
         self.dirty.remove(&id);
         self.moved.remove(&id);
         if session.durable {
+            // The store deletes what only this session waited for, by what the rows say of the others.
+            self.checkpoint();
             self.changes.push(Change::EndSession { session: id });
+            self.reset_batch = self.open_batch;
         }
     }
 

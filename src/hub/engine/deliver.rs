@@ -17,8 +17,12 @@ impl Engine {
         let Session { link: Some(link), outbox, forward, .. } = session else { return };
         let mut settled = Vec::new();
         while !link.closing {
-            let limits =
-                PickLimits { now: now.wall, batch: self.open_batch, congested: link.congested };
+            let limits = PickLimits {
+                now: now.wall,
+                batch: self.open_batch,
+                congested: link.congested,
+                trimming: self.trimming,
+            };
             let fits = |out: &Outgoing| {
                 link.packet_bytes_max.is_none_or(|max| {
                     let packet = publish_packet(out, PacketId::new(1), false, forward, now.wall);
@@ -47,7 +51,8 @@ impl Engine {
                 link.held.push_back(held);
             }
         }
-        if let Some(after) = outbox.poll_fetch(self.committed_to) {
+        let readable = self.reads_from.is_none_or(|at| at <= now.mono);
+        if readable && let Some(after) = outbox.poll_fetch(self.committed_to) {
             let (count_max, bytes_max) = (FETCH_COUNT, FETCH_BYTES);
             self.commands.push_back(StoreCommand::Fetch {
                 session: id,
@@ -218,7 +223,9 @@ fn publish_packet(
     forward: &[crate::hub::session::Forward],
     now: Timestamp,
 ) -> Packet {
-    let rule = forward.iter().find(|rule| rule.filter.matches(&out.message.topic));
+    // What a connection says itself keeps its topic: the will that takes it back has that one, too.
+    let rules = if out.stored.is_some() { forward } else { &[] };
+    let rule = rules.iter().find(|rule| rule.filter.matches(&out.message.topic));
     let renamed = rule.and_then(|rule| {
         let to = rule.to.as_deref()?;
         // A rule whose result is no topic (an empty rest) leaves the topic as it is.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
 
 use super::retained::Retained;
-use super::session::{ConnectionId, Session, SessionStatus, Subscription};
+use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
 use super::topic_tree::TopicTree;
 use crate::model::{Moment, Seq, Timestamp};
 use crate::mqtt::{Packet, ReasonCode};
@@ -28,8 +28,10 @@ const FETCH_COUNT: usize = 500;
 const FETCH_BYTES: usize = 512 * 1024;
 /// How often the age of the queue is looked at.
 const AGE_CHECK: Duration = Duration::from_secs(60);
-/// A wall clock before 2020 was never set; such times say nothing about age.
-const CLOCK_SET: Timestamp = Timestamp::from_unix_ms(1_577_836_800_000);
+/// How long after a trim that could not help, or failed, the next one waits.
+const TRIM_PAUSE: Duration = Duration::from_secs(10);
+/// How long after a read that failed the next one waits.
+const READ_PAUSE: Duration = Duration::from_secs(5);
 
 /// Bounds of the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +148,7 @@ pub struct Engine {
     connections: HashMap<ConnectionId, SessionId>,
     tree: TopicTree<SessionId, Subscription>,
     retained: Retained,
-    wills: HashMap<SessionId, crate::model::Message>,
+    wills: HashMap<SessionId, SessionWill>,
     timers: BTreeSet<(Instant, SessionId, Timer)>,
     last_seq: Seq,
     last_session: u32,
@@ -154,10 +156,14 @@ pub struct Engine {
     accepted: u64,
     /// Changes of the open batch.
     changes: Vec<Change>,
+    /// Payload bytes in them.
+    uncommitted_bytes: usize,
     /// Messages everybody has.
     deletes: Vec<Seq>,
     open_batch: u64,
     committed_batch: u64,
+    /// The last batch in which a session, or what was under way in it, is thrown away.
+    reset_batch: u64,
     committing: Option<Seq>,
     committed_to: Seq,
     /// Sessions to look after before the next wait.
@@ -169,7 +175,11 @@ pub struct Engine {
     facts: VecDeque<Fact>,
     bytes_used: u64,
     trimming: bool,
+    /// Before then a trim for size would not help.
+    trim_from: Option<Instant>,
     age_checked: Option<Instant>,
+    /// Before then nothing is read, because the last read failed.
+    reads_from: Option<Instant>,
 }
 
 impl Engine {
@@ -191,9 +201,11 @@ impl Engine {
             last_connection: 0,
             accepted: 0,
             changes: Vec::new(),
+            uncommitted_bytes: 0,
             deletes: Vec::new(),
             open_batch: 1,
             committed_batch: 0,
+            reset_batch: 0,
             committing: None,
             committed_to: snapshot.last_seq,
             dirty: BTreeSet::new(),
@@ -203,11 +215,15 @@ impl Engine {
             facts: VecDeque::new(),
             bytes_used: 0,
             trimming: false,
+            trim_from: None,
             age_checked: None,
+            reads_from: None,
         };
         for stored in snapshot.sessions {
             engine.adopt(stored, snapshot.last_seq, now);
         }
+        // Sessions that ended while the program did not run must not be found by the first who connects.
+        engine.handle_timeout(now);
         engine
     }
 
@@ -241,12 +257,17 @@ impl Engine {
         self.poll_trim(now)
     }
 
-    fn take_batch(&mut self) -> Option<StoreCommand> {
+    /// Puts how far each session has come into the open batch.
+    fn checkpoint(&mut self) {
         for id in std::mem::take(&mut self.moved) {
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.outbox.checkpoint(&mut self.changes);
             }
         }
+    }
+
+    fn take_batch(&mut self) -> Option<StoreCommand> {
+        self.checkpoint();
         self.deletes.sort_unstable();
         for seq in self.deletes.drain(..) {
             match self.changes.last_mut() {
@@ -258,6 +279,7 @@ impl Engine {
             return None;
         }
         let changes = std::mem::take(&mut self.changes);
+        self.uncommitted_bytes = 0;
         let batch = self.open_batch;
         self.open_batch += 1;
         self.committing = Some(self.last_seq);
@@ -265,7 +287,8 @@ impl Engine {
     }
 
     fn poll_trim(&mut self, now: Moment) -> Option<StoreCommand> {
-        let over = self.bytes_used > self.options.store_bytes_max;
+        let over = self.bytes_used > self.options.store_bytes_max
+            && self.trim_from.is_none_or(|at| at <= now.mono);
         let due = self.age_checked.is_none_or(|last| now.mono.duration_since(last) >= AGE_CHECK);
         if self.trimming || !(over || due) {
             return None;
@@ -276,7 +299,7 @@ impl Engine {
             .wall
             .unix_ms()
             .checked_sub(u64::try_from(self.options.age_max.as_millis()).unwrap_or(u64::MAX));
-        let older_than = older_than.map(Timestamp::from_unix_ms).filter(|_| now.wall > CLOCK_SET);
+        let older_than = older_than.map(Timestamp::from_unix_ms).filter(|_| now.wall.is_set());
         // A little below the bound, so that not every batch trims.
         let target = self.options.store_bytes_max - self.options.store_bytes_max / 64;
         let keep = self.sessions.values().flat_map(|s| s.outbox.inflight_seqs()).collect();
@@ -284,7 +307,7 @@ impl Engine {
     }
 
     /// The store answered.
-    pub fn handle_store(&mut self, event: StoreEvent) {
+    pub fn handle_store(&mut self, event: StoreEvent, now: Moment) {
         match event {
             StoreEvent::Committed(committed) => {
                 self.committed_batch = committed.batch;
@@ -300,10 +323,17 @@ impl Engine {
             StoreEvent::Trimmed(trimmed) => {
                 self.trimming = false;
                 self.bytes_used = trimmed.bytes_used;
+                if trimmed.dropped.is_empty() {
+                    self.trim_from = Some(now.mono + TRIM_PAUSE);
+                }
                 self.handle_dropped(&trimmed.dropped);
+                // What stands in the store may get under way again.
+                self.dirty.extend(self.sessions.keys());
             }
             StoreEvent::Failed(_) => {
                 self.trimming = false;
+                self.trim_from = Some(now.mono + TRIM_PAUSE);
+                self.reads_from = Some(now.mono + READ_PAUSE);
                 for (id, session) in &mut self.sessions {
                     session.outbox.handle_fetch_failed();
                     self.dirty.insert(*id);
@@ -316,11 +346,15 @@ impl Engine {
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _, _)| *at)
+        let timer = self.timers.first().map(|(at, _, _)| *at);
+        timer.into_iter().chain(self.reads_from).min()
     }
 
     /// A deadline has come: delayed wills are published, sessions that were away too long end.
     pub fn handle_timeout(&mut self, now: Moment) {
+        if self.reads_from.take_if(|at| *at <= now.mono).is_some() {
+            self.dirty.extend(self.sessions.keys());
+        }
         while let Some((at, id, timer)) = self.timers.first().copied() {
             if at > now.mono {
                 return;
@@ -333,10 +367,22 @@ impl Engine {
         }
     }
 
+    /// Whether a batch is durable.
+    #[must_use]
+    pub fn is_committed(&self, batch: u64) -> bool {
+        batch <= self.committed_batch
+    }
+
     /// Changes waiting for the next batch.
     #[must_use]
     pub fn uncommitted(&self) -> usize {
         self.changes.len() + self.deletes.len()
+    }
+
+    /// Payload bytes waiting for the next batch.
+    #[must_use]
+    pub fn uncommitted_bytes(&self) -> usize {
+        self.uncommitted_bytes
     }
 
     /// Whether everything taken so far is durable.
@@ -368,6 +414,11 @@ impl Engine {
             uncommitted: self.uncommitted(),
             retained: self.retained.len(),
         }
+    }
+
+    /// The last batch that holds, or will hold, a change.
+    fn last_batch(&self) -> u64 {
+        if self.changes.is_empty() { self.open_batch - 1 } else { self.open_batch }
     }
 
     fn next_seq(&mut self) -> Seq {

@@ -1,14 +1,17 @@
 //! core: what a peer says once it is connected: messages, acknowledgements, subscriptions. MQTT 5.0 sections 3.3 to 3.11
 //! and 4.3.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::{Engine, Output};
 use crate::hub::inbox::Received;
 use crate::hub::outbox::{Acknowledged, Send};
 use crate::hub::session::{ConnectionId, Session, Subscription, sends_retained};
 use crate::hub::topic_tree::LEVELS_MAX;
-use crate::model::{Message, Moment, QoS};
+use crate::model::{Message, MessageProperties, Moment, QoS};
 use crate::mqtt::{
     Ack, Packet, PacketId, Publish, ReasonCode, SubAck, Subscribe, SubscribeFilter, Unsubscribe,
     Version,
@@ -96,10 +99,12 @@ impl Engine {
         }
         let message = Message {
             topic,
-            payload: publish.payload,
+            // The packet's bytes share the buffer they were read into, which is larger than most of them and would be
+            // kept as long as the message.
+            payload: Bytes::copy_from_slice(&publish.payload),
             qos: publish.qos,
             retain: publish.retain,
-            properties: publish.properties,
+            properties: publish.properties.map(unshared),
             accepted: now.wall,
             expires: publish
                 .message_expiry
@@ -115,6 +120,10 @@ impl Engine {
             (QoS::ExactlyOnce, Some(packet_id)) => {
                 if durable {
                     needs = self.open_batch;
+                }
+                // Without a change of its own the open batch may never be committed.
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.inbox.set_batch(packet_id.0, needs);
                 }
                 self.answer(id, pubrec(packet_id), needs);
             }
@@ -148,7 +157,7 @@ impl Engine {
                     self.answer(id, packet, transmit.needs);
                 }
             }
-            Acknowledged::Unknown => {}
+            Acknowledged::Early | Acknowledged::Unknown => {}
         }
     }
 
@@ -158,12 +167,13 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let v5 = session.link.as_ref().is_some_and(|link| link.version == Version::V5);
         let known = session.inbox.handle_pubrel(packet_id.0);
-        let mut needs = 0;
-        if known && session.durable {
+        let durable = session.durable;
+        if known && durable {
             let (session, packet_id) = (id, packet_id.0);
             self.changes.push(Change::Inbox { session, packet_id, present: false });
-            needs = self.open_batch;
         }
+        // An id that is not open may have been released in a batch that is still on its way.
+        let needs = if durable { self.last_batch() } else { 0 };
         let reason = if known || !v5 { ReasonCode::Success } else { ReasonCode::PacketIdNotFound };
         self.answer(id, Packet::PubComp(Ack::new(packet_id, reason)), needs);
     }
@@ -171,14 +181,13 @@ impl Engine {
     fn handle_subscribe(&mut self, id: SessionId, request: &Subscribe, now: Moment) {
         let mut reasons = Vec::with_capacity(request.filters.len());
         let mut retained = Vec::new();
-        let mut needs = 0;
         for wanted in &request.filters {
             let reason = self.subscribe(id, wanted, request.subscription_id, now, &mut retained);
             reasons.push(reason);
         }
-        if self.sessions.get(&id).is_some_and(|session| session.durable) {
-            needs = self.open_batch;
-        }
+        // If every filter was refused, nothing was added to a batch.
+        let durable = self.sessions.get(&id).is_some_and(|session| session.durable);
+        let needs = if durable { self.last_batch() } else { 0 };
         let answer = SubAck {
             packet_id: request.packet_id,
             reason_string: None,
@@ -276,6 +285,14 @@ fn is_held(session: &Session, packet_id: PacketId) -> bool {
         | Packet::Disconnect(_)
         | Packet::Auth(_) => false,
     })
+}
+
+/// Properties that do not hold on to the buffer they were read into.
+fn unshared(mut properties: Arc<MessageProperties>) -> Arc<MessageProperties> {
+    if let Some(data) = &mut Arc::make_mut(&mut properties).correlation_data {
+        *data = Bytes::copy_from_slice(data);
+    }
+    properties
 }
 
 fn pubrec(packet_id: PacketId) -> Packet {

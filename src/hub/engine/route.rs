@@ -63,6 +63,7 @@ impl Engine {
         if message.retain && self.retained.keep(&message) {
             let kept = (!message.payload.is_empty()).then(|| message.clone());
             let topic = message.topic.clone();
+            self.uncommitted_bytes += message.payload.len();
             self.changes.push(Change::Retain { topic, message: kept });
             needs = self.open_batch;
         }
@@ -89,6 +90,7 @@ impl Engine {
         if !targets.is_empty() {
             needs = self.open_batch;
             let (message, targets) = (message.clone(), targets.clone());
+            self.uncommitted_bytes += message.payload.len();
             self.changes.push(Change::Append { seq, message, targets });
         }
         for (id, qos, retain, subscription_ids, stored) in deliveries {

@@ -1,0 +1,411 @@
+//! core: single stories.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use fieldpost::hub::{
+    AttachClient, Attached, ConnectionId, DetachCause, Engine, EngineOptions, Forward, Output,
+    SessionWill, UplinkSession,
+};
+use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter};
+use fieldpost::mqtt::{
+    Ack, Packet, PacketId, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Version,
+};
+use fieldpost::store::{Committed, StoreCommand, StoreError, StoreEvent, Trimmed};
+
+use crate::state::{MESSAGE_BYTES, State};
+use crate::world::{FAST, SLOW, UPLINK, World, message};
+
+/// An engine over a store that commits at once, or when told to.
+struct Bench {
+    engine: Engine,
+    state: State,
+    now: Moment,
+    commits: bool,
+    packets: Vec<(ConnectionId, Packet)>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let world = World::new(EngineOptions::default());
+        let mut bench = Self {
+            engine: world.engine,
+            state: State::default(),
+            now: world.now,
+            commits: true,
+            packets: Vec::new(),
+        };
+        bench.settle();
+        bench
+    }
+
+    fn restart(&mut self) {
+        let snapshot = self.state.snapshot();
+        self.engine = Engine::new(EngineOptions::default(), snapshot, self.now);
+        self.packets.clear();
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        loop {
+            self.engine.settle_down(self.now);
+            while let Some(output) = self.engine.poll_output() {
+                if let Output::Packet(connection, packet) = output {
+                    self.packets.push((connection, packet));
+                }
+            }
+            if !self.commits {
+                return;
+            }
+            let Some(command) = self.engine.poll_store(self.now) else { return };
+            let answer = match command {
+                StoreCommand::Commit { batch, changes } => {
+                    changes.iter().for_each(|change| self.state.apply(change, &mut Vec::new()));
+                    StoreEvent::Committed(Committed { batch, bytes_used: 0 })
+                }
+                StoreCommand::Trim { .. } => StoreEvent::Trimmed(Trimmed::default()),
+                StoreCommand::Fetch { session, after, count_max, .. } => {
+                    let (messages, examined) = self.state.fetch(session, after, count_max);
+                    StoreEvent::Fetched { session, messages, examined }
+                }
+            };
+            self.engine.handle_store(answer, self.now);
+        }
+    }
+
+    fn attach(&mut self, client: AttachClient) -> Attached {
+        let attached = self.engine.handle_attach_client(client, self.now);
+        self.settle();
+        attached
+    }
+
+    fn hear(&mut self, connection: ConnectionId, packet: Packet) -> Vec<Packet> {
+        self.engine.handle_packet(connection, packet, self.now);
+        self.settle();
+        self.take()
+    }
+
+    fn detach(&mut self, connection: ConnectionId, cause: DetachCause) {
+        self.engine.handle_detach(connection, cause, self.now);
+        self.settle();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.mono += time;
+        self.now.wall = self.now.wall.plus(time);
+        self.engine.handle_timeout(self.now);
+        self.settle();
+    }
+
+    fn take(&mut self) -> Vec<Packet> {
+        self.packets.drain(..).map(|(_, packet)| packet).collect()
+    }
+}
+
+fn client(name: &str, expiry: u32) -> AttachClient {
+    AttachClient {
+        client_id: name.into(),
+        clean_start: expiry == 0,
+        expiry,
+        version: Version::V5,
+        receive_maximum: NonZeroU16::MAX,
+        packet_bytes_max: None,
+        will: None,
+    }
+}
+
+fn will(expiry: Option<u64>, delay: u64) -> SessionWill {
+    let expiry = expiry.map(Duration::from_secs);
+    let message = Message { retain: true, ..message(666, QoS::AtLeastOnce) };
+    SessionWill { message, delay: Duration::from_secs(delay), expiry }
+}
+
+fn subscribe(filter: &str) -> Packet {
+    Packet::Subscribe(Subscribe {
+        packet_id: PacketId::new(9).unwrap(),
+        subscription_id: None,
+        user_properties: Vec::new(),
+        filters: vec![SubscribeFilter {
+            filter: TopicFilter::new(filter).unwrap(),
+            qos: QoS::ExactlyOnce,
+            no_local: false,
+            retain_as_published: true,
+            retain_handling: RetainHandling::Send,
+        }],
+    })
+}
+
+fn publish(id: u16, qos: QoS) -> Packet {
+    let Message { topic, payload, .. } = message(u64::from(id), qos);
+    Packet::Publish(fieldpost::mqtt::Publish {
+        dup: false,
+        qos,
+        retain: false,
+        topic: Some(topic),
+        packet_id: PacketId::new(id),
+        payload,
+        properties: None,
+        message_expiry: None,
+        topic_alias: None,
+        subscription_ids: Vec::new(),
+    })
+}
+
+fn names(packets: &[Packet]) -> Vec<&'static str> {
+    packets.iter().map(Packet::name).collect()
+}
+
+#[test]
+fn a_repeat_before_pubrel_is_answered_on_a_session_in_memory() {
+    let mut bench = Bench::new();
+    let connection = bench.attach(client("a", 0)).connection;
+    let quiet = Packet::Publish(fieldpost::mqtt::Publish {
+        topic: Some(fieldpost::model::TopicName::new("nobody").unwrap()),
+        ..match publish(1, QoS::ExactlyOnce) {
+            Packet::Publish(publish) => publish,
+            _ => unreachable!(),
+        }
+    });
+    assert_eq!(names(&bench.hear(connection, quiet.clone())), ["PUBREC"]);
+    assert_eq!(names(&bench.hear(connection, quiet)), ["PUBREC"]);
+}
+
+#[test]
+fn a_subscribe_with_nothing_granted_is_answered_on_a_durable_session() {
+    let mut bench = Bench::new();
+    let connection = bench.attach(client("a", 100)).connection;
+    assert_eq!(names(&bench.hear(connection, subscribe("$share/g/x"))), ["SUBACK"]);
+}
+
+#[test]
+fn the_expiry_a_disconnect_sets_survives_a_restart() {
+    for cause in [
+        DetachCause::Goodbye { expiry: Some(1000) },
+        DetachCause::GoodbyeWithWill { expiry: Some(1000) },
+    ] {
+        let mut bench = Bench::new();
+        let connection = bench.attach(client("a", 10)).connection;
+        bench.detach(connection, cause);
+        bench.restart();
+        bench.pass(Duration::from_secs(500));
+        let again = bench.attach(client("a", 10));
+        assert!(again.session_present, "{cause:?}");
+    }
+}
+
+#[test]
+fn a_session_that_ended_while_the_program_was_away_is_not_found() {
+    let mut bench = Bench::new();
+    let connection = bench.attach(client("a", 10)).connection;
+    bench.detach(connection, DetachCause::Lost);
+    bench.now.wall = bench.now.wall.plus(Duration::from_secs(11));
+    bench.restart();
+    assert!(!bench.attach(client("a", 10)).session_present);
+}
+
+#[test]
+fn a_session_that_left_before_the_clock_was_set_is_kept() {
+    let mut bench = Bench::new();
+    let set = bench.now.wall;
+    bench.now.wall = Timestamp::from_unix_ms(5000);
+    let connection = bench.attach(client("a", 10)).connection;
+    bench.detach(connection, DetachCause::Lost);
+    bench.now.wall = set;
+    bench.restart();
+    assert!(bench.attach(client("a", 10)).session_present);
+}
+
+#[test]
+fn the_lifetime_of_a_will_begins_when_it_is_published() {
+    let mut bench = Bench::new();
+    let watcher = bench.attach(client("watcher", 0)).connection;
+    bench.hear(watcher, subscribe("t/#"));
+    let mortal = AttachClient { will: Some(will(Some(60), 0)), ..client("mortal", 0) };
+    let connection = bench.attach(mortal).connection;
+    bench.pass(Duration::from_secs(1000));
+    bench.detach(connection, DetachCause::Lost);
+    let packets = bench.take();
+    let [Packet::Publish(will)] = &packets[..] else { panic!("{packets:?}") };
+    assert_eq!(will.message_expiry, Some(60));
+}
+
+#[test]
+fn a_will_follows_what_happens_to_its_session() {
+    // How the client goes, whether it comes back clean, what is said by then and after its delay.
+    let goodbye = DetachCause::Goodbye { expiry: None };
+    let with_will = DetachCause::GoodbyeWithWill { expiry: None };
+    for (cause, back, soon, late) in [
+        (goodbye, None, 0, 0),
+        (DetachCause::Lost, None, 0, 1),
+        (with_will, None, 0, 1),
+        (DetachCause::Lost, Some(false), 0, 0),
+        (DetachCause::Lost, Some(true), 1, 1),
+    ] {
+        let mut bench = Bench::new();
+        let watcher = bench.attach(client("watcher", 0)).connection;
+        bench.hear(watcher, subscribe("t/#"));
+        let mortal = AttachClient { will: Some(will(None, 30)), ..client("mortal", 100) };
+        let connection = bench.attach(mortal).connection;
+        bench.detach(connection, cause);
+        if let Some(clean_start) = back {
+            bench.attach(AttachClient { clean_start, ..client("mortal", 100) });
+        }
+        assert_eq!(bench.packets.len(), soon, "{cause:?} {back:?}, soon");
+        bench.pass(Duration::from_secs(31));
+        assert_eq!(bench.packets.len(), late, "{cause:?} {back:?}, late");
+    }
+}
+
+#[test]
+fn what_is_too_large_for_the_next_connection_does_not_block_it() {
+    let mut bench = Bench::new();
+    let connection = bench.attach(client("a", 100)).connection;
+    bench.hear(connection, subscribe("t/#"));
+    bench.engine.handle_publish(
+        Message { payload: vec![0; 500].into(), ..message(1, QoS::AtLeastOnce) },
+        bench.now,
+    );
+    bench.engine.handle_publish(message(2, QoS::AtLeastOnce), bench.now);
+    bench.settle();
+    assert_eq!(names(&bench.take()), ["PUBLISH", "PUBLISH"]);
+    bench.detach(connection, DetachCause::Lost);
+    bench.attach(AttachClient { packet_bytes_max: Some(100), ..client("a", 100) });
+    let packets = bench.take();
+    let [Packet::Publish(second)] = &packets[..] else { panic!("{packets:?}") };
+    assert_eq!(&second.payload[..], b"2");
+}
+
+#[test]
+fn a_pubrec_for_what_waits_to_be_sent_again_releases_nothing() {
+    let mut bench = Bench::new();
+    let connection = bench.attach(client("a", 100)).connection;
+    bench.hear(connection, subscribe("t/#"));
+    for payload in 1..3 {
+        bench.engine.handle_publish(message(payload, QoS::ExactlyOnce), bench.now);
+    }
+    bench.settle();
+    assert_eq!(names(&bench.take()), ["PUBLISH", "PUBLISH"]);
+    bench.detach(connection, DetachCause::Lost);
+    let one = NonZeroU16::MIN;
+    let again = bench.attach(AttachClient { receive_maximum: one, ..client("a", 100) });
+    assert_eq!(names(&bench.take()), ["PUBLISH"]);
+    let early = Packet::PubRec(Ack::new(PacketId::new(2).unwrap(), ReasonCode::Success));
+    assert_eq!(names(&bench.hear(again.connection, early)), [""; 0]);
+}
+
+#[test]
+fn what_a_connection_says_itself_keeps_its_topic() {
+    let mut bench = Bench::new();
+    bench.engine.register_uplink(UplinkSession {
+        name: "other".into(),
+        forward: vec![Forward {
+            filter: TopicFilter::new("t/#").unwrap(),
+            qos: QoS::AtLeastOnce,
+            to: Some("sites/{rest}".into()),
+        }],
+        window: 10,
+        trust_received: false,
+    });
+    let attach = fieldpost::hub::AttachUplink {
+        name: "other".into(),
+        session_present: false,
+        version: Version::V5,
+        receive_maximum: NonZeroU16::MAX,
+        packet_bytes_max: None,
+    };
+    let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
+    bench.engine.handle_say(attached.connection, message(1, QoS::AtLeastOnce), false);
+    bench.engine.handle_publish(message(2, QoS::AtLeastOnce), bench.now);
+    bench.settle();
+    let topics: Vec<String> = bench
+        .take()
+        .into_iter()
+        .map(|packet| match packet {
+            Packet::Publish(publish) => publish.topic.unwrap().to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(topics, ["t/gateway", "sites/gateway"]);
+}
+
+#[test]
+fn a_clean_start_is_not_answered_before_the_old_session_has_ended_for_good() {
+    let mut bench = Bench::new();
+    let connection = bench.attach(client("a", 100)).connection;
+    bench.detach(connection, DetachCause::Lost);
+    bench.commits = false;
+    let again = bench.attach(AttachClient { clean_start: true, ..client("a", 100) });
+    assert!(!bench.engine.is_committed(again.needs));
+    bench.commits = true;
+    bench.settle();
+    assert!(bench.engine.is_committed(again.needs));
+}
+
+#[test]
+fn a_trim_that_cannot_help_and_a_read_that_fails_are_not_asked_again_at_once() {
+    let options = EngineOptions { store_bytes_max: MESSAGE_BYTES / 2, ..EngineOptions::default() };
+    let mut world = World::new(options);
+    world.connect(UPLINK, false, false, 20);
+    world.drain();
+    world.publish(QoS::ExactlyOnce);
+    world.drain();
+    // A message under way is more than the store may hold, and stays.
+    world.publish(QoS::ExactlyOnce);
+    for _ in 0..20 {
+        world.work_store();
+        world.hear_store();
+    }
+    assert!(world.commands.is_empty(), "{:?}", world.commands);
+    world.drain();
+
+    let mut world = World::new(EngineOptions::default());
+    world.publish(QoS::AtLeastOnce);
+    world.drain();
+    world.crash(0);
+    world.connect(UPLINK, false, false, 20);
+    let failed = || StoreEvent::Failed(StoreError::InUse { path: "here".into() });
+    let mut asked = 0;
+    for _ in 0..20 {
+        while let Some(command) = world.commands.pop_front() {
+            if let StoreCommand::Fetch { .. } = command {
+                asked += 1;
+                world.events.push_back(failed());
+            }
+        }
+        world.hear_store();
+    }
+    assert_eq!(asked, 1);
+    assert!(world.engine.poll_timeout().is_some());
+    world.advance(Duration::from_secs(60));
+    assert!(world.commands.iter().any(|c| matches!(c, StoreCommand::Fetch { .. })));
+}
+
+#[test]
+fn messages_stored_for_two_go_when_the_slower_one_ends() {
+    let mut world = World::new(EngineOptions::default());
+    for at in [UPLINK, FAST, SLOW] {
+        world.connect(at, false, false, 20);
+    }
+    world.drain();
+    world.cut(SLOW);
+    (0..50).for_each(|_| _ = world.publish(QoS::ExactlyOnce));
+    world.drain();
+    assert_eq!(world.state.messages.len(), 50);
+    world.connect(SLOW, true, false, 20);
+    world.drain();
+    assert_eq!(world.state.messages.len(), 0);
+    world.finish();
+}
+
+#[test]
+fn packet_ids_begin_again_after_the_last_one() {
+    let mut world = World::new(EngineOptions::default());
+    world.connect(UPLINK, false, false, 20);
+    world.drain();
+    for _ in 0..66_000 / 10 {
+        (0..10).for_each(|_| _ = world.publish(QoS::AtLeastOnce));
+        world.drain();
+        world.forget_the_past();
+    }
+    world.finish();
+}

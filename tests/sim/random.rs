@@ -1,0 +1,106 @@
+//! core: steps drawn from a seed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use fastrand::Rng;
+use fieldpost::hub::EngineOptions;
+use fieldpost::model::QoS;
+
+use crate::state::MESSAGE_BYTES;
+use crate::world::{MEMORY, UPLINK, World};
+
+/// What may happen in a run beside the road itself.
+#[derive(Debug, Clone, Copy)]
+struct Dangers {
+    crashes: bool,
+    cuts: bool,
+    losses: bool,
+    /// The store holds so many messages.
+    room: Option<u64>,
+}
+
+fn steps(rng: &mut Rng, dangers: Dangers, count: usize) {
+    let store_bytes_max = dangers.room.map_or(u64::MAX / 2, |messages| messages * MESSAGE_BYTES);
+    let mut world = World::new(EngineOptions { store_bytes_max, ..EngineOptions::default() });
+    for _ in 0..count {
+        step(&mut world, rng, dangers);
+    }
+    world.finish();
+}
+
+fn step(world: &mut World, rng: &mut Rng, dangers: Dangers) {
+    let at = rng.usize(..world.peers.len());
+    let qos = *rng.choice(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]).unwrap();
+    match rng.u32(..1000) {
+        0..80 => _ = world.publish(qos),
+        80..140 => _ = world.peer_publishes(at, qos),
+        140..300 => _ = world.work_store(),
+        300..450 => _ = world.hear_store(),
+        450..650 => _ = world.deliver_to_engine(at),
+        650..880 => _ = world.deliver_to_peer(at),
+        880..920 if world.peers[at].connection.is_none() => {
+            let lost = dangers.losses && rng.u32(..4) == 0;
+            world.connect(at, lost, false, *rng.choice(&[1, 2, 20]).unwrap());
+        }
+        920..940 if dangers.cuts => world.cut(at),
+        940..945 if dangers.cuts && at != UPLINK => {
+            let clean = dangers.losses && rng.bool();
+            world.connect(at, clean, true, *rng.choice(&[1, 2, 20]).unwrap());
+        }
+        950..965 => world.congest(at, rng.bool()),
+        965..975 if dangers.crashes => world.crash(rng.usize(..3)),
+        975..980 if at != MEMORY => (0..30).for_each(|_| _ = world.publish(qos)),
+        980..990 => world.advance(Duration::from_secs(rng.u64(..20))),
+        _ => {}
+    }
+}
+
+/// Runs the seeds of `SIM_SEED`, or `count` from a fixed start; says which seed broke.
+fn run(name: &str, count: u64, dangers: impl Fn(&mut Rng) -> Dangers) {
+    let chosen = std::env::var("SIM_SEED").ok().and_then(|text| text.parse().ok());
+    let factor: u64 = std::env::var("SIM_FACTOR").ok().and_then(|f| f.parse().ok()).unwrap_or(1);
+    let seeds = chosen.map_or(0..count * factor, |seed: u64| seed..seed + 1);
+    for seed in seeds {
+        let mut rng = Rng::with_seed(seed);
+        let dangers = dangers(&mut rng);
+        let length = rng.usize(50..600);
+        let result = catch_unwind(AssertUnwindSafe(|| steps(&mut rng, dangers, length)));
+        if result.is_err() {
+            panic!("SIM_SEED={seed} breaks {name} ({dangers:?}, {length} steps)");
+        }
+    }
+}
+
+#[test]
+fn in_good_weather_everything_arrives_once_and_in_order() {
+    run("good weather", 400, |_| Dangers {
+        crashes: false,
+        cuts: false,
+        losses: false,
+        room: None,
+    });
+}
+
+#[test]
+fn connections_that_end_anywhere_lose_and_double_nothing() {
+    run("cuts", 800, |_| Dangers { crashes: false, cuts: true, losses: false, room: None });
+}
+
+#[test]
+fn kills_anywhere_lose_and_double_nothing() {
+    run("kills", 1200, |_| Dangers { crashes: true, cuts: true, losses: false, room: None });
+}
+
+#[test]
+fn sessions_that_are_lost_lose_nothing_of_ours() {
+    run("losses", 1200, |_| Dangers { crashes: true, cuts: true, losses: true, room: None });
+}
+
+#[test]
+fn a_full_store_loses_what_it_says_and_nothing_else() {
+    run("a full store", 1200, |rng| {
+        let room = Some(rng.u64(1..40));
+        Dangers { crashes: rng.bool(), cuts: true, losses: rng.bool(), room }
+    });
+}

@@ -1,0 +1,225 @@
+//! core: what the store has made durable, as a plain value.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
+
+use fieldpost::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
+use fieldpost::store::{
+    Change, Phase, SessionId, SessionOwner, Snapshot, StoredFlight, StoredMessage, StoredSession,
+    Target,
+};
+
+#[derive(Debug, Clone)]
+pub struct SessionRow {
+    pub owner: SessionOwner,
+    pub cursor: Seq,
+    pub expiry: u32,
+    pub away_since: Option<Timestamp>,
+}
+
+/// What a commit took out of the store, for whoever checks that it was allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Appended(Seq, Message, Vec<Target>),
+    /// A message is gone: because everybody had it (`None`), or with a session.
+    Deleted(StoredMessage, Option<SessionId>),
+    Ended(SessionId),
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    pub starts: u64,
+    pub messages: BTreeMap<Seq, StoredMessage>,
+    pub sessions: BTreeMap<SessionId, SessionRow>,
+    pub flights: BTreeMap<(SessionId, Seq), (Option<NonZeroU16>, Phase)>,
+    pub inbox: BTreeSet<(SessionId, NonZeroU16)>,
+    pub subscriptions: BTreeMap<(SessionId, TopicFilter), (u8, Option<u32>)>,
+    pub retained: BTreeMap<TopicName, Message>,
+    pub last_session: u32,
+}
+
+/// What one stored message counts for against the bound.
+pub const MESSAGE_BYTES: u64 = 1000;
+
+impl State {
+    pub fn bytes_used(&self) -> u64 {
+        self.messages.len() as u64 * MESSAGE_BYTES
+    }
+
+    pub fn apply(&mut self, change: &Change, events: &mut Vec<Event>) {
+        match change.clone() {
+            Change::Append { seq, message, targets } => {
+                assert!(!targets.is_empty(), "a message nobody wants is stored");
+                events.push(Event::Appended(seq, message.clone(), targets.to_vec()));
+                let stored = StoredMessage { seq, message, targets };
+                assert!(self.messages.insert(seq, stored).is_none(), "{seq:?} is given twice");
+            }
+            Change::Delete { first, last } => {
+                let gone: Vec<Seq> =
+                    self.messages.range(first..=last).map(|(seq, _)| *seq).collect();
+                for seq in gone {
+                    let stored = self.messages.remove(&seq).expect("just seen");
+                    events.push(Event::Deleted(stored, None));
+                }
+            }
+            Change::Flight { session, seq, packet_id, phase } => {
+                assert!(self.sessions.contains_key(&session), "a flight of no session");
+                self.flights.insert((session, seq), (packet_id, phase));
+            }
+            Change::Recall { session, seq } => {
+                self.flights.remove(&(session, seq));
+            }
+            Change::Cursor { session, cursor } => {
+                let row = self.sessions.get_mut(&session).expect("a cursor of no session");
+                assert!(row.cursor <= cursor, "the cursor of {session:?} goes back");
+                row.cursor = cursor;
+                self.flights.retain(|(id, seq), _| *id != session || *seq > cursor);
+            }
+            Change::Inbox { session, packet_id, present } => {
+                assert!(self.sessions.contains_key(&session), "an inbox of no session");
+                if present {
+                    self.inbox.insert((session, packet_id));
+                } else {
+                    self.inbox.remove(&(session, packet_id));
+                }
+            }
+            Change::Retain { topic, message } => {
+                match message {
+                    Some(message) => self.retained.insert(topic, message),
+                    None => self.retained.remove(&topic),
+                };
+            }
+            Change::Session { session, owner, cursor, expiry } => {
+                self.last_session = self.last_session.max(session.0);
+                if let Some(row) = self.sessions.get_mut(&session) {
+                    row.expiry = expiry;
+                    return;
+                }
+                let taken = self.sessions.values().any(|row| row.owner == owner);
+                assert!(!taken, "two sessions of {owner:?}");
+                let row = SessionRow { owner, cursor, expiry, away_since: None };
+                self.sessions.insert(session, row);
+            }
+            Change::Away { session, since } => {
+                if let Some(row) = self.sessions.get_mut(&session) {
+                    row.away_since = since;
+                }
+            }
+            Change::EndSession { session } => self.end_session(session, events),
+            Change::Subscription { session, filter, options } => {
+                assert!(self.sessions.contains_key(&session), "a subscription of no session");
+                match options {
+                    Some(options) => self.subscriptions.insert((session, filter), options),
+                    None => self.subscriptions.remove(&(session, filter)),
+                };
+            }
+        }
+    }
+
+    fn end_session(&mut self, ended: SessionId, events: &mut Vec<Event>) {
+        self.sessions.remove(&ended);
+        self.flights.retain(|(id, _), _| *id != ended);
+        self.inbox.retain(|(id, _)| *id != ended);
+        self.subscriptions.retain(|(id, _), _| *id != ended);
+        let mine = |stored: &StoredMessage| stored.targets.iter().any(|t| t.session == ended);
+        let gone: Vec<Seq> = self
+            .messages
+            .values()
+            .filter(|stored| mine(stored) && !self.is_waited_for(stored))
+            .map(|stored| stored.seq)
+            .collect();
+        for seq in gone {
+            let stored = self.messages.remove(&seq).expect("just seen");
+            events.push(Event::Deleted(stored, Some(ended)));
+        }
+        events.push(Event::Ended(ended));
+    }
+
+    /// Whether the rows say that a session still wants this message.
+    fn is_waited_for(&self, stored: &StoredMessage) -> bool {
+        stored.targets.iter().any(|target| {
+            let row = self.sessions.get(&target.session);
+            let flight = self.flights.get(&(target.session, stored.seq));
+            let settled = flight.is_some_and(|(_, phase)| *phase == Phase::Settled);
+            row.is_some_and(|row| row.cursor < stored.seq) && !settled
+        })
+    }
+
+    pub fn fetch(
+        &self,
+        session: SessionId,
+        after: Seq,
+        count_max: usize,
+    ) -> (Vec<StoredMessage>, Option<Seq>) {
+        let rows: Vec<&StoredMessage> =
+            self.messages.range(after.next()..).map(|(_, stored)| stored).take(count_max).collect();
+        let examined = rows.last().filter(|_| rows.len() == count_max).map(|stored| stored.seq);
+        let wanted = |stored: &&StoredMessage| stored.targets.iter().any(|t| t.session == session);
+        (rows.into_iter().filter(wanted).cloned().collect(), examined)
+    }
+
+    pub fn trim(&mut self, keep: &BTreeSet<Seq>, bytes_target: Option<u64>) -> Vec<StoredMessage> {
+        let mut dropped = Vec::new();
+        let candidates: Vec<Seq> =
+            self.messages.keys().filter(|seq| !keep.contains(seq)).copied().collect();
+        for seq in candidates {
+            if bytes_target.is_none_or(|target| self.bytes_used() <= target) {
+                break;
+            }
+            dropped.extend(self.messages.remove(&seq));
+        }
+        dropped
+    }
+
+    /// What a start finds, as `Database::open` reads it.
+    pub fn snapshot(&mut self) -> Snapshot {
+        self.starts += 1;
+        let places = self.messages.keys().copied();
+        let places = places.chain(self.sessions.values().map(|row| row.cursor));
+        let places = places.chain(self.flights.keys().map(|(_, seq)| *seq));
+        Snapshot {
+            start: self.starts,
+            last_seq: places.max().unwrap_or_default(),
+            last_session: self.last_session,
+            sessions: self.sessions.iter().map(|(id, row)| self.session(*id, row)).collect(),
+            retained: self.retained.values().cloned().collect(),
+        }
+    }
+
+    fn session(&self, id: SessionId, row: &SessionRow) -> StoredSession {
+        let flights = self.flights.range((id, Seq(0))..=(id, Seq(u64::MAX)));
+        let flights: Vec<StoredFlight> = flights
+            .map(|((_, seq), (packet_id, phase))| StoredFlight {
+                seq: *seq,
+                packet_id: *packet_id,
+                phase: *phase,
+                stored: self.messages.get(seq).cloned(),
+            })
+            .collect();
+        let waiting = self.messages.values().filter(|stored| {
+            stored.seq > row.cursor && stored.targets.iter().any(|t| t.session == id)
+        });
+        let settled = flights.iter().filter(|flight| flight.phase == Phase::Settled).count();
+        StoredSession {
+            id,
+            owner: row.owner.clone(),
+            cursor: row.cursor,
+            expiry: row.expiry,
+            away_since: row.away_since,
+            subscriptions: self
+                .subscriptions
+                .iter()
+                .filter(|((session, _), _)| *session == id)
+                .map(|((_, filter), (options, number))| (filter.clone(), *options, *number))
+                .collect(),
+            queued: (waiting.count() as u64).saturating_sub(settled as u64),
+            flights,
+            inbox: self
+                .inbox
+                .iter()
+                .filter(|(session, _)| *session == id)
+                .map(|(_, p)| *p)
+                .collect(),
+        }
+    }
+}

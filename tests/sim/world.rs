@@ -1,0 +1,534 @@
+//! core: the engine with everything around it, and what must hold at every step.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU16;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fieldpost::hub::{
+    AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, Forward,
+    Output, UplinkSession,
+};
+use fieldpost::model::{Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
+use fieldpost::mqtt::{Packet, ReasonCode, Version};
+use fieldpost::store::{
+    Change, Committed, Phase, SessionId, SessionOwner, StoreCommand, StoreEvent, Trimmed,
+};
+
+use crate::peer::{Heard, Peer};
+use crate::state::{Event, State};
+
+/// The places of the peers in [`World::peers`].
+pub const UPLINK: usize = 0;
+pub const FAST: usize = 1;
+pub const SLOW: usize = 2;
+pub const MEMORY: usize = 3;
+
+/// Rows a fetch brings here: few, so that a backlog takes many.
+const FETCH_MAX: usize = 7;
+
+/// A message that became durable for a session.
+#[derive(Debug, Clone, Copy)]
+struct Expected {
+    /// When, among all of them.
+    index: u64,
+    seq: Seq,
+    qos: QoS,
+    /// It was published twice, at QoS 1, and stands in the store twice.
+    twice: bool,
+}
+
+pub struct World {
+    pub engine: Engine,
+    pub state: State,
+    pub commands: VecDeque<StoreCommand>,
+    pub events: VecDeque<StoreEvent>,
+    pub peers: Vec<Peer>,
+    pub facts: Vec<Fact>,
+    pub closed: Vec<ReasonCode>,
+    /// The session of each peer, as it knows it.
+    sessions: Vec<Option<SessionId>>,
+    /// Sessions whose peers have not given them up.
+    alive: BTreeSet<SessionId>,
+    /// What became durable for each session.
+    expected: BTreeMap<SessionId, BTreeMap<u64, Expected>>,
+    appended: u64,
+    arrived: BTreeMap<(SessionId, u64), u32>,
+    last_first: BTreeMap<(SessionId, QoS), u64>,
+    may_repeat: BTreeSet<(SessionId, u64)>,
+    dropped: BTreeSet<u64>,
+    from_peers: BTreeMap<u64, (QoS, BTreeSet<SessionId>)>,
+    options: EngineOptions,
+    pub now: Moment,
+    last_payload: u64,
+}
+
+impl World {
+    pub fn new(options: EngineOptions) -> Self {
+        let now = Moment { mono: Instant::now(), wall: Timestamp::from_unix_ms(1_795_230_600_000) };
+        let mut state = State::default();
+        let engine = start(options, &mut state, now);
+        Self {
+            engine,
+            state,
+            commands: VecDeque::new(),
+            events: VecDeque::new(),
+            peers: vec![
+                Peer::new("uplink", true, true),
+                Peer::new("fast", false, true),
+                Peer::new("slow", false, true),
+                Peer::new("memory", false, false),
+            ],
+            facts: Vec::new(),
+            closed: Vec::new(),
+            sessions: vec![None; 4],
+            alive: BTreeSet::new(),
+            expected: BTreeMap::new(),
+            appended: 0,
+            arrived: BTreeMap::new(),
+            last_first: BTreeMap::new(),
+            may_repeat: BTreeSet::new(),
+            dropped: BTreeSet::new(),
+            from_peers: BTreeMap::new(),
+            options,
+            now,
+            last_payload: 0,
+        }
+    }
+
+    /// The gateway publishes.
+    pub fn publish(&mut self, qos: QoS) -> u64 {
+        self.last_payload += 1;
+        let message = message(self.last_payload, qos);
+        self.engine.handle_publish(message, self.now);
+        self.settle();
+        self.last_payload
+    }
+
+    /// A peer publishes, if it is connected and has a packet id left.
+    pub fn peer_publishes(&mut self, at: usize, qos: QoS) -> Option<u64> {
+        if !self.peers[at].is_up() || self.peers[at].publications.len() >= 4 {
+            return None;
+        }
+        self.last_payload += 1;
+        let subscribed = (0..self.peers.len()).filter(|other| {
+            let peer = &self.peers[*other];
+            peer.durable && if peer.is_uplink { at != UPLINK } else { peer.subscribed }
+        });
+        let wanted_by: BTreeSet<SessionId> =
+            subscribed.filter_map(|other| self.sessions[other]).collect();
+        self.from_peers.insert(self.last_payload, (qos, wanted_by));
+        self.peers[at].publish(self.last_payload, qos);
+        Some(self.last_payload)
+    }
+
+    pub fn advance(&mut self, by: Duration) {
+        self.now.mono += by;
+        self.now.wall = self.now.wall.plus(by);
+        self.engine.handle_timeout(self.now);
+        self.settle();
+    }
+
+    /// A peer connects. `lost`: the upstream has forgotten the session, the client wants a clean one. A connection that is
+    /// still there ends first, or, if `take_over`, because of this one.
+    pub fn connect(&mut self, at: usize, lost: bool, take_over: bool, receive_maximum: u16) {
+        if self.peers[at].connection.is_some() {
+            if take_over && !self.peers[at].is_uplink {
+                self.peers[at].cut();
+            } else {
+                self.cut(at);
+            }
+        }
+        let lost = lost || !self.peers[at].durable || !self.peers[at].has_session;
+        if lost {
+            self.forget(at);
+        }
+        let maximum = NonZeroU16::new(receive_maximum).expect("at least 1");
+        self.peers[at].receive_maximum = receive_maximum;
+        let attached = if self.peers[at].is_uplink {
+            self.attach_uplink(at, maximum)
+        } else {
+            self.attach_client(at, lost, maximum)
+        };
+        self.peers[at].connection = Some(attached.connection);
+        self.peers[at].waiting = Some((attached.needs, attached.session_present));
+        let status = self.engine.status();
+        let owner = |owner: &SessionOwner| match owner {
+            SessionOwner::Uplink(name) | SessionOwner::Client(name) => {
+                **name == *self.peers[at].name
+            }
+        };
+        let id = status.sessions.iter().find(|session| owner(&session.owner)).map(|s| s.id);
+        self.sessions[at] = id;
+        self.alive.extend(id.filter(|_| self.peers[at].durable));
+        self.settle();
+    }
+
+    fn attach_uplink(&mut self, at: usize, receive_maximum: NonZeroU16) -> Attached {
+        let attach = AttachUplink {
+            name: self.peers[at].name.into(),
+            session_present: self.peers[at].has_session,
+            version: Version::V5,
+            receive_maximum,
+            packet_bytes_max: None,
+        };
+        // The upstream makes the session before it answers.
+        self.peers[at].has_session = true;
+        self.engine.handle_attach_uplink(&attach, self.now).expect("a registered uplink")
+    }
+
+    fn attach_client(&mut self, at: usize, clean: bool, receive_maximum: NonZeroU16) -> Attached {
+        let attach = AttachClient {
+            client_id: self.peers[at].name.into(),
+            clean_start: clean,
+            expiry: if self.peers[at].durable { 3600 } else { 0 },
+            version: Version::V5,
+            receive_maximum,
+            packet_bytes_max: None,
+            will: None,
+        };
+        let attached = self.engine.handle_attach_client(attach, self.now);
+        assert!(!clean || !attached.session_present, "a clean start finds a session");
+        if !clean && !attached.session_present {
+            assert!(!self.peers[at].subscribed, "an acknowledged subscription is gone");
+            self.forget(at);
+        }
+        attached
+    }
+
+    fn forget(&mut self, at: usize) {
+        if let Some(session) = self.sessions[at] {
+            if self.peers[at].is_uplink {
+                for stored in self.state.messages.values() {
+                    self.may_repeat.insert((session, payload(&stored.message)));
+                }
+            } else {
+                self.alive.remove(&session);
+            }
+        }
+        self.peers[at].forget();
+    }
+
+    /// A connection ends, with all that is under way on it.
+    pub fn cut(&mut self, at: usize) {
+        if let Some(connection) = self.peers[at].connection {
+            self.peers[at].cut();
+            self.engine.handle_detach(connection, DetachCause::Lost, self.now);
+            self.settle();
+        }
+    }
+
+    /// The next packet of a peer reaches the engine.
+    pub fn deliver_to_engine(&mut self, at: usize) -> bool {
+        let peer = &mut self.peers[at];
+        let (true, Some(connection)) = (peer.is_up(), peer.connection) else { return false };
+        let Some(packet) = peer.to_engine.pop_front() else { return false };
+        self.engine.handle_packet(connection, packet, self.now);
+        self.settle();
+        true
+    }
+
+    /// The next packet of the engine reaches a peer.
+    pub fn deliver_to_peer(&mut self, at: usize) -> bool {
+        if !self.peers[at].is_up() || self.peers[at].to_peer.is_empty() {
+            return false;
+        }
+        match self.peers[at].receive() {
+            Heard::Arrived { payload, qos } => self.arrive(at, payload, qos),
+            Heard::Accepted { payload } => self.accepted(payload),
+            Heard::Subscribed | Heard::Nothing => {}
+        }
+        true
+    }
+
+    fn arrive(&mut self, at: usize, payload: u64, qos: QoS) {
+        let name = self.peers[at].name;
+        let Some(session) = self.sessions[at].filter(|_| self.peers[at].durable) else { return };
+        if qos == QoS::AtMostOnce && !self.peers[at].is_uplink {
+            return;
+        }
+        let count = self.arrived.entry((session, payload)).or_default();
+        *count += 1;
+        if *count > 1 {
+            let allowed = qos < QoS::ExactlyOnce || self.may_repeat.contains(&(session, payload));
+            assert!(allowed, "{name} got {payload} twice at QoS 2");
+            return;
+        }
+        let expected = self.expected(session, payload).expect("only what is durable is sent");
+        if !expected.twice {
+            let last = self.last_first.insert((session, qos), expected.index);
+            assert!(
+                last < Some(expected.index),
+                "{name} got {payload} ({expected:?}) after {last:?}"
+            );
+        }
+    }
+
+    fn accepted(&mut self, payload: u64) {
+        let (_, wanted_by) = self.from_peers.get(&payload).expect("it was published");
+        for session in wanted_by.intersection(&self.alive) {
+            assert!(
+                self.expected(*session, payload).is_some(),
+                "{payload} was acknowledged and is not durable for {session:?}"
+            );
+        }
+    }
+
+    fn expected(&self, session: SessionId, payload: u64) -> Option<Expected> {
+        self.expected.get(&session)?.get(&payload).copied()
+    }
+
+    /// The store does the next thing it was asked.
+    pub fn work_store(&mut self) -> bool {
+        let Some(command) = self.commands.pop_front() else { return false };
+        let event = match command {
+            StoreCommand::Commit { batch, changes } => {
+                self.commit(&changes);
+                let bytes_used = self.state.bytes_used();
+                StoreEvent::Committed(Committed { batch, bytes_used })
+            }
+            StoreCommand::Fetch { session, after, count_max, .. } => {
+                let count_max = count_max.min(FETCH_MAX);
+                let (messages, examined) = self.state.fetch(session, after, count_max);
+                StoreEvent::Fetched { session, messages, examined }
+            }
+            StoreCommand::Trim { keep, bytes_target, .. } => {
+                let dropped = self.state.trim(&keep, bytes_target);
+                self.dropped.extend(dropped.iter().map(|stored| payload(&stored.message)));
+                let dropped = dropped.into_iter().map(|m| (m.seq, m.targets)).collect();
+                let bytes_used = self.state.bytes_used();
+                StoreEvent::Trimmed(Trimmed { dropped, bytes_used })
+            }
+        };
+        self.events.push_back(event);
+        true
+    }
+
+    fn commit(&mut self, changes: &[Change]) {
+        let mut events = Vec::new();
+        for change in changes {
+            self.state.apply(change, &mut events);
+        }
+        for event in events {
+            match event {
+                Event::Appended(seq, message, targets) => {
+                    let payload = payload(&message);
+                    self.appended += 1;
+                    let index = self.appended;
+                    for target in targets {
+                        let of = self.expected.entry(target.session).or_default();
+                        let qos = target.qos;
+                        let before = of.insert(payload, Expected { index, seq, qos, twice: false });
+                        if before.is_some() {
+                            let once = self.from_peers.get(&payload);
+                            let once = once.is_some_and(|(qos, _)| *qos == QoS::ExactlyOnce);
+                            assert!(!once, "{payload} was taken twice at QoS 2");
+                            of.insert(payload, Expected { index, seq, qos, twice: true });
+                        }
+                    }
+                }
+                Event::Deleted(stored, _) => {
+                    let payload = payload(&stored.message);
+                    for target in stored.targets.iter().filter(|t| t.qos > QoS::AtMostOnce) {
+                        let wants = self.state.sessions.contains_key(&target.session)
+                            && self.alive.contains(&target.session);
+                        let has = self.arrived.contains_key(&(target.session, payload));
+                        assert!(has || !wants, "{payload} is deleted before {target:?} has it");
+                    }
+                }
+                Event::Ended(session) => {
+                    assert!(!self.alive.contains(&session), "{session:?} ended, its peer holds it");
+                    self.expected.remove(&session);
+                }
+            }
+        }
+    }
+
+    /// The engine hears the next answer of the store.
+    pub fn hear_store(&mut self) -> bool {
+        let Some(event) = self.events.pop_front() else { return false };
+        self.engine.handle_store(event, self.now);
+        self.settle();
+        true
+    }
+
+    /// The program is killed and started again. Of what the store was asked, `done` things were still done.
+    pub fn crash(&mut self, done: usize) {
+        for _ in 0..done {
+            self.work_store();
+        }
+        self.commands.clear();
+        self.events.clear();
+        for peer in &mut self.peers {
+            // The one thing MQTT has no remedy for: an upstream that lost the session has a new one from CONNECT on, and
+            // who is killed before that is durable takes it for the old one. So it has lost the new one as well here.
+            if peer.is_uplink && matches!(peer.waiting, Some((_, false))) {
+                peer.has_session = false;
+            }
+            peer.cut();
+        }
+        self.engine = start(self.options, &mut self.state, self.now);
+        self.settle();
+    }
+
+    pub fn congest(&mut self, at: usize, congested: bool) {
+        if let Some(connection) = self.peers[at].connection {
+            self.engine.handle_congestion(connection, congested);
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.engine.settle_down(self.now);
+        while let Some(command) = self.engine.poll_store(self.now) {
+            self.commands.push_back(command);
+            assert!(self.commands.len() < 100, "the store is asked without end");
+        }
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Packet(connection, packet) => {
+                    let at = self.peers.iter().position(|p| p.connection == Some(connection));
+                    if let Some(at) = at {
+                        self.check_durable(at, &packet);
+                        self.peers[at].to_peer.push_back(packet);
+                    }
+                }
+                Output::Said(_) => {}
+                Output::Close(_, reason) => self.closed.push(reason),
+            }
+        }
+        while let Some(fact) = self.engine.poll_fact() {
+            self.facts.push(fact);
+        }
+        for peer in &mut self.peers {
+            if peer.waiting.is_some_and(|(needs, _)| self.engine.is_committed(needs)) {
+                peer.waiting = None;
+                peer.has_session = true;
+                peer.come_up();
+            }
+        }
+    }
+
+    /// What a packet depends on stands in the store before it leaves.
+    fn check_durable(&self, at: usize, packet: &Packet) {
+        let Some(session) = self.sessions[at].filter(|_| self.peers[at].durable) else { return };
+        let state = &self.state;
+        match packet {
+            Packet::Publish(publish) if publish.qos > QoS::AtMostOnce => {
+                let text = std::str::from_utf8(&publish.payload).expect("a number");
+                let payload = text.parse().expect("a number");
+                let expected = self.expected(session, payload);
+                let Expected { seq, .. } =
+                    expected.unwrap_or_else(|| panic!("{payload} leaves before it is durable"));
+                if publish.qos == QoS::ExactlyOnce {
+                    let row = state.flights.get(&(session, seq));
+                    let id = publish.packet_id.map(|id| id.0);
+                    assert_eq!(row, Some(&(id, Phase::Assigned)), "PUBLISH of {payload}");
+                }
+            }
+            Packet::PubRel(ack) => {
+                let released = (Some(ack.packet_id.0), Phase::Released);
+                let row =
+                    state.flights.iter().find(|((id, _), row)| *id == session && **row == released);
+                assert!(row.is_some(), "PUBREL {:?} before it is durable", ack.packet_id);
+            }
+            Packet::PubRec(ack) => {
+                assert!(state.inbox.contains(&(session, ack.packet_id.0)), "PUBREC before its id");
+            }
+            Packet::PubComp(ack) => {
+                assert!(
+                    !state.inbox.contains(&(session, ack.packet_id.0)),
+                    "PUBCOMP before the end"
+                );
+            }
+            Packet::SubAck(_) => {
+                let subscribed = state.subscriptions.keys().any(|(id, _)| *id == session);
+                assert!(subscribed, "SUBACK before the subscription is durable");
+            }
+            _ => {}
+        }
+    }
+
+    /// Everybody works as long as there is something to do.
+    pub fn drain(&mut self) {
+        for _ in 0..100_000 {
+            let mut busy = self.work_store() | self.hear_store();
+            for at in 0..self.peers.len() {
+                busy |= self.deliver_to_engine(at) | self.deliver_to_peer(at);
+            }
+            if !busy {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    /// Drops what was checked already, for long stories.
+    pub fn forget_the_past(&mut self) {
+        self.expected.clear();
+        self.arrived.clear();
+    }
+
+    /// Everybody is connected and all is delivered: whatever was taken has arrived, and nothing is left behind.
+    pub fn finish(&mut self) {
+        for at in 0..self.peers.len() {
+            if self.peers[at].connection.is_none() {
+                self.connect(at, false, false, 20);
+            }
+            self.congest(at, false);
+        }
+        self.drain();
+        for session in &self.alive {
+            for (payload, expected) in self.expected.get(session).into_iter().flatten() {
+                let arrived = self.arrived.contains_key(&(*session, *payload));
+                let excused = expected.qos == QoS::AtMostOnce || self.dropped.contains(payload);
+                assert!(arrived || excused, "{payload} ({expected:?}) never reached {session:?}");
+            }
+        }
+        assert_eq!(self.state.messages.len(), 0, "rows are left: {:?}", self.state.messages.keys());
+        assert!(self.state.flights.is_empty(), "flights are left: {:?}", self.state.flights);
+        assert!(self.state.inbox.is_empty(), "ids are left: {:?}", self.state.inbox);
+        for session in self.engine.status().sessions {
+            assert_eq!((session.queued, session.inflight), (0, 0), "{:?}", session.owner);
+            let Some(row) = self.state.sessions.get(&session.id) else { continue };
+            let last = self.expected.get(&session.id).into_iter().flatten();
+            let last = last.max_by_key(|(_, expected)| expected.index);
+            assert!(last.is_none_or(|(_, last)| row.cursor >= last.seq), "{row:?}");
+        }
+        for peer in &self.peers {
+            assert!(peer.publications.is_empty(), "{} waits: {:?}", peer.name, peer.publications);
+        }
+        assert!(self.engine.is_durable());
+    }
+}
+
+fn start(options: EngineOptions, state: &mut State, now: Moment) -> Engine {
+    let mut engine = Engine::new(options, state.snapshot(), now);
+    engine.register_uplink(UplinkSession {
+        name: "uplink".into(),
+        forward: vec![Forward {
+            filter: TopicFilter::new("t/#").unwrap(),
+            qos: QoS::ExactlyOnce,
+            to: None,
+        }],
+        window: 10,
+        trust_received: false,
+    });
+    engine
+}
+
+pub fn message(payload: u64, qos: QoS) -> Message {
+    Message {
+        topic: TopicName::new("t/gateway").unwrap(),
+        payload: Bytes::from(payload.to_string()),
+        qos,
+        retain: false,
+        properties: None,
+        accepted: Timestamp::default(),
+        expires: None,
+    }
+}
+
+fn payload(message: &Message) -> u64 {
+    std::str::from_utf8(&message.payload).unwrap().parse().unwrap()
+}
