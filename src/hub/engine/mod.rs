@@ -385,10 +385,11 @@ impl Engine {
         self.uncommitted_bytes
     }
 
-    /// Whether everything taken so far is durable.
+    /// Whether everything taken so far is durable, and whatever was dropped is counted.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        self.committing.is_none() && self.uncommitted() == 0 && self.moved.is_empty()
+        let idle = self.committing.is_none() && !self.trimming;
+        idle && self.uncommitted() == 0 && self.moved.is_empty()
     }
 
     /// The hub as others see it.
