@@ -96,6 +96,8 @@ pub struct Books {
     pub arrived: usize,
     /// Arrivals whose reading had arrived before.
     pub repeated: usize,
+    /// The topics at which that happened.
+    pub repeated_at: BTreeSet<String>,
     /// Values of the counter that arrived twice at a point under different ids.
     pub twice: usize,
     /// First arrivals that came after a later reading of the same point.
@@ -111,6 +113,7 @@ impl Books {
         let mut books = Self {
             arrived: all.len(),
             repeated: 0,
+            repeated_at: BTreeSet::new(),
             twice: 0,
             out_of_order: 0,
             gaps: Vec::new(),
@@ -128,7 +131,10 @@ impl Books {
             if let Some(earlier) = ids.insert(reading.id, packet_id) {
                 // mosquitto forgets over a restart that it had sent PUBREL, and delivers the same packet again. A message
                 // that the gateway had doubled would come under another packet id and without DUP.
-                books.repeated += usize::from(!(dup && earlier == packet_id));
+                if !(dup && earlier == packet_id) {
+                    books.repeated += 1;
+                    books.repeated_at.insert(topic.to_owned());
+                }
                 continue;
             }
             books.twice += usize::from(!values.insert((topic, value)));

@@ -95,4 +95,22 @@ mod heavy {
         books.assert_nothing_lost(CUT_MAX);
         books.assert_in_order();
     }
+
+    #[test]
+    fn with_both_qos_over_24_kills_nothing_is_lost_and_only_qos_1_is_doubled() {
+        let rules = "forward: [{ filter: gw/d/p3, qos: 1 }, { filter: \"gw/#\", qos: 2 }]";
+        let mut road = kill_at_random_instants(&format!(", keep_alive: 5s, {rules}"));
+        let books = road.finish();
+        println!(
+            "{} arrived, {} of them again, cut off: {:?}",
+            books.arrived, books.repeated, books.gaps
+        );
+        books.assert_nothing_lost(CUT_MAX);
+        books.assert_in_order();
+        assert!(
+            books.repeated_at.iter().all(|topic| topic == "gw/d/p3"),
+            "{:?}",
+            books.repeated_at
+        );
+    }
 }

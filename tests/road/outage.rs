@@ -58,7 +58,9 @@ fn a_broker_that_forgot_everything_gets_again_what_it_may_have_lost() {
         assert!(log.contains("upstream lost our session"), "{log}");
         let republished: usize = log
             .lines()
-            .filter_map(|line| line.split("republished=").nth(1)?.split(' ').next()?.parse::<usize>().ok())
+            .filter_map(|line| {
+                line.split("republished=").nth(1)?.split(' ').next()?.parse::<usize>().ok()
+            })
             .sum();
         println!("QoS {qos}: {} of {} again", books.repeated, books.arrived);
         assert!(books.repeated <= republished, "{} repeated:\n{log}", books.repeated);
@@ -118,5 +120,34 @@ fn a_broker_that_is_not_there_at_the_start_gets_everything_later() {
     road.gateway.restart(&road.site);
     let books = road.finish();
     books.assert_nothing_lost(0);
+    books.assert_nothing_doubled();
+}
+
+#[test]
+fn acknowledgements_lost_with_the_line_lose_and_double_nothing() {
+    let mut proxy = None;
+    let mut road = Counting::start("20ms", ", qos: 2, keep_alive: 5s", |broker| {
+        proxy.insert(Proxy::start(broker.port())).port()
+    });
+    let proxy = proxy.expect("it was made");
+    for is_killed in [false, true, false, true] {
+        road.wait_for_arrivals(100);
+        // The broker takes messages and says so, but nobody hears it.
+        proxy.swallow_down();
+        let before = road.broker.log().matches("Sending PUBREC to gw").count();
+        wait_until("the broker takes messages", || {
+            road.broker.log().matches("Sending PUBREC to gw").count() > before
+        });
+        if is_killed {
+            road.gateway.sigkill();
+        }
+        proxy.cut();
+        if is_killed {
+            road.gateway.restart(&road.site);
+        }
+        road.wait_for_arrivals(100);
+    }
+    let books = road.finish();
+    books.assert_nothing_lost(2);
     books.assert_nothing_doubled();
 }

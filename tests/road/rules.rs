@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::reading::readings;
 use crate::support::{
-    self, ModbusServer, Mosquitto, Received, Site, Subscriber, mosquitto_sub, wait_until,
+    self, ModbusServer, Mosquitto, Proxy, Received, Site, Subscriber, mosquitto_sub, wait_until,
 };
 
 /// A site with a device that counts and these uplinks.
@@ -186,5 +186,49 @@ fn what_is_accepted_from_one_broker_arrives_once_at_the_other_over_kills() {
         let mut expected: Vec<String> = (1..=COUNT).map(|order| order.to_string()).collect();
         expected.push("end".to_owned());
         assert_eq!(got, expected, "{}", gateway.log());
+    }
+}
+
+#[test]
+fn what_was_accepted_while_its_acknowledgement_was_lost_arrives_once_at_the_other() {
+    let device = ModbusServer::pymodbus_tcp(&[], Some(0));
+    for is_killed in [false, true] {
+        let (above, below) = (Mosquitto::start(), Mosquitto::start());
+        let proxy = Proxy::start(above.port());
+        let far = Subscriber::paho(below.port(), "far", "orders/#");
+        let site = site(
+            &device,
+            &format!(
+                "  above:
+    url: \"mqtt://127.0.0.1:{}\"
+    forward: []
+    accept: [{{ filter: \"orders/#\", qos: 2 }}]
+  below: {{ url: \"{}\", forward: [{{ filter: \"orders/#\", qos: 2 }}] }}
+",
+                proxy.port(),
+                below.url()
+            ),
+        );
+        let mut gateway = site.start();
+        wait_until("the subscription is made", || above.log().contains("Sending SUBACK to gw"));
+        proxy.swallow_up();
+        for order in 1..=10 {
+            support::mosquitto_pub(above.port(), "orders/a", &order.to_string(), &["-q", "2"]);
+        }
+        far.wait_for(10);
+        if is_killed {
+            gateway.sigkill();
+        }
+        proxy.cut();
+        if is_killed {
+            gateway.restart(&site);
+        }
+        support::mosquitto_pub(above.port(), "orders/a", "11", &["-q", "2"]);
+        wait_until("the last arrives", || far.received().iter().any(|got| got.payload == "11"));
+        assert!(above.log().contains("Sending PUBLISH to gw (d1"), "nothing was sent again");
+        assert!(gateway.sigterm().success(), "{}", gateway.log());
+        let got: Vec<String> = far.stop().into_iter().map(|got| got.payload).collect();
+        let expected: Vec<String> = (1..=11).map(|order| order.to_string()).collect();
+        assert_eq!(got, expected);
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -12,17 +12,35 @@ const LOOK: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Default)]
 struct State {
-    hole: AtomicBool,
+    /// From the client to the server nothing passes.
+    swallows_up: AtomicBool,
+    /// From the server to the client nothing passes.
+    swallows_down: AtomicBool,
+    /// How often everything was cut.
+    cuts: AtomicU32,
     gone: AtomicBool,
 }
 
-impl State {
-    /// Waits while nothing passes; `false` when the proxy is gone.
+/// One way of one connection.
+#[derive(Debug, Clone)]
+struct Way {
+    state: Arc<State>,
+    is_up: bool,
+    /// The cuts before it.
+    cuts: u32,
+}
+
+impl Way {
+    /// Waits while nothing passes; `false` when the connection was cut.
     fn passes(&self) -> bool {
-        while self.hole.load(Ordering::SeqCst) && !self.gone.load(Ordering::SeqCst) {
+        let state = &self.state;
+        let hole = if self.is_up { &state.swallows_up } else { &state.swallows_down };
+        let lives =
+            || !state.gone.load(Ordering::SeqCst) && state.cuts.load(Ordering::SeqCst) == self.cuts;
+        while hole.load(Ordering::SeqCst) && lives() {
             thread::sleep(LOOK);
         }
-        !self.gone.load(Ordering::SeqCst)
+        lives()
     }
 }
 
@@ -53,12 +71,30 @@ impl Proxy {
 
     /// Nothing passes any more, in either direction, not even the end of a connection. Connections are taken.
     pub fn swallow(&self) {
-        self.state.hole.store(true, Ordering::SeqCst);
+        self.swallow_up();
+        self.swallow_down();
+    }
+
+    /// Nothing passes any more from the client to the server.
+    pub fn swallow_up(&self) {
+        self.state.swallows_up.store(true, Ordering::SeqCst);
+    }
+
+    /// Nothing passes any more from the server to the client.
+    pub fn swallow_down(&self) {
+        self.state.swallows_down.store(true, Ordering::SeqCst);
     }
 
     /// Everything passes again, what was under way first.
     pub fn pass(&self) {
-        self.state.hole.store(false, Ordering::SeqCst);
+        self.state.swallows_up.store(false, Ordering::SeqCst);
+        self.state.swallows_down.store(false, Ordering::SeqCst);
+    }
+
+    /// Ends every connection there is; what was under way on it is lost. New ones pass.
+    pub fn cut(&self) {
+        self.state.cuts.fetch_add(1, Ordering::SeqCst);
+        self.pass();
     }
 }
 
@@ -74,28 +110,29 @@ fn listen(listener: &TcpListener, target: u16, state: &Arc<State>) {
             thread::sleep(LOOK);
             continue;
         };
-        let state = state.clone();
+        let cuts = state.cuts.load(Ordering::SeqCst);
+        let up = Way { state: state.clone(), is_up: true, cuts };
+        let down = Way { is_up: false, ..up.clone() };
         thread::spawn(move || {
-            if !state.passes() {
+            if !up.passes() {
                 return;
             }
             let Ok(far) = TcpStream::connect(("127.0.0.1", target)) else { return };
             let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) else { return };
-            let state_too = state.clone();
-            thread::spawn(move || forward(&near_too, &far_too, &state_too));
-            forward(&far, &near, &state);
+            thread::spawn(move || forward(&near_too, &far_too, &up));
+            forward(&far, &near, &down);
         });
     }
 }
 
-fn forward(mut from: &TcpStream, mut to: &TcpStream, state: &State) {
+fn forward(mut from: &TcpStream, mut to: &TcpStream, way: &Way) {
     let mut buffer = [0; 4096];
     from.set_nonblocking(false).expect("a stream that blocks");
     from.set_read_timeout(Some(LOOK)).expect("a timeout");
     to.set_nodelay(true).expect("no delay");
     loop {
         let read = from.read(&mut buffer);
-        if !state.passes() {
+        if !way.passes() {
             break;
         }
         match read {
