@@ -79,6 +79,14 @@ uplinks: {{ far: {{ url: \"mqtt://127.0.0.1:{}\"{uplink} }} }}
         Books::new(&readings(&self.far.received()))
     }
 
+    /// The books in the order in which the broker took the messages: it numbers them then, and it delivers messages of QoS 1
+    /// and 2 past one another.
+    pub fn books_by_packet_id(&self) -> Books {
+        let mut all = readings(&self.far.received());
+        all.sort_by_key(|reading| reading.delivery.0);
+        Books::new(&all)
+    }
+
     /// Waits until a reading that was taken after this call has arrived.
     #[track_caller]
     fn wait_for_current(&self) {

@@ -100,7 +100,8 @@ mod heavy {
     fn with_both_qos_over_24_kills_nothing_is_lost_and_only_qos_1_is_doubled() {
         let rules = "forward: [{ filter: gw/d/p3, qos: 1 }, { filter: \"gw/#\", qos: 2 }]";
         let mut road = kill_at_random_instants(&format!(", keep_alive: 5s, {rules}"));
-        let books = road.finish();
+        road.finish();
+        let books = road.books_by_packet_id();
         println!(
             "{} arrived, {} of them again, cut off: {:?}",
             books.arrived, books.repeated, books.gaps
