@@ -1,1 +1,89 @@
-//! later
+//! The queue's bounds: what is dropped, what is kept, and how much disk it takes.
+
+use std::fs;
+use std::path::Path;
+
+use crate::reading::readings;
+use crate::support::{
+    DEADLINE, ModbusServer, Mosquitto, Site, Subscriber, free_port, wait_until, wait_until_for,
+};
+
+const MIB: u64 = 1024 * 1024;
+const POINTS: usize = 60;
+
+fn bytes_in(dir: &Path) -> u64 {
+    let files = fs::read_dir(dir).unwrap();
+    files.map(|file| file.unwrap().metadata().map_or(0, |data| data.len())).sum()
+}
+
+/// Messages the gateway says it has dropped.
+fn dropped(log: &str) -> u64 {
+    log.lines()
+        .filter(|line| line.contains("oldest messages dropped"))
+        .filter_map(|line| line.split("count=").nth(1)?.trim().parse::<u64>().ok())
+        .sum()
+}
+
+#[test]
+fn a_full_queue_drops_the_oldest_counts_them_and_stays_within_its_bound() {
+    let device = ModbusServer::pymodbus_tcp(&[], Some(0));
+    let port = free_port();
+    let points: String =
+        (0..POINTS).map(|point| format!("      p{point}: {{ holding: 0, type: u32 }}\n")).collect();
+    let config = |port: u16, every: &str, size: &str| {
+        format!(
+            "gateway: {{ id: gw, state_dir: \"{{state}}\" }}
+buses: {{ plant: {{ modbus-tcp: \"127.0.0.1:{}\", timeout: 10s }} }}
+devices:
+  d:
+    bus: plant
+    unit: 1
+    every: {every}
+    points:
+{points}
+uplinks: {{ far: {{ url: \"mqtt://127.0.0.1:{port}\", qos: 2 }} }}
+queue: {{ max_size: {size} }}
+",
+            device.port()
+        )
+    };
+    let site = Site::new();
+    site.write_config(&config(port, "10ms", "1MiB"));
+    let mut gateway = site.start();
+    let mut most = 0;
+    wait_until("the queue has been filled several times", || {
+        most = most.max(bytes_in(&site.state_dir()));
+        dropped(&gateway.log()) > 8000
+    });
+    // The database, its write-ahead log up to its checkpoint, and the index of that.
+    assert!(most <= MIB + 4 * MIB + MIB / 2, "{most} bytes");
+    println!("{most} bytes at most");
+
+    let broker = Mosquitto::start();
+    let far = Subscriber::paho(broker.port(), "far", "gw/#");
+    assert!(gateway.sigterm().success(), "{}", gateway.log());
+    let log = gateway.log();
+    let last = log.trim_end().rsplit("gateway stopped queued=").next().unwrap();
+    let queued: usize = last.parse().expect(last);
+    let taken = (device.counted().len() * POINTS) as u64;
+    let dropped = dropped(&log);
+    println!("{taken} taken, {dropped} dropped, {queued} queued");
+    // And the word that the device is online, the very first message, which was dropped, too.
+    assert_eq!(dropped + queued as u64, taken + 1, "{log}");
+
+    // What was read last before the stop must have been kept, and everything in between. Nothing more needs to go.
+    site.write_config(&config(broker.port(), "1h", "2MiB"));
+    gateway.restart(&site);
+    let got = || -> Vec<u64> {
+        let all = readings(&far.received());
+        all.iter().filter(|got| got.id.0 == 1).map(|got| got.id.1).collect()
+    };
+    let arrived = wait_until_for(DEADLINE, || got().len() >= queued);
+    let (got, log) = (got(), gateway.log());
+    let ends = (got.first(), got.last());
+    let log = log.get(log.len().saturating_sub(3000)..).unwrap_or(&log);
+    assert!(arrived, "{} of {queued} arrived, {ends:?}:\n{log}", got.len());
+    assert!(gateway.sigterm().success(), "{}", gateway.log());
+    let expected: Vec<u64> = (taken + 1 - queued as u64..=taken).collect();
+    assert_eq!(got, expected);
+}
