@@ -639,3 +639,6 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
