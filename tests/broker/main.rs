@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::wildcard_enum_match_arm,
+    clippy::needless_pass_by_value,
     missing_docs,
     unreachable_pub,
     reason = "tests touch the machine, and a failure here fails the test"

@@ -171,6 +171,8 @@ impl World {
             version: Version::V5,
             receive_maximum,
             packet_bytes_max: None,
+            qos_max: QoS::ExactlyOnce,
+            retain_available: true,
         };
         // The upstream makes the session before it answers.
         self.peers[at].has_session = true;

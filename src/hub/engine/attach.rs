@@ -10,7 +10,7 @@ use crate::hub::outbox::Outbox;
 use crate::hub::session::{
     ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
 };
-use crate::model::{Moment, Seq};
+use crate::model::{Moment, QoS, Seq};
 use crate::mqtt::{ReasonCode, Version};
 use crate::store::{Change, SessionId, SessionOwner, StoredSession};
 
@@ -59,6 +59,10 @@ pub struct AttachUplink {
     pub receive_maximum: NonZeroU16,
     /// The largest packet it takes.
     pub packet_bytes_max: Option<u32>,
+    /// The highest QoS it takes (3.2.2.3.4).
+    pub qos_max: QoS,
+    /// Whether it takes retained messages (3.2.2.3.5).
+    pub retain_available: bool,
 }
 
 /// A connection is in.
@@ -203,7 +207,9 @@ impl Engine {
             }
         }
         let session = self.sessions.get_mut(&id)?;
-        session.link = Some(Link::new(connection, attach.version, attach.packet_bytes_max));
+        let mut link = Link::new(connection, attach.version, attach.packet_bytes_max);
+        (link.qos_max, link.retain_available) = (attach.qos_max, attach.retain_available);
+        session.link = Some(link);
         self.connections.insert(connection, id);
         self.moved.insert(id);
         self.dirty.insert(id);
