@@ -175,6 +175,8 @@ pub struct Engine {
     facts: VecDeque<Fact>,
     bytes_used: u64,
     trimming: bool,
+    /// Whether the trim under way is for the size, not for the age alone.
+    trimming_size: bool,
     /// Before then a trim for size would not help.
     trim_from: Option<Instant>,
     age_checked: Option<Instant>,
@@ -215,6 +217,7 @@ impl Engine {
             facts: VecDeque::new(),
             bytes_used: 0,
             trimming: false,
+            trimming_size: false,
             trim_from: None,
             age_checked: None,
             reads_from: None,
@@ -294,6 +297,7 @@ impl Engine {
             return None;
         }
         self.trimming = true;
+        self.trimming_size = over;
         self.age_checked = Some(now.mono);
         let older_than = now
             .wall
@@ -323,7 +327,7 @@ impl Engine {
             StoreEvent::Trimmed(trimmed) => {
                 self.trimming = false;
                 self.bytes_used = trimmed.bytes_used;
-                if trimmed.dropped.is_empty() {
+                if self.trimming_size && trimmed.dropped.is_empty() {
                     self.trim_from = Some(now.mono + TRIM_PAUSE);
                 }
                 self.handle_dropped(&trimmed.dropped);
@@ -385,10 +389,11 @@ impl Engine {
         self.uncommitted_bytes
     }
 
-    /// Whether everything taken so far is durable.
+    /// Whether everything taken so far is durable, and whatever was dropped is counted.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        self.committing.is_none() && self.uncommitted() == 0 && self.moved.is_empty()
+        let idle = self.committing.is_none() && !self.trimming;
+        idle && self.uncommitted() == 0 && self.moved.is_empty()
     }
 
     /// The hub as others see it.
