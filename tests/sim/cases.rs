@@ -362,6 +362,9 @@ fn a_clean_start_is_not_answered_before_the_old_session_has_ended_for_good() {
     bench.commits = false;
     let again = bench.attach(AttachClient { clean_start: true, ..client("a", 100) });
     assert!(!bench.engine.is_committed(again.needs));
+    // Others do not wait for that.
+    let other = bench.attach(client("b", 100));
+    assert!(bench.engine.is_committed(other.needs));
     bench.commits = true;
     bench.settle();
     assert!(bench.engine.is_committed(again.needs));

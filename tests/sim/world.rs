@@ -151,7 +151,8 @@ impl World {
             self.attach_client(at, lost, maximum)
         };
         self.peers[at].connection = Some(attached.connection);
-        self.peers[at].waiting = Some((attached.needs, attached.session_present));
+        self.peers[at].waiting = Some(attached.needs);
+        self.peers[at].reset = self.peers[at].reset.max(attached.needs);
         let status = self.engine.status();
         let owner = |owner: &SessionOwner| match owner {
             SessionOwner::Uplink(name) | SessionOwner::Client(name) => {
@@ -364,9 +365,10 @@ impl World {
         for peer in &mut self.peers {
             // The one thing MQTT has no remedy for: an upstream that lost the session has a new one from CONNECT on, and
             // who is killed before that is durable takes it for the old one. So it has lost the new one as well here.
-            if peer.is_uplink && matches!(peer.waiting, Some((_, false))) {
+            if peer.is_uplink && !self.engine.is_committed(peer.reset) {
                 peer.has_session = false;
             }
+            peer.reset = 0;
             peer.cut();
         }
         self.engine = start(self.options, &mut self.state, self.now);
@@ -403,7 +405,7 @@ impl World {
             self.facts.push(fact);
         }
         for peer in &mut self.peers {
-            if peer.waiting.is_some_and(|(needs, _)| self.engine.is_committed(needs)) {
+            if peer.waiting.is_some_and(|needs| self.engine.is_committed(needs)) {
                 peer.waiting = None;
                 peer.has_session = true;
                 peer.come_up();

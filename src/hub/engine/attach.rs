@@ -186,7 +186,7 @@ impl Engine {
         } else {
             let trust = session.trust_received;
             if session.outbox.inflight() > 0 || !session.inbox.is_empty() {
-                self.reset_batch = self.open_batch;
+                self.resets.insert(session.owner.clone(), self.open_batch);
             }
             let lost = session.outbox.handle_session_lost(window, trust, &mut self.changes);
             // The upstream forgot which ids it had used, so a repeat cannot come and a new message must not be taken
@@ -214,7 +214,8 @@ impl Engine {
         self.moved.insert(id);
         self.dirty.insert(id);
         let session_present = attach.session_present;
-        Some(Attached { connection, session_present, needs: self.reset_batch })
+        let needs = self.resets.get(&session.owner).copied().unwrap_or(0);
+        Some(Attached { connection, session_present, needs })
     }
 
     /// A LAN client connects: its older connection ends, its session is resumed or begins.
@@ -247,7 +248,8 @@ impl Engine {
         }
         self.connections.insert(connection, id);
         self.dirty.insert(id);
-        Attached { connection, session_present, needs: self.reset_batch }
+        let needs = self.resets.get(&SessionOwner::Client(attach.client_id)).copied().unwrap_or(0);
+        Attached { connection, session_present, needs }
     }
 
     fn take_over(&mut self, id: SessionId, attach: &AttachClient, now: Moment) {
@@ -358,7 +360,7 @@ impl Engine {
             // The store deletes what only this session waited for, by what the rows say of the others.
             self.checkpoint();
             self.changes.push(Change::EndSession { session: id });
-            self.reset_batch = self.open_batch;
+            self.resets.insert(session.owner, self.open_batch);
         }
     }
 
