@@ -62,9 +62,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(packet) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
         }
-        Err(ReadError::Codec(error @ CodecError::UnsupportedVersion { .. })) => {
-            (Version::V311, Err(error.reason_code()))
-        }
+        Err(ReadError::Codec(
+            error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
+        )) => (Version::V311, Err(error.reason_code())),
         Err(cause) => return debug!(%peer, %cause, "client ended before CONNECT"),
     };
     reader.set_version(version);

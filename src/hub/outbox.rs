@@ -125,6 +125,8 @@ pub struct PickLimits {
     pub congested: bool,
     /// Whether the store is dropping messages: what stands there must not get under way, it may be gone already.
     pub trimming: bool,
+    /// The highest QoS the other side takes.
+    pub qos_max: QoS,
 }
 
 #[derive(Debug)]
@@ -440,7 +442,8 @@ impl Outbox {
             if self.in_window >= self.window || must_wait {
                 return None;
             }
-            let out = self.ready.pop_front()?;
+            let mut out = self.ready.pop_front()?;
+            out.qos = out.qos.min(limits.qos_max);
             let outcome = if out.message.is_expired(limits.now) {
                 Outcome::Expired
             } else if !fits(&out) {
@@ -636,3 +639,6 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

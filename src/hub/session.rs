@@ -99,6 +99,8 @@ pub(super) struct Link {
     pub(super) id: ConnectionId,
     pub(super) version: Version,
     pub(super) packet_bytes_max: Option<u32>,
+    pub(super) qos_max: QoS,
+    pub(super) retain_available: bool,
     pub(super) held: VecDeque<Held>,
     pub(super) congested: bool,
     pub(super) will: Option<SessionWill>,

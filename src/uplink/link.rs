@@ -207,6 +207,8 @@ impl Link {
                     version: self.version,
                     receive_maximum: ack.properties.receive_maximum.unwrap_or(NonZeroU16::MAX),
                     packet_bytes_max: ack.properties.maximum_packet_size.map(|size| size.get()),
+                    qos_max: ack.properties.maximum_qos.unwrap_or(QoS::ExactlyOnce),
+                    retain_available: ack.properties.retain_available.unwrap_or(true),
                 }))
             }
             (_, Packet::Disconnect(disconnect)) => {

@@ -312,6 +312,8 @@ fn what_a_connection_says_itself_keeps_its_topic() {
         version: Version::V5,
         receive_maximum: NonZeroU16::MAX,
         packet_bytes_max: None,
+        qos_max: QoS::ExactlyOnce,
+        retain_available: true,
     };
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     bench.engine.handle_say(attached.connection, message(1, QoS::AtLeastOnce), false);
@@ -329,6 +331,30 @@ fn what_a_connection_says_itself_keeps_its_topic() {
 }
 
 #[test]
+fn an_upstream_gets_no_more_than_it_takes() {
+    let mut bench = Bench::new();
+    let attach = fieldpost::hub::AttachUplink {
+        name: "uplink".into(),
+        session_present: false,
+        version: Version::V5,
+        receive_maximum: NonZeroU16::MAX,
+        packet_bytes_max: None,
+        qos_max: QoS::AtLeastOnce,
+        retain_available: false,
+    };
+    let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
+    let retained = Message { retain: true, ..message(1, QoS::ExactlyOnce) };
+    bench.engine.handle_publish(retained, bench.now);
+    bench.settle();
+    let packets = bench.take();
+    let [Packet::Publish(publish)] = &packets[..] else { panic!("{packets:?}") };
+    assert_eq!((publish.qos, publish.retain), (QoS::AtLeastOnce, false));
+    let done = Ack::new(publish.packet_id.unwrap(), ReasonCode::Success);
+    bench.hear(attached.connection, Packet::PubAck(done));
+    assert_eq!((bench.state.messages.len(), bench.state.flights.len()), (0, 0));
+}
+
+#[test]
 fn a_clean_start_is_not_answered_before_the_old_session_has_ended_for_good() {
     let mut bench = Bench::new();
     let connection = bench.attach(client("a", 100)).connection;
@@ -336,6 +362,9 @@ fn a_clean_start_is_not_answered_before_the_old_session_has_ended_for_good() {
     bench.commits = false;
     let again = bench.attach(AttachClient { clean_start: true, ..client("a", 100) });
     assert!(!bench.engine.is_committed(again.needs));
+    // Others do not wait for that.
+    let other = bench.attach(client("b", 100));
+    assert!(bench.engine.is_committed(other.needs));
     bench.commits = true;
     bench.settle();
     assert!(bench.engine.is_committed(again.needs));

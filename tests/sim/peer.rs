@@ -41,7 +41,9 @@ pub struct Peer {
     pub durable: bool,
     pub connection: Option<ConnectionId>,
     /// The engine has the attach and has not answered yet: this batch must be durable.
-    pub waiting: Option<(u64, bool)>,
+    pub waiting: Option<u64>,
+    /// The batch that makes it durable that this upstream lost the session; 0 for none.
+    pub reset: u64,
     pub receive_maximum: u16,
     pub to_engine: VecDeque<Packet>,
     pub to_peer: VecDeque<Packet>,

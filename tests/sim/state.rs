@@ -117,7 +117,7 @@ impl State {
     }
 
     fn end_session(&mut self, ended: SessionId, events: &mut Vec<Event>) {
-        self.sessions.remove(&ended);
+        let Some(row) = self.sessions.remove(&ended) else { return };
         self.flights.retain(|(id, _), _| *id != ended);
         self.inbox.retain(|(id, _)| *id != ended);
         self.subscriptions.retain(|(id, _), _| *id != ended);
@@ -125,7 +125,7 @@ impl State {
         let gone: Vec<Seq> = self
             .messages
             .values()
-            .filter(|stored| mine(stored) && !self.is_waited_for(stored))
+            .filter(|stored| stored.seq > row.cursor && mine(stored) && !self.is_waited_for(stored))
             .map(|stored| stored.seq)
             .collect();
         for seq in gone {

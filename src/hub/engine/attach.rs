@@ -10,7 +10,7 @@ use crate::hub::outbox::Outbox;
 use crate::hub::session::{
     ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
 };
-use crate::model::{Moment, Seq};
+use crate::model::{Moment, QoS, Seq};
 use crate::mqtt::{ReasonCode, Version};
 use crate::store::{Change, SessionId, SessionOwner, StoredSession};
 
@@ -59,6 +59,10 @@ pub struct AttachUplink {
     pub receive_maximum: NonZeroU16,
     /// The largest packet it takes.
     pub packet_bytes_max: Option<u32>,
+    /// The highest QoS it takes (3.2.2.3.4).
+    pub qos_max: QoS,
+    /// Whether it takes retained messages (3.2.2.3.5).
+    pub retain_available: bool,
 }
 
 /// A connection is in.
@@ -182,7 +186,7 @@ impl Engine {
         } else {
             let trust = session.trust_received;
             if session.outbox.inflight() > 0 || !session.inbox.is_empty() {
-                self.reset_batch = self.open_batch;
+                self.resets.insert(session.owner.clone(), self.open_batch);
             }
             let lost = session.outbox.handle_session_lost(window, trust, &mut self.changes);
             // The upstream forgot which ids it had used, so a repeat cannot come and a new message must not be taken
@@ -203,12 +207,15 @@ impl Engine {
             }
         }
         let session = self.sessions.get_mut(&id)?;
-        session.link = Some(Link::new(connection, attach.version, attach.packet_bytes_max));
+        let mut link = Link::new(connection, attach.version, attach.packet_bytes_max);
+        (link.qos_max, link.retain_available) = (attach.qos_max, attach.retain_available);
+        session.link = Some(link);
         self.connections.insert(connection, id);
         self.moved.insert(id);
         self.dirty.insert(id);
         let session_present = attach.session_present;
-        Some(Attached { connection, session_present, needs: self.reset_batch })
+        let needs = self.resets.get(&session.owner).copied().unwrap_or(0);
+        Some(Attached { connection, session_present, needs })
     }
 
     /// A LAN client connects: its older connection ends, its session is resumed or begins.
@@ -241,7 +248,8 @@ impl Engine {
         }
         self.connections.insert(connection, id);
         self.dirty.insert(id);
-        Attached { connection, session_present, needs: self.reset_batch }
+        let needs = self.resets.get(&SessionOwner::Client(attach.client_id)).copied().unwrap_or(0);
+        Attached { connection, session_present, needs }
     }
 
     fn take_over(&mut self, id: SessionId, attach: &AttachClient, now: Moment) {
@@ -352,7 +360,7 @@ impl Engine {
             // The store deletes what only this session waited for, by what the rows say of the others.
             self.checkpoint();
             self.changes.push(Change::EndSession { session: id });
-            self.reset_batch = self.open_batch;
+            self.resets.insert(session.owner, self.open_batch);
         }
     }
 

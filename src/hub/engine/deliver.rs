@@ -22,10 +22,12 @@ impl Engine {
                 batch: self.open_batch,
                 congested: link.congested,
                 trimming: self.trimming,
+                qos_max: link.qos_max,
             };
             let fits = |out: &Outgoing| {
                 link.packet_bytes_max.is_none_or(|max| {
                     let packet = publish_packet(out, PacketId::new(1), false, forward, now.wall);
+                    let packet = Packet::Publish(packet);
                     crate::mqtt::encoded_len(&packet, link.version) <= max as usize
                 })
             };
@@ -38,7 +40,9 @@ impl Engine {
                 Send::Publish { out, packet_id, dup, flight } => {
                     link.closing = link.farewell == Some(out.seq);
                     let packet_id = packet_id.map(PacketId);
-                    let packet = publish_packet(&out, packet_id, dup, forward, now.wall);
+                    let mut packet = publish_packet(&out, packet_id, dup, forward, now.wall);
+                    packet.retain &= link.retain_available;
+                    let packet = Packet::Publish(packet);
                     (packet, packet_id.is_none().then_some(flight))
                 }
                 Send::PubRel { packet_id } => (pubrel(PacketId(packet_id)), None),
@@ -222,7 +226,7 @@ fn publish_packet(
     dup: bool,
     forward: &[crate::hub::session::Forward],
     now: Timestamp,
-) -> Packet {
+) -> Publish {
     // What a connection says itself keeps its topic: the will that takes it back has that one, too.
     let rules = if out.stored.is_some() { forward } else { &[] };
     let rule = rules.iter().find(|rule| rule.filter.matches(&out.message.topic));
@@ -235,7 +239,7 @@ fn publish_packet(
         let left = end.since(now).max(Duration::from_secs(1));
         u32::try_from(left.as_secs()).unwrap_or(u32::MAX)
     };
-    Packet::Publish(Publish {
+    Publish {
         dup,
         qos: out.qos,
         retain: out.retain,
@@ -246,7 +250,7 @@ fn publish_packet(
         message_expiry: out.message.expires.map(left),
         topic_alias: None,
         subscription_ids: out.subscription_ids.clone(),
-    })
+    }
 }
 
 impl Link {
@@ -256,6 +260,8 @@ impl Link {
             id,
             version,
             packet_bytes_max,
+            qos_max: QoS::ExactlyOnce,
+            retain_available: true,
             held: std::collections::VecDeque::new(),
             congested: false,
             will: None,

@@ -162,8 +162,8 @@ pub struct Engine {
     deletes: Vec<Seq>,
     open_batch: u64,
     committed_batch: u64,
-    /// The last batch in which a session, or what was under way in it, is thrown away.
-    reset_batch: u64,
+    /// Batches, not durable yet, in which an owner's session, or what was under way in it, is thrown away.
+    resets: HashMap<SessionOwner, u64>,
     committing: Option<Seq>,
     committed_to: Seq,
     /// Sessions to look after before the next wait.
@@ -207,7 +207,7 @@ impl Engine {
             deletes: Vec::new(),
             open_batch: 1,
             committed_batch: 0,
-            reset_batch: 0,
+            resets: HashMap::new(),
             committing: None,
             committed_to: snapshot.last_seq,
             dirty: BTreeSet::new(),
@@ -315,6 +315,7 @@ impl Engine {
         match event {
             StoreEvent::Committed(committed) => {
                 self.committed_batch = committed.batch;
+                self.resets.retain(|_, batch| *batch > committed.batch);
                 self.bytes_used = committed.bytes_used;
                 if let Some(seq) = self.committing.take() {
                     self.committed_to = seq;

@@ -1,0 +1,152 @@
+//! core: the outbox alone; what it does among everything else is simulated in `tests/sim`.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::model::TopicName;
+
+fn out(seq: u64, qos: QoS) -> Outgoing {
+    let message = Message {
+        topic: TopicName::new("t").unwrap(),
+        payload: Bytes::new(),
+        qos,
+        retain: false,
+        properties: None,
+        accepted: Timestamp::default(),
+        expires: None,
+    };
+    let (retain, subscription_ids) = (false, Vec::new());
+    Outgoing { seq: Seq(seq), message, qos, retain, subscription_ids, stored: None, batch: 0 }
+}
+
+fn stored(seq: u64, qos: QoS) -> Outgoing {
+    let target = Target { session: SessionId(1), qos, retain: false };
+    Outgoing { stored: Some(Arc::from([target])), batch: 1, ..out(seq, qos) }
+}
+
+fn poll(outbox: &mut Outbox) -> Option<Transmit> {
+    let limits = PickLimits {
+        now: Timestamp::default(),
+        batch: 1,
+        congested: false,
+        trimming: false,
+        qos_max: QoS::ExactlyOnce,
+    };
+    outbox.poll_transmit(limits, |_| true, &mut Vec::new(), &mut Vec::new())
+}
+
+fn next_id(outbox: &mut Outbox) -> NonZeroU16 {
+    match poll(outbox) {
+        Some(Transmit { what: Send::Publish { packet_id: Some(id), .. }, .. }) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn durable(cursor: u64, last: u64, flights: Vec<StoredFlight>) -> Outbox {
+    Outbox::durable(SessionId(1), 10, Seq(cursor), Seq(last), 0, flights)
+}
+
+#[test]
+fn an_id_that_is_open_is_passed_over_when_the_ids_begin_again() {
+    let mut outbox = Outbox::new(10);
+    for seq in 0..3 {
+        outbox.push(out(seq, QoS::ExactlyOnce));
+    }
+    let open = [next_id(&mut outbox), next_id(&mut outbox), next_id(&mut outbox)];
+    let mut seen = BTreeSet::new();
+    for seq in 3..140_000 {
+        outbox.push(out(seq, QoS::AtLeastOnce));
+        let id = next_id(&mut outbox);
+        assert!(!open.contains(&id), "{id} is given while it is open");
+        seen.insert(id.get());
+        assert!(matches!(outbox.handle_puback(id, false), Acknowledged::Settled(_)));
+    }
+    // All but those that are open and the one that is left to an uplink's SUBSCRIBE.
+    assert_eq!(seen.len(), 65_535 - 3 - 1);
+    assert!(!seen.contains(&u16::MAX));
+}
+
+#[test]
+fn the_cursor_stays_behind_what_was_not_read_since_the_start() {
+    let flight = |seq: u64, id| StoredFlight {
+        seq: Seq(seq),
+        packet_id: NonZeroU16::new(id),
+        phase: Phase::Assigned,
+        stored: Some(crate::store::StoredMessage {
+            seq: Seq(seq),
+            message: stored(seq, QoS::ExactlyOnce).message,
+            targets: stored(seq, QoS::ExactlyOnce).stored.unwrap(),
+        }),
+    };
+    let mut outbox = durable(4, 9, vec![flight(6, 1), flight(8, 2)]);
+    outbox.handle_resumed(10);
+    let (first, _) = (next_id(&mut outbox), next_id(&mut outbox));
+    let mut changes = Vec::new();
+    outbox.handle_pubrec(first, false, 1, &mut changes);
+    assert!(matches!(outbox.handle_pubcomp(first), Acknowledged::Settled(_)));
+    changes.clear();
+    outbox.checkpoint(&mut changes);
+    let settled = Change::Flight {
+        session: SessionId(1),
+        seq: Seq(6),
+        packet_id: None,
+        phase: Phase::Settled,
+    };
+    assert_eq!(changes, [settled]);
+    assert!(!outbox.is_settled(Seq(5)) && outbox.is_settled(Seq(6)) && !outbox.is_settled(Seq(7)));
+    // What was settled before it was read is not sent again.
+    assert_eq!(outbox.poll_fetch(Seq(9)), Some(Seq(4)));
+    outbox.handle_fetched((5..=9).map(|seq| stored(seq, QoS::AtLeastOnce)), None);
+    let mut rest = Vec::new();
+    while let Some(Transmit { what: Send::Publish { out, .. }, .. }) = poll(&mut outbox) {
+        rest.push(out.seq.0);
+    }
+    assert_eq!(rest, [5, 7, 9]);
+}
+
+#[test]
+fn qos_0_under_way_goes_back_to_its_place_when_the_other_side_lost_the_session() {
+    let mut outbox = durable(0, 0, Vec::new());
+    for seq in 1..=4 {
+        let qos = if seq % 2 == 0 { QoS::ExactlyOnce } else { QoS::AtMostOnce };
+        outbox.push(stored(seq, qos));
+    }
+    for _ in 0..3 {
+        poll(&mut outbox);
+    }
+    let mut changes = Vec::new();
+    let lost = outbox.handle_session_lost(10, false, &mut changes);
+    assert_eq!((lost.republished, outbox.queued(), outbox.inflight()), (3, 4, 0));
+    assert_eq!(changes, [Change::Recall { session: SessionId(1), seq: Seq(2) }]);
+    let mut again = Vec::new();
+    while let Some(Transmit { what: Send::Publish { out, .. }, .. }) = poll(&mut outbox) {
+        again.push(out.seq.0);
+    }
+    assert_eq!(again, [1, 2, 3, 4]);
+}
+
+#[test]
+fn what_was_received_counts_as_delivered_if_the_operator_trusts_that() {
+    let mut outbox = durable(0, 0, Vec::new());
+    outbox.push(stored(1, QoS::ExactlyOnce));
+    outbox.push(stored(2, QoS::ExactlyOnce));
+    let first = next_id(&mut outbox);
+    next_id(&mut outbox);
+    outbox.handle_pubrec(first, false, 1, &mut Vec::new());
+    let lost = outbox.handle_session_lost(10, true, &mut Vec::new());
+    assert_eq!((lost.republished, lost.trusted.len(), outbox.queued()), (1, 1, 1));
+    assert!(outbox.is_settled(Seq(1)) && !outbox.is_settled(Seq(2)));
+}
+
+#[test]
+fn what_is_dropped_from_the_store_is_not_sent_and_not_counted() {
+    let mut outbox = durable(0, 0, Vec::new());
+    for seq in 1..=READY_MAX as u64 + 10 {
+        outbox.push(stored(seq, QoS::AtLeastOnce));
+    }
+    next_id(&mut outbox);
+    let dropped: BTreeSet<Seq> = (2..=READY_MAX as u64 + 5).map(Seq).collect();
+    outbox.handle_dropped(&dropped);
+    assert_eq!((outbox.ready_len(), outbox.queued()), (0, 6));
+    assert_eq!(outbox.poll_fetch(Seq(2000)), Some(Seq(READY_MAX as u64)));
+}

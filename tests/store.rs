@@ -1,0 +1,376 @@
+//! The real database: what a reopening finds, after a close and after a kill; bounds; files that are not ours.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests touch the machine"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use fieldpost::model::{Message, MessageProperties, QoS, Seq, Timestamp, TopicFilter, TopicName};
+use fieldpost::store::{
+    Change, FILE_NAME, Phase, SessionId, SessionOwner, Snapshot, Store, StoreCommand, StoreError,
+    StoreEvent, Target, Trimmed,
+};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+#[allow(dead_code, unreachable_pub, missing_docs, reason = "the simulation uses all of it")]
+#[path = "sim/state.rs"]
+mod state;
+
+use state::State;
+
+const NOW: u64 = 1_795_230_600_000;
+
+/// A store whose thread is asked and waited for.
+struct Open {
+    store: Store,
+    events: UnboundedReceiver<StoreEvent>,
+    batch: u64,
+}
+
+fn open(dir: &Path) -> Result<(Open, Snapshot), StoreError> {
+    let (sender, events) = unbounded_channel();
+    let (store, snapshot) = Store::open(dir, sender)?;
+    Ok((Open { store, events, batch: 0 }, snapshot))
+}
+
+impl Open {
+    fn commit(&mut self, changes: Vec<Change>) -> u64 {
+        self.batch += 1;
+        self.store.send(StoreCommand::Commit { batch: self.batch, changes });
+        match self.events.blocking_recv() {
+            Some(StoreEvent::Committed(committed)) => {
+                assert_eq!(committed.batch, self.batch);
+                committed.bytes_used
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn fetch(
+        &mut self,
+        session: SessionId,
+        after: Seq,
+        count_max: usize,
+    ) -> (Vec<Seq>, Option<Seq>) {
+        let bytes_max = 1 << 20;
+        self.store.send(StoreCommand::Fetch { session, after, count_max, bytes_max });
+        match self.events.blocking_recv() {
+            Some(StoreEvent::Fetched { messages, examined, .. }) => {
+                (messages.into_iter().map(|stored| stored.seq).collect(), examined)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn trim(&mut self, keep: &[u64], target: Option<u64>, older_than: Option<u64>) -> Trimmed {
+        let keep: BTreeSet<Seq> = keep.iter().map(|seq| Seq(*seq)).collect();
+        let older_than = older_than.map(Timestamp::from_unix_ms);
+        self.store.send(StoreCommand::Trim { keep, bytes_target: target, older_than });
+        match self.events.blocking_recv() {
+            Some(StoreEvent::Trimmed(trimmed)) => trimmed,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn reopen(open_store: Open, dir: &Path) -> (Open, Snapshot) {
+    open_store.store.close();
+    open(dir).expect("it opens again")
+}
+
+/// The directory as a kill would leave it at this instant.
+fn killed(dir: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a directory");
+    for entry in fs::read_dir(dir).expect("the state directory") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("a copy");
+    }
+    copy
+}
+
+fn message(payload: &str) -> Message {
+    Message {
+        topic: TopicName::new("site/pump").unwrap(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        properties: None,
+        accepted: Timestamp::from_unix_ms(NOW),
+        expires: None,
+    }
+}
+
+fn session(id: u32, name: &str, cursor: u64) -> Change {
+    let owner = SessionOwner::Client(name.into());
+    Change::Session { session: SessionId(id), owner, cursor: Seq(cursor), expiry: 60 }
+}
+
+fn append(seq: u64, sessions: &[u32]) -> Change {
+    append_message(seq, sessions, message(&seq.to_string()))
+}
+
+fn append_message(seq: u64, sessions: &[u32], message: Message) -> Change {
+    let target =
+        |id: &u32| Target { session: SessionId(*id), qos: QoS::ExactlyOnce, retain: false };
+    let targets: Arc<[Target]> = sessions.iter().map(target).collect();
+    Change::Append { seq: Seq(seq), message, targets }
+}
+
+fn flight(id: u32, seq: u64, packet_id: Option<u16>, phase: Phase) -> Change {
+    let packet_id = packet_id.and_then(NonZeroU16::new);
+    Change::Flight { session: SessionId(id), seq: Seq(seq), packet_id, phase }
+}
+
+fn seqs(trimmed: &Trimmed) -> Vec<u64> {
+    trimmed.dropped.iter().map(|(seq, _)| seq.0).collect()
+}
+
+#[test]
+fn whatever_was_committed_is_found_again_as_the_simulation_has_it() {
+    for seed in 0..12 {
+        let mut rng = Rng::with_seed(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, empty) = open(dir.path()).unwrap();
+        let mut model = State::default();
+        assert_eq!(empty, model.snapshot());
+        let mut last_seq = 0;
+        for round in 0..6 {
+            for _ in 0..rng.usize(1..6) {
+                let changes = some_changes(&mut rng, &model, &mut last_seq);
+                changes.iter().for_each(|change| model.apply(change, &mut Vec::new()));
+                store.commit(changes);
+                for id in model.sessions.keys() {
+                    let (messages, examined) = model.fetch(*id, Seq(last_seq / 2), 3);
+                    let expected: Vec<Seq> = messages.iter().map(|stored| stored.seq).collect();
+                    assert_eq!(store.fetch(*id, Seq(last_seq / 2), 3), (expected, examined));
+                }
+            }
+            let copy = killed(dir.path());
+            let after_kill = open(copy.path()).unwrap().1;
+            let (reopened, after_close) = reopen(store, dir.path());
+            store = reopened;
+            let expected = model.snapshot();
+            assert_eq!(after_close, expected, "closed, seed {seed}, round {round}");
+            assert_eq!(after_kill, expected, "killed, seed {seed}, round {round}");
+        }
+    }
+}
+
+/// A batch the engine might make: appends, phases, cursors, ends.
+fn some_changes(rng: &mut Rng, before: &State, last_seq: &mut u64) -> Vec<Change> {
+    let mut model = before.clone();
+    let mut changes = Vec::new();
+    for _ in 0..rng.usize(1..12) {
+        let sessions: Vec<u32> = model.sessions.keys().map(|id| id.0).collect();
+        let kind = rng.u32(..12);
+        if sessions.is_empty() || (kind == 0 && sessions.len() < 4) {
+            let id = model.last_session + 1;
+            push(&mut model, &mut changes, session(id, &format!("c{id}"), *last_seq));
+            continue;
+        }
+        let id = SessionId(*rng.choice(&sessions).unwrap());
+        let seq = Seq(rng.u64(1..*last_seq + 2));
+        let known = model.messages.contains_key(&seq);
+        let packet_id = NonZeroU16::new(rng.u16(1..9)).unwrap();
+        let cursor = model.sessions[&id].cursor;
+        let change = match kind {
+            0..5 => {
+                *last_seq += 1;
+                let few: Vec<u32> = sessions.iter().filter(|_| rng.bool()).copied().collect();
+                let targets = if few.is_empty() { &sessions } else { &few };
+                append_message(*last_seq, targets, decorated(rng))
+            }
+            5 if known && seq > cursor => {
+                flight(id.0, seq.0, Some(packet_id.get()), Phase::Assigned)
+            }
+            6 if known && seq > cursor => flight(id.0, seq.0, None, Phase::Settled),
+            7 if seq > cursor && seq.0 <= *last_seq => Change::Cursor { session: id, cursor: seq },
+            8 => Change::Inbox { session: id, packet_id, present: rng.bool() },
+            9 => Change::Subscription {
+                session: id,
+                filter: TopicFilter::new(&format!("f/{}", rng.u8(..4))).unwrap(),
+                options: rng.bool().then_some((rng.u8(..16), rng.bool().then_some(7))),
+            },
+            10 => {
+                let topic = TopicName::new(&format!("r/{}", rng.u8(..4))).unwrap();
+                let message = Message { topic: topic.clone(), ..decorated(rng) };
+                Change::Retain { topic, message: rng.bool().then_some(message) }
+            }
+            11 if rng.u8(..4) == 0 => Change::EndSession { session: id },
+            _ => Change::Away {
+                session: id,
+                since: rng.bool().then_some(Timestamp::from_unix_ms(NOW + 5)),
+            },
+        };
+        push(&mut model, &mut changes, change);
+    }
+    changes
+}
+
+fn push(model: &mut State, changes: &mut Vec<Change>, change: Change) {
+    model.apply(&change, &mut Vec::new());
+    changes.push(change);
+}
+
+fn decorated(rng: &mut Rng) -> Message {
+    let properties = MessageProperties {
+        payload_is_utf8: rng.bool().then_some(true),
+        content_type: rng.bool().then(|| "text/plain".into()),
+        response_topic: rng.bool().then(|| TopicName::new("answers").unwrap()),
+        correlation_data: rng.bool().then(|| Bytes::from_static(&[0, 255])),
+        user_properties: vec![("k".into(), "v".into())],
+    };
+    Message {
+        qos: QoS::try_from(rng.u8(..3)).unwrap(),
+        retain: rng.bool(),
+        properties: rng.bool().then(|| Arc::new(properties)),
+        expires: rng.bool().then(|| Timestamp::from_unix_ms(NOW + 9)),
+        ..message(&rng.u32(..).to_string())
+    }
+}
+
+#[test]
+fn every_start_has_a_number_of_its_own_also_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, first) = open(dir.path()).unwrap();
+    let (copy, _first_store) = (killed(dir.path()), store);
+    let (store, second) = open(copy.path()).unwrap();
+    let (_, third) = reopen(store, copy.path());
+    assert_eq!((first.start, second.start, third.start), (1, 2, 3));
+}
+
+#[test]
+fn a_place_that_only_a_settled_flight_remembers_is_not_given_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path()).unwrap();
+    store.commit(vec![session(1, "a", 0), append(1, &[1]), append(2, &[1]), append(3, &[1])]);
+    let gone = Change::Delete { first: Seq(2), last: Seq(3) };
+    store.commit(vec![
+        flight(1, 2, None, Phase::Settled),
+        flight(1, 3, None, Phase::Settled),
+        gone,
+    ]);
+    assert_eq!(reopen(store, dir.path()).1.last_seq, Seq(3));
+}
+
+#[test]
+fn the_end_of_a_session_deletes_what_nobody_else_waits_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path()).unwrap();
+    let mut changes = vec![session(1, "a", 0), session(2, "b", 0)];
+    changes.extend([append(1, &[1, 2]), append(2, &[1]), append(3, &[1, 2]), append(4, &[1, 2])]);
+    changes.extend([append(5, &[2]), flight(2, 4, None, Phase::Settled)]);
+    changes.push(Change::Cursor { session: SessionId(2), cursor: Seq(1) });
+    changes.push(Change::EndSession { session: SessionId(1) });
+    store.commit(changes);
+    assert_eq!(store.fetch(SessionId(2), Seq(0), 10).0, [Seq(3), Seq(5)]);
+    // The number is not given again.
+    assert_eq!(reopen(store, dir.path()).1.last_session, 2);
+}
+
+#[test]
+fn a_bound_in_bytes_drops_the_oldest_and_keeps_what_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path()).unwrap();
+    let mut changes = vec![session(1, "a", 0)];
+    let large = "x".repeat(2000);
+    changes.extend((1..=500).map(|seq| append_message(seq, &[1], message(&large))));
+    let before = store.commit(changes);
+    let trimmed = store.trim(&[1, 2, 70], Some(before / 2), None);
+    assert!(trimmed.bytes_used <= before / 2, "{} of {before}", trimmed.bytes_used);
+    let dropped = seqs(&trimmed);
+    let last = *dropped.last().expect("something went");
+    let expected: Vec<u64> = (1..=last).filter(|seq| ![1, 2, 70].contains(seq)).collect();
+    assert_eq!(dropped, expected);
+    assert!(last < 400, "much more than needed went: up to {last}");
+    assert_eq!(store.fetch(SessionId(1), Seq(0), 2).0, [Seq(1), Seq(2)]);
+    assert_eq!(seqs(&store.trim(&[], Some(before), None)), [0; 0]);
+}
+
+#[test]
+fn a_bound_in_age_drops_what_is_older_and_nothing_from_before_the_clock_was_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path()).unwrap();
+    let at = |seq: u64, ms| {
+        let accepted = Timestamp::from_unix_ms(ms);
+        append_message(seq, &[1], Message { accepted, ..message("") })
+    };
+    store.commit(vec![session(1, "a", 0), at(1, 5000), at(2, NOW), at(3, NOW + 10), at(4, NOW)]);
+    let trimmed = store.trim(&[4], None, Some(NOW + 5));
+    assert_eq!(seqs(&trimmed), [2]);
+    assert_eq!(trimmed.dropped[0].1[0].session, SessionId(1));
+}
+
+#[test]
+fn a_second_store_in_the_same_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut first, _) = open(dir.path()).unwrap();
+    let Err(refused) = open(dir.path()) else { panic!("two stores on one file") };
+    assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
+    assert!(refused.to_string().contains("second fieldpost"), "{refused}");
+    first.commit(vec![session(1, "a", 0)]);
+    assert_eq!(reopen(first, dir.path()).1.sessions.len(), 1);
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
+    let database = |sql: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        connection.execute_batch(sql).unwrap();
+        connection.close().unwrap();
+        dir
+    };
+    let garbage = tempfile::tempdir().unwrap();
+    fs::write(garbage.path().join(FILE_NAME), "not a database at all, ".repeat(100)).unwrap();
+    let newer =
+        include_str!("data/schema/v1.sql").replace("user_version = 1", "user_version = 999");
+    for (dir, says) in [
+        (garbage, "was not written by fieldpost"),
+        (database("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)"), "was not written by"),
+        (database(&newer), "has schema 999"),
+    ] {
+        let file = dir.path().join(FILE_NAME);
+        let before = fs::read(&file).unwrap();
+        let Err(refused) = open(dir.path()) else { panic!("it was taken: {says}") };
+        let text = refused.to_string();
+        assert!(text.contains(says) && text.contains(FILE_NAME), "{text}");
+        assert!(fs::read(&file).unwrap() == before, "the file has changed: {says}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "files were left: {says}");
+    }
+}
+
+#[test]
+fn a_database_of_every_older_schema_is_opened_with_all_that_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    connection.execute_batch(include_str!("data/schema/v1.sql")).unwrap();
+    connection.close().unwrap();
+    let (_, found) = open(dir.path()).unwrap();
+    assert_eq!((found.start, found.last_seq, found.last_session), (8, Seq(14), 9));
+    let [cloud, panel] = &found.sessions[..] else { panic!("{:?}", found.sessions) };
+    assert_eq!(cloud.owner, SessionOwner::Uplink("cloud".into()));
+    assert_eq!((cloud.cursor, cloud.queued, cloud.expiry), (Seq(10), 2, u32::MAX));
+    let phases: Vec<_> = cloud.flights.iter().map(|f| (f.seq.0, f.packet_id, f.phase)).collect();
+    let id = NonZeroU16::new;
+    assert_eq!(
+        phases,
+        [(11, id(3), Phase::Released), (13, None, Phase::Settled), (14, id(4), Phase::Assigned)]
+    );
+    let three = cloud.flights[2].stored.as_ref().expect("its row is there");
+    let properties = three.message.properties.as_ref().expect("it has some");
+    assert_eq!(properties.content_type.as_deref(), Some("x"));
+    assert_eq!(properties.user_properties, [("a".into(), "b".into())]);
+    assert_eq!(panel.subscriptions, [(TopicFilter::new("site/#").unwrap(), 10, Some(5))]);
+    assert_eq!((panel.inbox.as_slice(), panel.queued), (&[id(77).unwrap()][..], 1));
+    assert_eq!(found.retained[0].topic.as_str(), "site/status");
+}
