@@ -53,8 +53,8 @@ impl Gateway {
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
         let Settings { gateway, buses, devices, uplinks, queue, log: _ } = settings;
         let (store_events, events) = mpsc::unbounded_channel();
-        let (store, snapshot) =
-            Store::open(&queue.state_dir, store_events).context("cannot open the queue")?;
+        let (store, snapshot) = Store::open(&queue.state_dir, queue.staging(), store_events)
+            .context("cannot open the queue")?;
         let start = snapshot.start;
         let queued: u64 = snapshot.sessions.iter().map(|session| session.queued).sum();
         let options = EngineOptions {

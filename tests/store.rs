@@ -11,13 +11,14 @@ use std::fs;
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
 use fieldpost::model::{Message, MessageProperties, QoS, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::store::{
-    Change, FILE_NAME, Phase, SessionId, SessionOwner, Snapshot, Store, StoreCommand, StoreError,
-    StoreEvent, Target, Trimmed,
+    Change, FILE_NAME, Phase, SessionId, SessionOwner, Snapshot, Staging, Store, StoreCommand,
+    StoreError, StoreEvent, Target, Trimmed,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -37,15 +38,28 @@ struct Open {
 }
 
 fn open(dir: &Path) -> Result<(Open, Snapshot), StoreError> {
+    open_staging(dir, None)
+}
+
+fn open_staging(dir: &Path, staging: Option<Staging>) -> Result<(Open, Snapshot), StoreError> {
     let (sender, events) = unbounded_channel();
-    let (store, snapshot) = Store::open(dir, sender)?;
+    let (store, snapshot) = Store::open(dir, staging, sender)?;
     Ok((Open { store, events, batch: 0 }, snapshot))
+}
+
+/// A runtime directory beside the database; commits wait for `commit_every`.
+fn staging(dir: &Path, commit_every: Duration) -> Option<Staging> {
+    Some(Staging { runtime_dir: dir.join("run"), commit_every })
 }
 
 impl Open {
     fn commit(&mut self, changes: Vec<Change>) -> u64 {
+        self.commit_to(changes, false)
+    }
+
+    fn commit_to(&mut self, changes: Vec<Change>, sync: bool) -> u64 {
         self.batch += 1;
-        self.store.send(StoreCommand::Commit { batch: self.batch, changes });
+        self.store.send(StoreCommand::Commit { batch: self.batch, changes, sync });
         match self.events.blocking_recv() {
             Some(StoreEvent::Committed(committed)) => {
                 assert_eq!(committed.batch, self.batch);
@@ -89,10 +103,23 @@ fn reopen(open_store: Open, dir: &Path) -> (Open, Snapshot) {
 
 /// The directory as a kill would leave it at this instant.
 fn killed(dir: &Path) -> tempfile::TempDir {
+    let copy = power_cut(dir);
+    let staged = dir.join("run/staged");
+    if staged.exists() {
+        fs::create_dir(copy.path().join("run")).expect("a directory");
+        fs::copy(staged, copy.path().join("run/staged")).expect("a copy");
+    }
+    copy
+}
+
+/// The directory as a power cut would leave it: what is in the runtime directory is gone.
+fn power_cut(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a directory");
     for entry in fs::read_dir(dir).expect("the state directory") {
         let entry = entry.expect("an entry");
-        fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("a copy");
+        if entry.path().is_file() {
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("a copy");
+        }
     }
     copy
 }
@@ -162,6 +189,123 @@ fn whatever_was_committed_is_found_again_as_the_simulation_has_it() {
             assert_eq!(after_close, expected, "closed, seed {seed}, round {round}");
             assert_eq!(after_kill, expected, "killed, seed {seed}, round {round}");
         }
+    }
+}
+
+#[test]
+fn whatever_was_staged_is_found_again_after_a_close_and_a_kill() {
+    for (seed, commit_every) in [0, 1, 3_600_000]
+        .into_iter()
+        .flat_map(|every| (20..28).map(move |seed| (seed, Duration::from_millis(every))))
+    {
+        let mut rng = Rng::with_seed(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, empty) =
+            open_staging(dir.path(), staging(dir.path(), commit_every)).unwrap();
+        let mut model = State::default();
+        assert_eq!(empty, model.snapshot());
+        let mut last_seq = 0;
+        for round in 0..6 {
+            for _ in 0..rng.usize(1..8) {
+                let changes = some_changes(&mut rng, &model, &mut last_seq);
+                changes.iter().for_each(|change| model.apply(change, &mut Vec::new()));
+                store.commit_to(changes, rng.u8(..5) == 0);
+                for id in model.sessions.keys() {
+                    let after = Seq(last_seq / 2);
+                    let (messages, _) = model.fetch(*id, after, usize::MAX);
+                    let expected: Vec<Seq> = messages.iter().map(|stored| stored.seq).collect();
+                    assert_eq!(store.fetch(*id, after, 1 << 20).0, expected, "seed {seed}");
+                    assert_eq!(all_in_steps(&mut store, *id, after), expected, "seed {seed}");
+                }
+            }
+            let copy = killed(dir.path());
+            let staged = staging(copy.path(), commit_every);
+            let after_kill = open_staging(copy.path(), staged).unwrap().1;
+            store.store.close();
+            let staged = staging(dir.path(), commit_every);
+            let (reopened, after_close) = open_staging(dir.path(), staged).unwrap();
+            store = reopened;
+            let expected = model.snapshot();
+            assert_eq!(after_close, expected, "closed, seed {seed}, round {round}");
+            assert_eq!(after_kill, expected, "killed, seed {seed}, round {round}");
+        }
+    }
+}
+
+/// Everything after `after`, a few rows at a time.
+fn all_in_steps(store: &mut Open, session: SessionId, mut after: Seq) -> Vec<Seq> {
+    let mut all = Vec::new();
+    loop {
+        let (some, examined) = store.fetch(session, after, 2);
+        all.extend(some);
+        match examined {
+            Some(examined) => after = examined,
+            None => return all,
+        }
+    }
+}
+
+#[test]
+fn what_was_settled_before_its_time_never_reaches_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let staged = staging(dir.path(), Duration::from_secs(3600));
+    let (mut store, _) = open_staging(dir.path(), staged).unwrap();
+    store.commit_to(vec![session(1, "a", 0)], true);
+    let wal = dir.path().join("fieldpost.db-wal");
+    let before = fs::metadata(&wal).map(|file| file.len()).unwrap();
+    for seq in 1..2000 {
+        let cursor = Change::Cursor { session: SessionId(1), cursor: Seq(seq) };
+        store.commit(vec![append(seq, &[1]), flight(1, seq, Some(7), Phase::Assigned)]);
+        store.commit(vec![Change::Delete { first: Seq(seq), last: Seq(seq) }, cursor]);
+    }
+    assert_eq!(fs::metadata(&wal).map(|file| file.len()).unwrap(), before);
+    assert!(fs::metadata(dir.path().join("run/staged")).unwrap().len() < 5 << 20);
+    let copy = killed(dir.path());
+    let staged = staging(copy.path(), Duration::from_secs(3600));
+    let snapshot = open_staging(copy.path(), staged).unwrap().1;
+    assert_eq!(snapshot.sessions[0].cursor, Seq(1999));
+    assert_eq!((snapshot.sessions[0].queued, snapshot.staged_lost), (0, false));
+}
+
+#[test]
+fn a_power_cut_costs_what_was_staged_and_says_so_and_nothing_that_was_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3600);
+    let (mut store, first) = open_staging(dir.path(), staging(dir.path(), hour)).unwrap();
+    assert!(!first.staged_lost);
+    store.commit_to(vec![session(1, "a", 0), append(1, &[1])], true);
+    store.commit(vec![append(2, &[1])]);
+    let copy = power_cut(dir.path());
+    let (lost, snapshot) = open_staging(copy.path(), staging(copy.path(), hour)).unwrap();
+    assert!(snapshot.staged_lost);
+    assert_eq!(snapshot.sessions[0].queued, 1);
+    lost.store.close();
+    let again = open_staging(copy.path(), staging(copy.path(), hour)).unwrap().1;
+    assert!(!again.staged_lost, "a clean stop leaves nothing to lose");
+    // A file of the runtime directory that belongs to another store is not taken.
+    let other = tempfile::tempdir().unwrap();
+    fs::create_dir(other.path().join("run")).unwrap();
+    fs::copy(dir.path().join("run/staged"), other.path().join("run/staged")).unwrap();
+    let foreign = open_staging(other.path(), staging(other.path(), hour)).unwrap().1;
+    assert!(foreign.sessions.is_empty());
+}
+
+#[test]
+fn what_nobody_acknowledged_is_committed_after_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let soon = Duration::from_millis(20);
+    let (mut store, _) = open_staging(dir.path(), staging(dir.path(), soon)).unwrap();
+    store.commit(vec![session(1, "a", 0), append(1, &[1])]);
+    let begin = std::time::Instant::now();
+    loop {
+        let copy = power_cut(dir.path());
+        let snapshot = open(copy.path()).unwrap().1;
+        if snapshot.sessions.first().is_some_and(|session| session.queued == 1) {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "it is never committed");
+        // Another command must not put the commit off.
+        store.commit(vec![]);
     }
 }
 

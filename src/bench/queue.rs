@@ -47,7 +47,7 @@ fn measure(place: &Path, batch: usize, time: Duration) -> anyhow::Result<QueueFi
     std::fs::create_dir_all(place).with_context(|| format!("cannot make {}", place.display()))?;
     let file_rate = file_rate(&place.join("plain"), batch, time)?;
     let (events, mut answers) = unbounded_channel();
-    let (store, _) = Store::open(place, events)?;
+    let (store, _) = Store::open(place, None, events)?;
     let session = SessionId(1);
     let owner = SessionOwner::Uplink("bench".into());
     let begin = Change::Session { session, owner, cursor: Seq(0), expiry: u32::MAX };
@@ -95,7 +95,7 @@ fn commit(
     batch: u64,
     changes: Vec<Change>,
 ) -> anyhow::Result<()> {
-    store.send(StoreCommand::Commit { batch, changes });
+    store.send(StoreCommand::Commit { batch, changes, sync: true });
     match answers.blocking_recv() {
         Some(StoreEvent::Committed(_)) => Ok(()),
         Some(StoreEvent::Stuck(error) | StoreEvent::Failed(error)) => Err(error.into()),

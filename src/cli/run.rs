@@ -23,16 +23,20 @@ pub struct RunArgs {
 /// # Errors
 /// The log or the store cannot be started.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
-    let Parsed { settings, warnings } = match config::load(&args.config, &SystemSecrets::for_run())
-    {
-        Ok(parsed) => parsed,
-        Err(complaints) => {
-            eprintln!("{complaints}");
-            let file = args.config.display();
-            eprintln!("{file}: not started; `fieldpost check {file}` says this again");
-            return Ok(ExitStatus::Wrong);
-        }
-    };
+    let Parsed { mut settings, warnings } =
+        match config::load(&args.config, &SystemSecrets::for_run()) {
+            Ok(parsed) => parsed,
+            Err(complaints) => {
+                eprintln!("{complaints}");
+                let file = args.config.display();
+                eprintln!("{file}: not started; `fieldpost check {file}` says this again");
+                return Ok(ExitStatus::Wrong);
+            }
+        };
+    // What the file says goes before what systemd gives.
+    if settings.queue.runtime_dir.is_none() {
+        settings.queue.runtime_dir = service::runtime_dir();
+    }
     let _log = start_logging(&settings.log.level).context("cannot start the log")?;
     for warning in warnings.iter() {
         let (line, message) = (warning.line, &warning.message);

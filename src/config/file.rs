@@ -24,6 +24,7 @@ const GATEWAY_EXAMPLE: &str = "write `gateway: { id: pump-house }`";
 const STATE_DIR_DEFAULT: &str = "/var/lib/fieldpost";
 const SIZE_DEFAULT_BYTES: u64 = 256 << 20;
 const SIZE_LEAST: (u64, &str) = (1 << 20, "1MiB");
+const COMMIT_EVERY_DEFAULT: Duration = Duration::from_secs(1);
 const AGE_DEFAULT: Duration = Duration::from_secs(30 * 86_400);
 const ID_CHARACTERS_MAX: usize = 64;
 
@@ -33,11 +34,18 @@ const LATER: &[Later] = &[
     ("templates", "remove it; a group of points can be marked `&meter` and repeated as `*meter`"),
 ];
 
+/// `gateway` as written.
+#[derive(Debug)]
+struct Gateway {
+    id: Given<Rc<str>>,
+    state_dir: Given<Rc<str>>,
+    runtime_dir: Given<Rc<str>>,
+}
+
 /// The whole file as written.
 #[derive(Debug)]
 pub(super) struct File {
-    id: Given<Rc<str>>,
-    state_dir: Given<Rc<str>>,
+    gateway: Gateway,
     /// Every name under `buses`, also of those that could not be read.
     bus_names: Vec<Rc<str>>,
     buses: Vec<Bus>,
@@ -45,6 +53,7 @@ pub(super) struct File {
     uplinks: Vec<Uplink>,
     size_bytes_max: Given<u64>,
     age_max: Given<Duration>,
+    commit_every: Given<Duration>,
     when_full: Given<WhenFull>,
     level: Given<Rc<str>>,
 }
@@ -53,7 +62,7 @@ impl File {
     pub(super) fn read(root: &Node, notes: &mut Notes<'_>) -> Option<Self> {
         let spot = Spot::root().at(root.span);
         let mut fields = Fields::open(root, spot, EXAMPLE, notes)?;
-        let (id, state_dir) = read_gateway(&mut fields, notes);
+        let gateway = read_gateway(&mut fields, notes);
         let buses =
             section(&mut fields, "buses", Some("rs485: { modbus-rtu: /dev/ttyUSB0 }"), notes);
         let bus_names = buses.iter().map(|field| Rc::clone(&field.name)).collect();
@@ -64,7 +73,7 @@ impl File {
             .filter_map(|field| Device::read(&field, notes))
             .collect();
         let uplinks = read_uplinks(&mut fields, notes);
-        let (size_bytes_max, age_max, when_full) = read_queue(&mut fields, notes);
+        let (size_bytes_max, age_max, commit_every, when_full) = read_queue(&mut fields, notes);
         let level = read_log(&mut fields, notes);
         let instead =
             [("bus", "buses"), ("device", "devices"), ("mqtt", "uplinks"), ("logging", "log")];
@@ -73,14 +82,14 @@ impl File {
         name::warn_of_twins(devices.iter().map(|device| &device.name), notes);
         name::warn_of_twins(uplinks.iter().map(|uplink| &uplink.name), notes);
         Some(Self {
-            id,
-            state_dir,
+            gateway,
             bus_names,
             buses,
             devices,
             uplinks,
             size_bytes_max,
             age_max,
+            commit_every,
             when_full,
             level,
         })
@@ -95,7 +104,7 @@ impl File {
         self.check_ports(notes);
         self.check_units(notes);
         self.check_sessions(notes);
-        let id = self.id.or(Rc::from(""));
+        let id = self.gateway.id.or(Rc::from(""));
         let buses = self.buses.iter().filter_map(|bus| bus.settle(notes)).collect();
         let devices = self.devices.iter();
         let devices =
@@ -113,9 +122,11 @@ impl File {
             devices,
             uplinks,
             queue: QueueSettings {
-                state_dir: PathBuf::from(&*self.state_dir.or(Rc::from(STATE_DIR_DEFAULT))),
+                state_dir: PathBuf::from(&*self.gateway.state_dir.or(Rc::from(STATE_DIR_DEFAULT))),
                 size_bytes_max: self.size_bytes_max.or(SIZE_DEFAULT_BYTES),
                 age_max: self.age_max.or(AGE_DEFAULT),
+                commit_every: self.commit_every.or(COMMIT_EVERY_DEFAULT),
+                runtime_dir: self.gateway.runtime_dir.written().map(|at| PathBuf::from(&*at.value)),
                 when_full: self.when_full.or(WhenFull::DropOldest),
             },
             log: LogSettings { level: Arc::from(&*self.level.or(Rc::from("info"))) },
@@ -162,7 +173,7 @@ impl File {
     fn check_sessions(&self, notes: &mut Notes<'_>) {
         let mut known: HashMap<String, &Rc<str>> = HashMap::new();
         for uplink in &self.uplinks {
-            let Some(session) = uplink.session(&self.id.or(Rc::from(""))) else { continue };
+            let Some(session) = uplink.session(&self.gateway.id.or(Rc::from(""))) else { continue };
             if let Some(first) = known.get(&session.value) {
                 let message =
                     format!("the uplink `{first}` goes to this broker with the same client id");
@@ -204,17 +215,15 @@ fn section<'n>(
     all
 }
 
-fn read_gateway(
-    fields: &mut Fields<'_>,
-    notes: &mut Notes<'_>,
-) -> (Given<Rc<str>>, Given<Rc<str>>) {
+fn read_gateway(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Gateway {
+    let wrong = Gateway { id: Given::Wrong, state_dir: Given::Absent, runtime_dir: Given::Absent };
     let Some(field) = fields.take("gateway") else {
         notes.error(&fields.head(), "the file has no `gateway`", GATEWAY_EXAMPLE);
-        return (Given::Wrong, Given::Absent);
+        return wrong;
     };
     let key_spot = field.key_spot.clone();
     let Some(mut gateway) = field.fields(GATEWAY_EXAMPLE, notes) else {
-        return (Given::Wrong, Given::Absent);
+        return wrong;
     };
     let id = gateway.given("id", notes, gateway_id);
     if id.is_absent() {
@@ -223,8 +232,11 @@ fn read_gateway(
     let state_dir = gateway.given("state_dir", notes, |field, notes| {
         uplink::absolute_path(field, "write a path such as `/var/lib/fieldpost`", notes)
     });
+    let runtime_dir = gateway.given("runtime_dir", notes, |field, notes| {
+        uplink::absolute_path(field, "write a path such as `/run/fieldpost`", notes)
+    });
     gateway.finish(&[], &[("name", "id"), ("client_id", "id")], notes);
-    (id, state_dir)
+    Gateway { id, state_dir, runtime_dir }
 }
 
 fn gateway_id(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
@@ -268,12 +280,12 @@ fn read_uplinks(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Vec<Uplink> {
 fn read_queue(
     fields: &mut Fields<'_>,
     notes: &mut Notes<'_>,
-) -> (Given<u64>, Given<Duration>, Given<WhenFull>) {
+) -> (Given<u64>, Given<Duration>, Given<Duration>, Given<WhenFull>) {
     let example = "write `queue: { max_size: 256MiB, max_age: 30d }`";
     let Some(mut queue) =
         fields.take_filled("queue").and_then(|field| field.fields(example, notes))
     else {
-        return (Given::Absent, Given::Absent, Given::Absent);
+        return (Given::Absent, Given::Absent, Given::Absent, Given::Absent);
     };
     let ages = Duration::from_secs(60)..=Duration::from_secs(3_650 * 86_400);
     let size = queue.given("max_size", notes, |field, notes| field.size_bytes(SIZE_LEAST, notes));
@@ -283,9 +295,11 @@ fn read_queue(
         let later = [("drop-newest", remedy), ("thin", remedy)];
         field.choice(&[("drop-oldest", WhenFull::DropOldest)], &later, notes)
     });
-    let later = [("commit_every", "remove it: everything is committed at once")];
-    queue.finish(&later, &[("size", "max_size"), ("age", "max_age")], notes);
-    (size, age, when_full)
+    let commits = Duration::ZERO..=Duration::from_secs(3600);
+    let commit_every =
+        queue.given("commit_every", notes, |field, notes| field.duration(commits, notes));
+    queue.finish(&[], &[("size", "max_size"), ("age", "max_age")], notes);
+    (size, age, commit_every, when_full)
 }
 
 fn read_log(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Given<Rc<str>> {

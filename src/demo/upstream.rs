@@ -27,8 +27,8 @@ impl Upstream {
     /// Starts it on a free port with its sessions and messages in `state_dir`.
     pub(crate) async fn start(state_dir: &Path) -> anyhow::Result<Self> {
         let (store_events, events) = mpsc::unbounded_channel();
-        let (store, snapshot) =
-            Store::open(state_dir, store_events).context("cannot open the upstream's queue")?;
+        let (store, snapshot) = Store::open(state_dir, None, store_events)
+            .context("cannot open the upstream's queue")?;
         let options = EngineOptions::default();
         let (hub, _) = Hub::start(options, Vec::new(), store, snapshot, events);
         let (place, address) = take_place().context("cannot take a port for the upstream")?;

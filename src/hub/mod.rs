@@ -6,6 +6,7 @@
 mod engine;
 pub mod inbox;
 pub mod outbox;
+pub mod packet_ids;
 pub mod retained;
 pub mod session;
 mod task;

@@ -8,11 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use super::packet_ids::{MESSAGE_ID_MAX, PacketIds};
 use crate::model::{Message, QoS, Seq, Timestamp};
 use crate::store::{Change, Phase, SessionId, StoredFlight, Target};
-
-/// The last packet id given to a message; 65,535 is left for an uplink's SUBSCRIBE.
-const MESSAGE_ID_MAX: u16 = u16::MAX - 1;
 
 /// How many fetched messages wait in memory at most; what is beyond stays in the store.
 pub const READY_MAX: usize = 1000;
@@ -99,6 +97,8 @@ pub enum Acknowledged {
     Settled(Box<Settled>),
     /// PUBREL follows.
     Released(Transmit),
+    /// A packet id that may have been open is closed.
+    Closed,
     /// The packet id is under way, but not in that phase on this connection.
     Early,
     /// No such packet id is under way.
@@ -153,7 +153,9 @@ pub struct Outbox {
     unsent: BTreeSet<FlightNumber>,
     in_window: u16,
     last_flight: u64,
-    last_id: u16,
+    packet_ids: PacketIds,
+    /// A block of packet ids was reserved: its commit must survive a power cut.
+    reserving: bool,
     cursor: Seq,
     /// Stored messages in memory that are not settled.
     pending: BTreeSet<Seq>,
@@ -182,7 +184,8 @@ impl Outbox {
             unsent: BTreeSet::new(),
             in_window: 0,
             last_flight: 0,
-            last_id: 0,
+            packet_ids: PacketIds::default(),
+            reserving: false,
             cursor: Seq(0),
             pending: BTreeSet::new(),
             settled: BTreeMap::new(),
@@ -231,8 +234,7 @@ impl Outbox {
             outbox.pending.insert(seq);
             let number = outbox.next_flight();
             outbox.ids.insert(packet_id, number);
-            // The next id goes on from the highest in use, so that a freed one rests as long as it can.
-            outbox.last_id = outbox.last_id.max(packet_id.get());
+            outbox.packet_ids.handle_known(packet_id);
             let released = phase == Phase::Released;
             let flight = Flight {
                 out,
@@ -245,6 +247,18 @@ impl Outbox {
             outbox.flights.insert(number, flight);
         }
         outbox
+    }
+
+    /// What was staged is gone: packet ids from `first` round to `last` may be open at the other side, and are released
+    /// before they are given again.
+    pub fn distrust(&mut self, first: NonZeroU16, last: NonZeroU16) {
+        let ids = &self.ids;
+        self.packet_ids.distrust(first, last, |id| ids.contains_key(&id));
+    }
+
+    /// Whether a block of packet ids was reserved since this was asked last.
+    pub fn take_reserving(&mut self) -> bool {
+        std::mem::take(&mut self.reserving)
     }
 
     /// Messages that are not settled: in memory, in flight, and in the store.
@@ -359,6 +373,7 @@ impl Outbox {
     /// A connection is there and the other side has the session: what is under way will be sent again, in order, under
     /// the same packet ids [MQTT-4.4.0-1]. The window follows the other side's receive maximum.
     pub fn handle_resumed(&mut self, window: u16) {
+        self.packet_ids.handle_resumed();
         self.window = window.clamp(1, MESSAGE_ID_MAX);
         self.in_window = 0;
         self.unsent.clear();
@@ -378,6 +393,7 @@ impl Outbox {
         changes: &mut Vec<Change>,
     ) -> Lost {
         let mut lost = Lost::default();
+        self.packet_ids.handle_session_lost();
         let flights = std::mem::take(&mut self.flights);
         self.ids.clear();
         self.unsent.clear();
@@ -434,6 +450,9 @@ impl Outbox {
     ) -> Option<Transmit> {
         if let Some(transmit) = self.resend(&fits, settled) {
             return transmit;
+        }
+        if let Some(packet_id) = self.packet_ids.poll_release(self.window) {
+            return Some(Transmit { what: Send::PubRel { packet_id }, needs: 0 });
         }
         loop {
             let next = self.ready.front()?;
@@ -495,7 +514,9 @@ impl Outbox {
 
     fn launch(&mut self, out: Outgoing, batch: u64, changes: &mut Vec<Change>) -> Transmit {
         let number = self.next_flight();
-        let packet_id = (out.qos > QoS::AtMostOnce).then(|| self.free_id());
+        let ids = &self.ids;
+        let packet_id =
+            (out.qos > QoS::AtMostOnce).then(|| self.packet_ids.next(|id| ids.contains_key(&id)));
         let mut needs = out.batch;
         if let Some(packet_id) = packet_id {
             self.ids.insert(packet_id, number);
@@ -509,6 +530,12 @@ impl Outbox {
                     packet_id: Some(packet_id),
                     phase: Phase::Assigned,
                 });
+                let oldest = self.flights.values().find_map(|flight| flight.packet_id);
+                let block = self.packet_ids.reserve(packet_id, oldest.unwrap_or(packet_id));
+                if let Some((first, last)) = block {
+                    changes.push(Change::Reserve { session, first, last });
+                    self.reserving = true;
+                }
             }
         }
         self.in_window += 1;
@@ -572,6 +599,9 @@ impl Outbox {
 
     /// PUBCOMP came.
     pub fn handle_pubcomp(&mut self, packet_id: NonZeroU16) -> Acknowledged {
+        if self.packet_ids.handle_pubcomp(packet_id) {
+            return Acknowledged::Closed;
+        }
         self.settle_id(packet_id, false, |f| f.out.qos == QoS::ExactlyOnce && f.released)
     }
 
@@ -625,18 +655,6 @@ impl Outbox {
     fn next_flight(&mut self) -> FlightNumber {
         self.last_flight += 1;
         FlightNumber(self.last_flight)
-    }
-
-    /// The next packet id that is not in use. There is one: the window is at most 65,534 and is not full.
-    fn free_id(&mut self) -> NonZeroU16 {
-        loop {
-            self.last_id = if self.last_id >= MESSAGE_ID_MAX { 1 } else { self.last_id + 1 };
-            if let Some(id) = NonZeroU16::new(self.last_id)
-                && !self.ids.contains_key(&id)
-            {
-                return id;
-            }
-        }
     }
 }
 

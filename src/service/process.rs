@@ -1,11 +1,19 @@
-//! shell: asks the system what a process costs (`proc(5)`).
+//! shell: asks the system what a process has and costs (`proc(5)`).
 #![allow(clippy::disallowed_methods, reason = "this shell reads /proc")]
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Ticks a second in `/proc`: 100 on every Linux, whatever the kernel's own clock does (proc_pid_stat(5), sysconf(3)).
 const TICKS: u64 = 100;
+
+/// The directory the service manager made for this run (`RuntimeDirectory=`); the first if there are several.
+#[must_use]
+pub fn runtime_dir() -> Option<PathBuf> {
+    let directories = std::env::var_os("RUNTIME_DIRECTORY")?;
+    std::env::split_paths(&directories).next().filter(|path| path.is_absolute())
+}
 
 /// What a process has used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -94,6 +94,16 @@ pub enum Change {
         /// Whether a repeat must be recognised.
         present: bool,
     },
+    /// Packet ids from `first` on, round to `last`, may be given to QoS 2 messages of this session from here on; all
+    /// before are closed at the other side.
+    Reserve {
+        /// Whose.
+        session: SessionId,
+        /// The first that may be open.
+        first: NonZeroU16,
+        /// The last that may be given.
+        last: NonZeroU16,
+    },
     /// The retained message of a topic; `None` clears it.
     Retain {
         /// Which topic.
@@ -165,6 +175,8 @@ pub struct StoredSession {
     pub flights: Vec<StoredFlight>,
     /// QoS 2 packet ids received and not released.
     pub inbox: Vec<NonZeroU16>,
+    /// The packet ids last reserved: the first that may be open, round to the last that may be given.
+    pub reserved: Option<(NonZeroU16, NonZeroU16)>,
     /// Messages above the cursor that are for it, counted, or estimated above a hundred thousand.
     pub queued: u64,
 }
@@ -187,6 +199,9 @@ pub struct StoredFlight {
 pub struct Snapshot {
     /// The how-manieth start of this store this is, from 1; durable before it is handed out.
     pub start: u64,
+    /// Whether what was staged before is gone: the machine was restarted without a clean stop. Packet ids among the
+    /// reserved ones may be open at the other side without a trace here.
+    pub staged_lost: bool,
     /// The last place that may have been given.
     pub last_seq: Seq,
     /// The highest session number given.

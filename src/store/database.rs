@@ -10,11 +10,12 @@ use bytes::Bytes;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, params};
 
 use super::change::{
-    Change, Committed, Phase, SessionId, SessionOwner, Snapshot, StoredFlight, StoredMessage,
-    StoredSession, Trimmed,
+    Change, Phase, SessionId, SessionOwner, Snapshot, StoredFlight, StoredMessage, StoredSession,
+    Trimmed,
 };
 use super::row::{self, RowError};
 use super::schema::{APPLICATION_ID, MIGRATIONS};
+use super::staged::Origin;
 use crate::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
 
 /// The database's name in the state directory.
@@ -30,6 +31,17 @@ pub enum StoreError {
     #[error("cannot make the state directory {}: {source}", path.display())]
     Directory {
         /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What an earlier process left staged cannot be read.
+    #[error(
+        "{}: {source}; start the version that wrote it, or move the file away and lose what is in it",
+        path.display()
+    )]
+    Staged {
+        /// Which file.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
@@ -93,6 +105,7 @@ impl From<rusqlite::Error> for Fault {
 }
 
 /// The open database.
+#[derive(Debug)]
 pub(super) struct Database {
     connection: Connection,
     path: PathBuf,
@@ -101,8 +114,8 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens or makes the database in `state_dir`, brings its schema up to date and reads what a start needs.
-    pub(super) fn open(state_dir: &Path) -> Result<(Self, Snapshot), StoreError> {
+    /// Opens or makes the database in `state_dir` and brings its schema up to date.
+    pub(super) fn open(state_dir: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(state_dir)
             .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
         let path = state_dir.join(FILE_NAME);
@@ -134,28 +147,68 @@ impl Database {
         migrate(&mut connection, found).map_err(sqlite)?;
         let page_size =
             connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(sqlite)?;
-        let mut database = Self { connection, path, page_size, last_bytes_used: 0 };
-        let snapshot = database.load().map_err(|fault| database.named(fault))?;
-        Ok((database, snapshot))
+        Ok(Self { connection, path, page_size, last_bytes_used: 0 })
     }
 
-    /// Makes a batch durable, all of it or nothing.
+    /// Counts this start and reads what it needs.
+    pub(super) fn load(&mut self) -> Result<Snapshot, StoreError> {
+        self.read_snapshot().map_err(|fault| self.named(fault))
+    }
+
+    /// Which store this is, and which of its commits a staged file must follow; a new store takes `random` for its
+    /// number.
+    pub(super) fn origin(&self, random: u64) -> Result<Origin, StoreError> {
+        let ask = || -> Result<Origin, Fault> {
+            // SQLite's integers have a sign.
+            let number = random & (u64::MAX >> 1);
+            self.connection
+                .execute("INSERT OR IGNORE INTO meta VALUES ('store', ?1)", params![number])?;
+            let store = meta(&self.connection, "store")?;
+            Ok(Origin { store, generation: meta(&self.connection, "generation")? })
+        };
+        ask().map_err(|fault| self.named(fault))
+    }
+
+    /// Whether the last process that opened it was staging and did not close it.
+    pub(super) fn was_staging(&self) -> Result<bool, StoreError> {
+        let staging = meta(&self.connection, "staging");
+        Ok(staging.map_err(|error| self.named(error.into()))? != 0)
+    }
+
+    /// Notes durably whether there may be staged changes from here on.
+    pub(super) fn set_staging(&self, staging: bool) -> Result<(), StoreError> {
+        self.connection
+            .execute("INSERT OR REPLACE INTO meta VALUES ('staging', ?1)", [staging])
+            .map(|_| ())
+            .map_err(|error| self.named(error.into()))
+    }
+
+    /// Whether it holds any message.
+    pub(super) fn has_messages(&self) -> Result<bool, StoreError> {
+        self.connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM message)", [], |row| row.get(0))
+            .map_err(|error| self.named(error.into()))
+    }
+
+    /// Makes changes durable, all of them or nothing; `generation` is noted as the last staged file they come from.
     pub(super) fn commit(
         &mut self,
-        batch: u64,
         changes: &[Change],
-    ) -> Result<Committed, StoreError> {
+        generation: Option<u64>,
+    ) -> Result<(), StoreError> {
         let commit = |connection: &mut Connection| -> Result<(), Fault> {
             let transaction = connection.transaction()?;
             for change in changes {
                 apply(&transaction, change)?;
             }
+            if let Some(generation) = generation {
+                transaction
+                    .prepare_cached("INSERT OR REPLACE INTO meta VALUES ('generation', ?1)")?
+                    .execute([generation])?;
+            }
             Ok(transaction.commit()?)
         };
-        commit(&mut self.connection).map_err(|fault| self.named(fault))?;
-        // The batch is durable: whatever happens here must not make it be tried again.
-        self.last_bytes_used = self.bytes_used().unwrap_or(self.last_bytes_used);
-        Ok(Committed { batch, bytes_used: self.last_bytes_used })
+        commit(&mut self.connection).map_err(|fault| self.named(fault))
     }
 
     /// The messages for `session` after `after`, oldest first, at most `count_max` rows looked at or `bytes_max` of
@@ -242,7 +295,7 @@ impl Database {
     }
 
     /// Bytes in pages that hold something.
-    fn bytes_used(&self) -> Result<u64, StoreError> {
+    pub(super) fn bytes_used(&self) -> Result<u64, StoreError> {
         let pages = used_pages(&self.connection).map_err(|error| self.named(error.into()))?;
         Ok(pages * self.page_size)
     }
@@ -255,7 +308,7 @@ impl Database {
         }
     }
 
-    fn load(&mut self) -> Result<Snapshot, Fault> {
+    fn read_snapshot(&mut self) -> Result<Snapshot, Fault> {
         let transaction = self.connection.transaction()?;
         transaction.execute(
             "INSERT INTO meta VALUES ('starts', 1) ON CONFLICT DO UPDATE SET value = value + 1",
@@ -288,7 +341,8 @@ impl Database {
             u32::try_from(meta(&self.connection, "last_session")?).unwrap_or(u32::MAX);
         let retained = load_retained(&self.connection)?;
         let last_seq = Seq(last_seq);
-        Ok(Snapshot { start, last_seq, last_session, sessions, retained })
+        let staged_lost = false;
+        Ok(Snapshot { start, staged_lost, last_seq, last_session, sessions, retained })
     }
 }
 
@@ -379,6 +433,10 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), Fault> {
         Change::Inbox { session, packet_id, present: false } => run(
             "DELETE FROM inbox WHERE session = ?1 AND packet_id = ?2",
             params![session.0, packet_id.get()],
+        ),
+        Change::Reserve { session, first, last } => run(
+            "UPDATE session SET ids_first = ?2, ids_last = ?3 WHERE id = ?1",
+            params![session.0, first.get(), last.get()],
         ),
         Change::Retain { topic, message: None } => {
             run("DELETE FROM retained WHERE topic = ?1", params![topic.as_str()])
@@ -505,14 +563,18 @@ fn read_message(row: &Row<'_>) -> Result<StoredMessage, Fault> {
 
 fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession>, Fault> {
     let mut sessions = BTreeMap::new();
-    let mut statement =
-        connection.prepare("SELECT id, uplink, name, cursor, expiry, away_since FROM session")?;
+    let mut statement = connection.prepare(
+        "SELECT id, uplink, name, cursor, expiry, away_since, ids_first, ids_last FROM session",
+    )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let name: String = row.get(2)?;
         let owner = match row.get(1)? {
             true => SessionOwner::Uplink(name.into()),
             false => SessionOwner::Client(name.into()),
+        };
+        let packet_id = |column| -> rusqlite::Result<Option<NonZeroU16>> {
+            Ok(row.get::<_, Option<u16>>(column)?.and_then(NonZeroU16::new))
         };
         let session = StoredSession {
             id: SessionId(row.get(0)?),
@@ -523,6 +585,7 @@ fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession>, Fault> {
             subscriptions: Vec::new(),
             flights: Vec::new(),
             inbox: Vec::new(),
+            reserved: packet_id(6)?.zip(packet_id(7)?),
             queued: 0,
         };
         sessions.insert(session.id, session);

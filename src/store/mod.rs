@@ -6,9 +6,13 @@
 
 mod change;
 mod database;
+mod frame;
+mod layers;
+mod overlay;
 mod row;
 mod schema;
 mod settings;
+mod staged;
 mod task;
 
 pub use change::{
@@ -17,5 +21,5 @@ pub use change::{
 };
 pub use database::{FILE_NAME, StoreError};
 pub use row::RowError;
-pub use settings::{QueueSettings, WhenFull};
+pub use settings::{QueueSettings, Staging, WhenFull};
 pub use task::{Store, StoreCommand, StoreEvent};

@@ -8,7 +8,8 @@ pub(super) const APPLICATION_ID: i32 = 0x4650_7374;
 /// `message` has no second index: one more costs three to four times the bytes written for each row. Who a message is for
 /// stands in the row itself (`targets`), how far each session has come in `session.cursor`, and the few messages under
 /// way in `flight`; so a payload is stored once however many sessions wait for it.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (
         key   TEXT PRIMARY KEY,
         value INTEGER NOT NULL
@@ -59,4 +60,9 @@ pub(super) const MIGRATIONS: &[&str] = &["
         properties BLOB,
         payload    BLOB NOT NULL
     ) WITHOUT ROWID;
-"];
+",
+    "
+    ALTER TABLE session ADD COLUMN ids_first INTEGER;
+    ALTER TABLE session ADD COLUMN ids_last INTEGER;
+",
+];

@@ -1,4 +1,4 @@
-//! shell: the thread that owns the database. Takes batches in order, answers each; a failed commit is tried again.
+//! shell: the thread that owns the store. Takes batches in order, answers each; a failed commit is tried again.
 #![allow(
     clippy::disallowed_methods,
     reason = "the store has its own thread and its own clock to wait by"
@@ -8,12 +8,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimmed};
 use super::database::{Database, StoreError};
+use super::layers::{Layers, Need};
+use super::settings::Staging;
 use crate::model::{Seq, Timestamp};
 
 /// How long the thread waits before it tries a failed commit again.
@@ -28,6 +30,8 @@ pub enum StoreCommand {
         batch: u64,
         /// The changes, in order.
         changes: Vec<Change>,
+        /// Whether somebody is told that it is safe from a power cut as well.
+        sync: bool,
     },
     /// Read messages for a session.
     Fetch {
@@ -86,20 +90,31 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database in `state_dir` and starts its thread; answers go to `events`.
+    /// Opens the database in `state_dir`, commits what an earlier process left staged, and starts the thread; answers go
+    /// to `events`. Without `staging` every batch is committed at once.
     ///
     /// # Errors
     /// [`StoreError`] says which file and what to do.
     pub fn open(
         state_dir: &Path,
+        staging: Option<Staging>,
         events: UnboundedSender<StoreEvent>,
     ) -> Result<(Self, Snapshot), StoreError> {
-        let (database, snapshot) = Database::open(state_dir)?;
+        let (layers, snapshot) = Layers::open(Database::open(state_dir)?, staging)?;
         let (commands, inbox) = channel();
-        let thread = std::thread::Builder::new()
-            .name("store".into())
-            .spawn(move || run(database, &inbox, &events))
-            .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
+        let thread = Thread {
+            layers,
+            commands: inbox,
+            events,
+            waiting: VecDeque::new(),
+            failures: 0,
+            retry: None,
+        };
+        let thread =
+            std::thread::Builder::new()
+                .name("store".into())
+                .spawn(move || thread.run())
+                .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
         Ok((Self { commands: Some(commands), thread: Some(thread) }, snapshot))
     }
 
@@ -130,69 +145,111 @@ impl Drop for Store {
     }
 }
 
-fn run(
-    mut database: Database,
-    commands: &Receiver<StoreCommand>,
-    events: &UnboundedSender<StoreEvent>,
-) {
-    let mut waiting = VecDeque::new();
-    while let Some(command) = waiting.pop_front().or_else(|| commands.recv().ok()) {
-        let answer = match command {
-            StoreCommand::Commit { batch, changes } => {
-                match commit(&mut database, batch, &changes, commands, &mut waiting, events) {
-                    Some(committed) => StoreEvent::Committed(committed),
-                    None => return,
-                }
-            }
-            StoreCommand::Fetch { session, after, count_max, bytes_max } => {
-                match database.fetch(session, after, count_max, bytes_max) {
-                    Ok((messages, examined)) => StoreEvent::Fetched { session, messages, examined },
-                    Err(error) => StoreEvent::Failed(error),
-                }
-            }
-            StoreCommand::Trim { keep, bytes_target, older_than } => {
-                match database.trim(&keep, bytes_target, older_than) {
-                    Ok(trimmed) => StoreEvent::Trimmed(trimmed),
-                    Err(error) => StoreEvent::Failed(error),
-                }
-            }
-        };
-        if events.send(answer).is_err() {
-            return;
-        }
-    }
+struct Thread {
+    layers: Layers,
+    commands: Receiver<StoreCommand>,
+    events: UnboundedSender<StoreEvent>,
+    /// Asked while a commit was stuck.
+    waiting: VecDeque<StoreCommand>,
+    /// Flushes that failed since the last that did not.
+    failures: u64,
+    /// When the next flush may be tried after one that failed.
+    retry: Option<Instant>,
 }
 
-/// Commits, again and again if it must; `None` if the program ends first.
-fn commit(
-    database: &mut Database,
-    batch: u64,
-    changes: &[Change],
-    commands: &Receiver<StoreCommand>,
-    waiting: &mut VecDeque<StoreCommand>,
-    events: &UnboundedSender<StoreEvent>,
-) -> Option<Committed> {
-    let mut failures = 0;
-    loop {
-        match database.commit(batch, changes) {
-            Ok(committed) => {
-                if failures > 0 {
-                    let _ = events.send(StoreEvent::Unstuck { failures });
+impl Thread {
+    fn run(mut self) {
+        while let Some(command) = self.next() {
+            let answer = match command {
+                StoreCommand::Commit { batch, changes, sync } => {
+                    match self.layers.take(&changes, sync) {
+                        Need::Nothing => {}
+                        Need::FlushSoon => self.try_flush(),
+                        Need::Flush if self.flush().is_none() => return,
+                        Need::Flush => {}
+                    }
+                    let bytes_used = self.layers.bytes_used();
+                    StoreEvent::Committed(Committed { batch, bytes_used })
                 }
-                return Some(committed);
+                StoreCommand::Fetch { session, after, count_max, bytes_max } => {
+                    match self.layers.fetch(session, after, count_max, bytes_max) {
+                        Ok((messages, examined)) => {
+                            StoreEvent::Fetched { session, messages, examined }
+                        }
+                        Err(error) => StoreEvent::Failed(error),
+                    }
+                }
+                StoreCommand::Trim { keep, bytes_target, older_than } => {
+                    match self.layers.trim(&keep, bytes_target, older_than) {
+                        Ok(trimmed) => StoreEvent::Trimmed(trimmed),
+                        Err(error) => StoreEvent::Failed(error),
+                    }
+                }
+            };
+            if self.events.send(answer).is_err() {
+                break;
+            }
+        }
+        // What is staged would be found at the next start, but not after a power cut.
+        if let Err(error) = self.layers.close() {
+            let _ = self.events.send(StoreEvent::Stuck(error));
+        }
+    }
+
+    /// The next command; the database is brought up to date in between when that is due. `None` at the end.
+    fn next(&mut self) -> Option<StoreCommand> {
+        loop {
+            if let Some(command) = self.waiting.pop_front() {
+                return Some(command);
+            }
+            let Some(due) = self.layers.poll_timeout() else { return self.commands.recv().ok() };
+            let due = self.retry.map_or(due, |retry| due.max(retry));
+            let patience = due.saturating_duration_since(Instant::now());
+            if patience.is_zero() {
+                self.try_flush();
+                continue;
+            }
+            match self.commands.recv_timeout(patience) {
+                Ok(command) => return Some(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Flushes, or says that it cannot and tries again later: what is staged is safe from a kill meanwhile.
+    fn try_flush(&mut self) {
+        match self.layers.flush() {
+            Ok(()) => {
+                self.retry = None;
+                if self.failures > 0 {
+                    let failures = std::mem::take(&mut self.failures);
+                    let _ = self.events.send(StoreEvent::Unstuck { failures });
+                }
             }
             Err(error) => {
-                failures += 1;
-                if failures == 1 {
-                    let _ = events.send(StoreEvent::Stuck(error));
+                self.retry = Some(Instant::now() + RETRY_PAUSE);
+                self.failures += 1;
+                if self.failures == 1 {
+                    let _ = self.events.send(StoreEvent::Stuck(error));
                 }
             }
         }
-        // What is asked meanwhile waits its turn; the end of the program does not.
-        match commands.recv_timeout(RETRY_PAUSE) {
-            Ok(command) => waiting.push_back(command),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return None,
+    }
+
+    /// Flushes, again and again if it must; `None` if the program ends first.
+    fn flush(&mut self) -> Option<()> {
+        loop {
+            self.try_flush();
+            if self.retry.is_none() {
+                return Some(());
+            }
+            // What is asked meanwhile waits its turn; the end of the program does not.
+            match self.commands.recv_timeout(RETRY_PAUSE) {
+                Ok(command) => self.waiting.push_back(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
         }
     }
 }

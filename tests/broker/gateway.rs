@@ -82,7 +82,7 @@ impl Drop for Gateway {
 
 async fn run(state_dir: &Path) -> (u16, Running) {
     let (sender, events) = mpsc::unbounded_channel();
-    let (store, snapshot) = Store::open(state_dir, sender).expect("the store opens");
+    let (store, snapshot) = Store::open(state_dir, None, sender).expect("the store opens");
     let (hub, _task) = Hub::start(EngineOptions::default(), Vec::new(), store, snapshot, events);
     let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
     let port = listener.address().expect("an address").port();

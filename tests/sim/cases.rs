@@ -59,7 +59,7 @@ impl Bench {
             }
             let Some(command) = self.engine.poll_store(self.now) else { return };
             let answer = match command {
-                StoreCommand::Commit { batch, changes } => {
+                StoreCommand::Commit { batch, changes, .. } => {
                     changes.iter().for_each(|change| self.state.apply(change, &mut Vec::new()));
                     StoreEvent::Committed(Committed { batch, bytes_used: 0 })
                 }

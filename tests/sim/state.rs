@@ -15,6 +15,7 @@ pub struct SessionRow {
     pub cursor: Seq,
     pub expiry: u32,
     pub away_since: Option<Timestamp>,
+    pub reserved: Option<(NonZeroU16, NonZeroU16)>,
 }
 
 /// What a commit took out of the store, for whoever checks that it was allowed.
@@ -83,6 +84,10 @@ impl State {
                     self.inbox.remove(&(session, packet_id));
                 }
             }
+            Change::Reserve { session, first, last } => {
+                let row = self.sessions.get_mut(&session).expect("a block of no session");
+                row.reserved = Some((first, last));
+            }
             Change::Retain { topic, message } => {
                 match message {
                     Some(message) => self.retained.insert(topic, message),
@@ -97,7 +102,7 @@ impl State {
                 }
                 let taken = self.sessions.values().any(|row| row.owner == owner);
                 assert!(!taken, "two sessions of {owner:?}");
-                let row = SessionRow { owner, cursor, expiry, away_since: None };
+                let row = SessionRow { owner, cursor, expiry, away_since: None, reserved: None };
                 self.sessions.insert(session, row);
             }
             Change::Away { session, since } => {
@@ -179,6 +184,7 @@ impl State {
         let places = places.chain(self.flights.keys().map(|(_, seq)| *seq));
         Snapshot {
             start: self.starts,
+            staged_lost: false,
             last_seq: places.max().unwrap_or_default(),
             last_session: self.last_session,
             sessions: self.sessions.iter().map(|(id, row)| self.session(*id, row)).collect(),
@@ -206,6 +212,7 @@ impl State {
             cursor: row.cursor,
             expiry: row.expiry,
             away_since: row.away_since,
+            reserved: row.reserved,
             subscriptions: self
                 .subscriptions
                 .iter()

@@ -285,7 +285,7 @@ impl World {
     pub fn work_store(&mut self) -> bool {
         let Some(command) = self.commands.pop_front() else { return false };
         let event = match command {
-            StoreCommand::Commit { batch, changes } => {
+            StoreCommand::Commit { batch, changes, .. } => {
                 self.commit(&changes);
                 let bytes_used = self.state.bytes_used();
                 StoreEvent::Committed(Committed { batch, bytes_used })

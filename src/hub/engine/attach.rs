@@ -96,10 +96,20 @@ pub enum DetachCause {
 
 impl Engine {
     /// Takes up a session that was found in the store.
-    pub(super) fn adopt(&mut self, stored: StoredSession, last_seq: Seq, now: Moment) {
+    pub(super) fn adopt(
+        &mut self,
+        stored: StoredSession,
+        last_seq: Seq,
+        staged_lost: bool,
+        now: Moment,
+    ) {
         let StoredSession { id, owner, cursor, expiry, away_since, subscriptions, .. } = stored;
         let window = self.options.client_window;
-        let outbox = Outbox::durable(id, window, cursor, last_seq, stored.queued, stored.flights);
+        let mut outbox =
+            Outbox::durable(id, window, cursor, last_seq, stored.queued, stored.flights);
+        if let Some((first, last)) = stored.reserved.filter(|_| staged_lost) {
+            outbox.distrust(first, last);
+        }
         let (index, name) = self.owner_index(&owner);
         index.insert(name, id);
         let mut session = new_session(owner, window, expiry, outbox);

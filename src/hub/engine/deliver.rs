@@ -55,6 +55,7 @@ impl Engine {
                 link.held.push_back(held);
             }
         }
+        self.sync |= outbox.take_reserving();
         let readable = self.reads_from.is_none_or(|at| at <= now.mono);
         if readable && let Some(after) = outbox.poll_fetch(self.committed_to) {
             let (count_max, bytes_max) = (FETCH_COUNT, FETCH_BYTES);

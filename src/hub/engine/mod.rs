@@ -156,6 +156,8 @@ pub struct Engine {
     accepted: u64,
     /// Changes of the open batch.
     changes: Vec<Change>,
+    /// Whether somebody else relies on the open batch to survive a power cut.
+    sync: bool,
     /// Payload bytes in them.
     uncommitted_bytes: usize,
     /// Messages everybody has.
@@ -203,6 +205,7 @@ impl Engine {
             last_connection: 0,
             accepted: 0,
             changes: Vec::new(),
+            sync: false,
             uncommitted_bytes: 0,
             deletes: Vec::new(),
             open_batch: 1,
@@ -223,7 +226,7 @@ impl Engine {
             reads_from: None,
         };
         for stored in snapshot.sessions {
-            engine.adopt(stored, snapshot.last_seq, now);
+            engine.adopt(stored, snapshot.last_seq, snapshot.staged_lost, now);
         }
         // Sessions that ended while the program did not run must not be found by the first who connects.
         engine.handle_timeout(now);
@@ -286,7 +289,8 @@ impl Engine {
         let batch = self.open_batch;
         self.open_batch += 1;
         self.committing = Some(self.last_seq);
-        Some(StoreCommand::Commit { batch, changes })
+        let sync = std::mem::take(&mut self.sync);
+        Some(StoreCommand::Commit { batch, changes, sync })
     }
 
     fn poll_trim(&mut self, now: Moment) -> Option<StoreCommand> {

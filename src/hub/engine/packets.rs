@@ -112,6 +112,8 @@ impl Engine {
         };
         let durable = session.durable;
         let mut needs = self.route(message, Some(id), now);
+        // Whoever is told that we have it will not send it again, also after a power cut.
+        self.sync |= publish.packet_id.is_some() && needs > 0;
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(packet_id)) => {
                 let ack = Packet::PubAck(Ack::new(packet_id, ReasonCode::Success));
@@ -120,6 +122,7 @@ impl Engine {
             (QoS::ExactlyOnce, Some(packet_id)) => {
                 if durable {
                     needs = self.open_batch;
+                    self.sync = true;
                 }
                 // Without a change of its own the open batch may never be committed.
                 if let Some(session) = self.sessions.get_mut(&id) {
@@ -157,6 +160,7 @@ impl Engine {
                     self.answer(id, packet, transmit.needs);
                 }
             }
+            Acknowledged::Closed => _ = self.dirty.insert(id),
             Acknowledged::Early | Acknowledged::Unknown => {}
         }
     }
@@ -171,6 +175,7 @@ impl Engine {
         if known && durable {
             let (session, packet_id) = (id, packet_id.0);
             self.changes.push(Change::Inbox { session, packet_id, present: false });
+            self.sync = true;
         }
         // An id that is not open may have been released in a batch that is still on its way.
         let needs = if durable { self.last_batch() } else { 0 };
@@ -226,6 +231,7 @@ impl Engine {
                 filter: filter.clone(),
                 options,
             });
+            self.sync = true;
         }
         if sends_retained(wanted.retain_handling, existed) {
             let found = self.retained.matching(filter, now.wall).cloned();
@@ -248,6 +254,7 @@ impl Engine {
             if existed && session.durable {
                 let (filter, options) = (filter.clone(), None);
                 self.changes.push(Change::Subscription { session: id, filter, options });
+                self.sync = true;
                 needs = self.open_batch;
             }
             reasons.push(if existed {

@@ -1,0 +1,172 @@
+//! core: which packet ids a session may give, and which may be open at the other side without our knowledge (MQTT 5.0
+//! sections 2.2.1 and 4.3.3).
+//!
+//! What is staged does not survive a power cut, so after one the other side may hold packet ids of QoS 2 messages that
+//! we know nothing of; a new message under such an id would be taken for a repeat and swallowed. So ids for QoS 2 are
+//! reserved ahead, in blocks that are committed before their first use, and after a power cut all of the last block that
+//! is not known to be in use is released (PUBREL) before it is given again.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU16;
+
+/// The last packet id given to a message; 65,535 is left for an uplink's SUBSCRIBE.
+pub const MESSAGE_ID_MAX: u16 = u16::MAX - 1;
+/// Ids reserved at a time: one commit for so many messages, and at most so many releases after a power cut.
+const BLOCK: u16 = 8192;
+
+/// The packet ids of one session.
+#[derive(Debug, Default)]
+pub struct PacketIds {
+    last: u16,
+    /// The first that may be open, round to the last that may be given to a QoS 2 message.
+    reserved: Option<(NonZeroU16, NonZeroU16)>,
+    /// May be open at the other side.
+    distrusted: BTreeSet<NonZeroU16>,
+    /// PUBREL was sent on this connection, PUBCOMP has not come.
+    closing: BTreeSet<NonZeroU16>,
+}
+
+impl PacketIds {
+    /// The next id that is not in use. There must be one: fewer than 65,534 are.
+    pub fn next(&mut self, in_use: impl Fn(NonZeroU16) -> bool) -> NonZeroU16 {
+        loop {
+            self.last = if self.last >= MESSAGE_ID_MAX { 1 } else { self.last + 1 };
+            if let Some(id) = NonZeroU16::new(self.last)
+                && !in_use(id)
+                && !self.distrusted.contains(&id)
+                && !self.closing.contains(&id)
+            {
+                return id;
+            }
+        }
+    }
+
+    /// Takes note of an id that a start found in use: the next one goes on from the highest, so that a freed one rests
+    /// as long as it can.
+    pub fn handle_known(&mut self, id: NonZeroU16) {
+        self.last = self.last.max(id.get());
+    }
+
+    /// The block to be committed before `id` goes out with a QoS 2 message, if it is outside the last one; `oldest` is the
+    /// id that has been in use longest.
+    pub fn reserve(
+        &mut self,
+        id: NonZeroU16,
+        oldest: NonZeroU16,
+    ) -> Option<(NonZeroU16, NonZeroU16)> {
+        if self.reserved.is_some_and(|(first, last)| distance(first, id) <= distance(first, last)) {
+            return None;
+        }
+        let length = u32::from(distance(oldest, id)) + u32::from(BLOCK);
+        let round = u32::from(MESSAGE_ID_MAX);
+        let last = forward(oldest, u16::try_from(length.min(round - 1)).unwrap_or(BLOCK));
+        self.reserved = Some((oldest, last));
+        self.reserved
+    }
+
+    /// What was staged is gone: every id from `first` round to `last` may be open, but those that are known.
+    pub fn distrust(
+        &mut self,
+        first: NonZeroU16,
+        last: NonZeroU16,
+        known: impl Fn(NonZeroU16) -> bool,
+    ) {
+        let span = 0..=distance(first, last);
+        self.distrusted =
+            span.map(|steps| forward(first, steps)).filter(|id| !known(*id)).collect();
+        self.last = last.get();
+    }
+
+    /// A connection is there: what was being released is released again.
+    pub fn handle_resumed(&mut self) {
+        self.distrusted.append(&mut self.closing);
+    }
+
+    /// The other side has lost the session, and with it every id.
+    pub fn handle_session_lost(&mut self) {
+        self.distrusted.clear();
+        self.closing.clear();
+    }
+
+    /// The next id to release, if fewer than `window` are being released.
+    pub fn poll_release(&mut self, window: u16) -> Option<NonZeroU16> {
+        if self.closing.len() >= usize::from(window) {
+            return None;
+        }
+        let id = self.distrusted.pop_first()?;
+        self.closing.insert(id);
+        Some(id)
+    }
+
+    /// PUBCOMP came; tells whether it was for an id that was being released.
+    pub fn handle_pubcomp(&mut self, id: NonZeroU16) -> bool {
+        self.closing.remove(&id)
+    }
+}
+
+/// Steps from `from` on to `to`, round the end if need be.
+fn distance(from: NonZeroU16, to: NonZeroU16) -> u16 {
+    let (from, to) = (u32::from(from.get()), u32::from(to.get()));
+    let round = u32::from(MESSAGE_ID_MAX);
+    u16::try_from((to + round - from) % round).unwrap_or(MESSAGE_ID_MAX)
+}
+
+/// The id `steps` after `from`, round the end if need be.
+fn forward(from: NonZeroU16, steps: u16) -> NonZeroU16 {
+    let place = (u32::from(from.get()) - 1 + u32::from(steps)) % u32::from(MESSAGE_ID_MAX);
+    u16::try_from(place + 1).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u16) -> NonZeroU16 {
+        NonZeroU16::new(number).expect("not 0")
+    }
+
+    #[test]
+    fn a_block_is_reserved_once_and_the_next_when_it_is_used_up() {
+        let mut ids = PacketIds::default();
+        assert_eq!(ids.reserve(id(1), id(1)), Some((id(1), id(1 + BLOCK))));
+        assert_eq!(ids.reserve(id(1 + BLOCK), id(1)), None);
+        let next = ids.reserve(id(2 + BLOCK), id(BLOCK));
+        assert_eq!(next, Some((id(BLOCK), id(2 + 2 * BLOCK))));
+    }
+
+    #[test]
+    fn blocks_go_round_the_end_and_never_reach_the_id_of_a_subscribe() {
+        let mut ids = PacketIds::default();
+        let (first, last) = ids.reserve(id(65_000), id(64_990)).expect("a first block");
+        assert_eq!(first, id(64_990));
+        assert_eq!(last, forward(id(65_000), BLOCK));
+        assert!(last.get() < BLOCK);
+        assert_eq!(ids.reserve(id(65_534), id(1)), None);
+        assert_eq!(ids.reserve(id(3), id(1)), None);
+        assert_eq!(forward(id(65_534), 1), id(1));
+        assert_eq!(distance(id(65_534), id(1)), 1);
+    }
+
+    #[test]
+    fn an_id_in_use_since_long_ago_makes_the_block_a_whole_round_at_most() {
+        let mut ids = PacketIds::default();
+        let (first, last) = ids.reserve(id(60_000), id(1)).expect("a block");
+        assert_eq!((first, last), (id(1), id(MESSAGE_ID_MAX)));
+    }
+
+    #[test]
+    fn what_may_be_open_is_released_before_it_is_given_again() {
+        let mut ids = PacketIds::default();
+        ids.distrust(id(65_533), id(2), |known| known == id(1));
+        assert_eq!(ids.next(|_| false), id(3));
+        let released: Vec<_> = std::iter::from_fn(|| ids.poll_release(2)).collect();
+        assert_eq!(released, [id(2), id(65_533)]);
+        assert!(ids.handle_pubcomp(id(2)));
+        assert!(!ids.handle_pubcomp(id(2)));
+        assert_eq!(ids.poll_release(2), Some(id(65_534)));
+        ids.handle_resumed();
+        assert_eq!(ids.poll_release(9), Some(id(65_533)));
+        ids.last = 65_532;
+        assert_eq!(ids.next(|known| known == id(1)), id(2));
+    }
+}

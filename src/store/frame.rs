@@ -1,0 +1,415 @@
+//! core: how a batch of changes stands in the staged layer: length, checksum, changes. What was torn off by a kill is
+//! recognised and left out: it was acknowledged to nobody.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::change::{Change, Phase, SessionId, SessionOwner};
+use super::row::{self, RowError};
+use crate::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
+
+/// Length (four bytes) and checksum (eight), little endian.
+const HEAD_LEN: usize = 12;
+
+const APPEND: u8 = 1;
+const DELETE: u8 = 2;
+const FLIGHT: u8 = 3;
+const RECALL: u8 = 4;
+const CURSOR: u8 = 5;
+const INBOX: u8 = 6;
+const RETAIN: u8 = 7;
+const SESSION: u8 = 8;
+const AWAY: u8 = 9;
+const END_SESSION: u8 = 10;
+const SUBSCRIPTION: u8 = 11;
+const RESERVE: u8 = 12;
+
+/// Puts a batch behind what is in `out`.
+pub(super) fn write<'a>(changes: impl IntoIterator<Item = &'a Change>, out: &mut Vec<u8>) {
+    let head = out.len();
+    out.extend_from_slice(&[0; HEAD_LEN]);
+    for change in changes {
+        write_change(change, out);
+    }
+    let body = head + HEAD_LEN;
+    let length = u32::try_from(out.len() - body).unwrap_or(u32::MAX);
+    let sum = checksum(out.get(body..).unwrap_or_default());
+    if let Some(place) = out.get_mut(head..body) {
+        let (first, second) = place.split_at_mut(4);
+        first.copy_from_slice(&length.to_le_bytes());
+        second.copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+/// The batches in `bytes`, up to the first that is not whole.
+///
+/// # Errors
+/// A batch that is whole holds what this version does not know: leaving it out would lose what it says.
+pub(super) fn read(mut bytes: &[u8]) -> Result<Vec<Vec<Change>>, RowError> {
+    let mut batches = Vec::new();
+    while let Some((head, rest)) = bytes.split_first_chunk::<HEAD_LEN>() {
+        let [a, b, c, d, sum @ ..] = *head;
+        let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        let Some((body, rest)) = rest.split_at_checked(length) else { break };
+        if checksum(body) != u64::from_le_bytes(sum) {
+            break;
+        }
+        batches.push(read_changes(body)?);
+        bytes = rest;
+    }
+    Ok(batches)
+}
+
+/// FNV-1a, 64 bits: a torn write is to be recognised, not an enemy.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn write_change(change: &Change, out: &mut Vec<u8>) {
+    match change {
+        Change::Append { seq, message, targets } => {
+            out.push(APPEND);
+            put_u64(out, seq.0);
+            put_bytes(out, &row::write_targets(targets));
+            put_message(out, message);
+        }
+        Change::Delete { first, last } => {
+            out.push(DELETE);
+            put_u64(out, first.0);
+            put_u64(out, last.0);
+        }
+        Change::Flight { session, seq, packet_id, phase } => {
+            out.push(FLIGHT);
+            put_u32(out, session.0);
+            put_u64(out, seq.0);
+            put_u16(out, packet_id.map_or(0, NonZeroU16::get));
+            out.push(*phase as u8);
+        }
+        Change::Recall { session, seq } => {
+            out.push(RECALL);
+            put_u32(out, session.0);
+            put_u64(out, seq.0);
+        }
+        Change::Cursor { session, cursor } => {
+            out.push(CURSOR);
+            put_u32(out, session.0);
+            put_u64(out, cursor.0);
+        }
+        Change::Inbox { session, packet_id, present } => {
+            out.push(INBOX);
+            put_u32(out, session.0);
+            put_u16(out, packet_id.get());
+            out.push(u8::from(*present));
+        }
+        Change::Reserve { session, first, last } => {
+            out.push(RESERVE);
+            put_u32(out, session.0);
+            put_u16(out, first.get());
+            put_u16(out, last.get());
+        }
+        Change::Retain { topic, message } => {
+            out.push(RETAIN);
+            put_bytes(out, topic.as_str().as_bytes());
+            put_option(out, message.as_ref(), put_message);
+        }
+        Change::Session { session, owner, cursor, expiry } => {
+            out.push(SESSION);
+            put_u32(out, session.0);
+            let (uplink, name) = match owner {
+                SessionOwner::Uplink(name) => (1, name),
+                SessionOwner::Client(name) => (0, name),
+            };
+            out.push(uplink);
+            put_bytes(out, name.as_bytes());
+            put_u64(out, cursor.0);
+            put_u32(out, *expiry);
+        }
+        Change::Away { session, since } => {
+            out.push(AWAY);
+            put_u32(out, session.0);
+            put_option(out, since.as_ref(), |out, since| put_u64(out, since.unix_ms()));
+        }
+        Change::EndSession { session } => {
+            out.push(END_SESSION);
+            put_u32(out, session.0);
+        }
+        Change::Subscription { session, filter, options } => {
+            out.push(SUBSCRIPTION);
+            put_u32(out, session.0);
+            put_bytes(out, filter.as_str().as_bytes());
+            put_option(out, options.as_ref(), |out, (options, id)| {
+                out.push(*options);
+                put_u32(out, id.unwrap_or(0));
+            });
+        }
+    }
+}
+
+fn put_u16(out: &mut Vec<u8>, value: u16) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    // No packet is longer than 268 MB, so no field of one is.
+    put_u32(out, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    out.extend_from_slice(bytes);
+}
+
+fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
+    out.push(u8::from(value.is_some()));
+    if let Some(value) = value {
+        put(out, value);
+    }
+}
+
+fn put_message(out: &mut Vec<u8>, message: &Message) {
+    out.push(row::flags(message.qos, message.retain));
+    put_u64(out, message.accepted.unix_ms());
+    put_option(out, message.expires.as_ref(), |out, end| put_u64(out, end.unix_ms()));
+    put_bytes(out, message.topic.as_str().as_bytes());
+    put_option(out, message.properties.as_ref(), |out, properties| {
+        put_bytes(out, &row::write_properties(properties));
+    });
+    put_bytes(out, &message.payload);
+}
+
+fn read_changes(mut bytes: &[u8]) -> Result<Vec<Change>, RowError> {
+    let mut changes = Vec::new();
+    while !bytes.is_empty() {
+        changes.push(read_change(&mut bytes)?);
+    }
+    Ok(changes)
+}
+
+const SHORT: RowError = RowError::Short { column: "staged" };
+const FOREIGN: RowError = RowError::Foreign { column: "staged" };
+
+fn read_change(from: &mut &[u8]) -> Result<Change, RowError> {
+    Ok(match take_u8(from)? {
+        APPEND => Change::Append {
+            seq: Seq(take_u64(from)?),
+            targets: row::read_targets(take_bytes(from)?)?,
+            message: take_message(from)?,
+        },
+        DELETE => Change::Delete { first: Seq(take_u64(from)?), last: Seq(take_u64(from)?) },
+        FLIGHT => Change::Flight {
+            session: SessionId(take_u32(from)?),
+            seq: Seq(take_u64(from)?),
+            packet_id: NonZeroU16::new(take_u16(from)?),
+            phase: match take_u8(from)? {
+                1 => Phase::Assigned,
+                2 => Phase::Released,
+                3 => Phase::Settled,
+                _ => return Err(FOREIGN),
+            },
+        },
+        RECALL => Change::Recall { session: SessionId(take_u32(from)?), seq: Seq(take_u64(from)?) },
+        CURSOR => {
+            Change::Cursor { session: SessionId(take_u32(from)?), cursor: Seq(take_u64(from)?) }
+        }
+        INBOX => Change::Inbox {
+            session: SessionId(take_u32(from)?),
+            packet_id: NonZeroU16::new(take_u16(from)?).ok_or(FOREIGN)?,
+            present: take_u8(from)? != 0,
+        },
+        RESERVE => Change::Reserve {
+            session: SessionId(take_u32(from)?),
+            first: NonZeroU16::new(take_u16(from)?).ok_or(FOREIGN)?,
+            last: NonZeroU16::new(take_u16(from)?).ok_or(FOREIGN)?,
+        },
+        RETAIN => {
+            Change::Retain { topic: take_topic(from)?, message: take_option(from, take_message)? }
+        }
+        SESSION => Change::Session {
+            session: SessionId(take_u32(from)?),
+            owner: match (take_u8(from)?, take_text(from)?) {
+                (0, name) => SessionOwner::Client(name),
+                (_, name) => SessionOwner::Uplink(name),
+            },
+            cursor: Seq(take_u64(from)?),
+            expiry: take_u32(from)?,
+        },
+        AWAY => Change::Away {
+            session: SessionId(take_u32(from)?),
+            since: take_option(from, |from| Ok(Timestamp::from_unix_ms(take_u64(from)?)))?,
+        },
+        END_SESSION => Change::EndSession { session: SessionId(take_u32(from)?) },
+        SUBSCRIPTION => Change::Subscription {
+            session: SessionId(take_u32(from)?),
+            filter: TopicFilter::new(&take_text(from)?).map_err(|_| FOREIGN)?,
+            options: take_option(from, |from| {
+                let options = take_u8(from)?;
+                let id = take_u32(from)?;
+                Ok((options, (id > 0).then_some(id)))
+            })?,
+        },
+        _ => return Err(FOREIGN),
+    })
+}
+
+fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], RowError> {
+    let (taken, rest) = from.split_first_chunk::<N>().ok_or(SHORT)?;
+    *from = rest;
+    Ok(*taken)
+}
+
+fn take_u8(from: &mut &[u8]) -> Result<u8, RowError> {
+    take::<1>(from).map(|[byte]| byte)
+}
+
+fn take_u16(from: &mut &[u8]) -> Result<u16, RowError> {
+    take(from).map(u16::from_le_bytes)
+}
+
+fn take_u32(from: &mut &[u8]) -> Result<u32, RowError> {
+    take(from).map(u32::from_le_bytes)
+}
+
+fn take_u64(from: &mut &[u8]) -> Result<u64, RowError> {
+    take(from).map(u64::from_le_bytes)
+}
+
+fn take_bytes<'a>(from: &mut &'a [u8]) -> Result<&'a [u8], RowError> {
+    let length = usize::try_from(take_u32(from)?).unwrap_or(usize::MAX);
+    let (taken, rest) = from.split_at_checked(length).ok_or(SHORT)?;
+    *from = rest;
+    Ok(taken)
+}
+
+fn take_text(from: &mut &[u8]) -> Result<Arc<str>, RowError> {
+    std::str::from_utf8(take_bytes(from)?).map(Arc::from).map_err(|_| FOREIGN)
+}
+
+fn take_topic(from: &mut &[u8]) -> Result<TopicName, RowError> {
+    TopicName::new(&take_text(from)?).map_err(|_| FOREIGN)
+}
+
+fn take_option<T>(
+    from: &mut &[u8],
+    take: impl FnOnce(&mut &[u8]) -> Result<T, RowError>,
+) -> Result<Option<T>, RowError> {
+    match take_u8(from)? {
+        0 => Ok(None),
+        1 => take(from).map(Some),
+        _ => Err(FOREIGN),
+    }
+}
+
+fn take_message(from: &mut &[u8]) -> Result<Message, RowError> {
+    let (qos, retain) = row::read_flags(take_u8(from)?)?;
+    Ok(Message {
+        qos,
+        retain,
+        accepted: Timestamp::from_unix_ms(take_u64(from)?),
+        expires: take_option(from, |from| Ok(Timestamp::from_unix_ms(take_u64(from)?)))?,
+        topic: take_topic(from)?,
+        properties: take_option(from, |from| {
+            row::read_properties(take_bytes(from)?).map(Arc::new)
+        })?,
+        payload: Bytes::copy_from_slice(take_bytes(from)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{MessageProperties, QoS};
+    use crate::store::Target;
+
+    fn message(payload: &'static str) -> Message {
+        Message {
+            topic: TopicName::new("g/d/p").expect("well formed"),
+            payload: Bytes::from_static(payload.as_bytes()),
+            qos: QoS::ExactlyOnce,
+            retain: true,
+            properties: Some(Arc::new(MessageProperties {
+                content_type: Some("text/plain".into()),
+                ..MessageProperties::default()
+            })),
+            accepted: Timestamp::from_unix_ms(7),
+            expires: Some(Timestamp::from_unix_ms(9)),
+        }
+    }
+
+    fn every_change() -> Vec<Change> {
+        let (session, seq) = (SessionId(3), Seq(1 << 40));
+        let packet_id = NonZeroU16::MAX;
+        let target = Target { session, qos: QoS::AtLeastOnce, retain: false };
+        vec![
+            Change::Append { seq, message: message("x"), targets: Arc::from([target]) },
+            Change::Delete { first: Seq(1), last: seq },
+            Change::Flight { session, seq, packet_id: Some(packet_id), phase: Phase::Released },
+            Change::Flight { session, seq, packet_id: None, phase: Phase::Settled },
+            Change::Recall { session, seq },
+            Change::Cursor { session, cursor: seq },
+            Change::Inbox { session, packet_id, present: true },
+            Change::Reserve { session, first: NonZeroU16::MIN, last: packet_id },
+            Change::Retain { topic: message("").topic, message: Some(message("")) },
+            Change::Retain { topic: message("").topic, message: None },
+            Change::Session {
+                session,
+                owner: SessionOwner::Client("é".into()),
+                cursor: seq,
+                expiry: u32::MAX,
+            },
+            Change::Away { session, since: Some(Timestamp::from_unix_ms(1)) },
+            Change::EndSession { session },
+            Change::Subscription {
+                session,
+                filter: TopicFilter::new("a/#").expect("well formed"),
+                options: Some((2, Some(7))),
+            },
+        ]
+    }
+
+    #[test]
+    fn every_change_comes_back_as_it_went_in() {
+        let mut bytes = Vec::new();
+        write(&every_change(), &mut bytes);
+        write(&[], &mut bytes);
+        assert_eq!(read(&bytes), Ok(vec![every_change(), Vec::new()]));
+    }
+
+    #[test]
+    fn what_a_later_version_wrote_is_not_left_out_in_silence() {
+        let mut bytes = Vec::new();
+        write(&[Change::EndSession { session: SessionId(1) }], &mut bytes);
+        let body = HEAD_LEN;
+        bytes[body] = 200;
+        let sum = checksum(&bytes[body..]);
+        bytes[4..body].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(read(&bytes), Err(FOREIGN));
+    }
+
+    #[test]
+    fn what_is_torn_or_spoilt_ends_the_reading_and_nothing_else() {
+        let (first, second) = (every_change(), vec![Change::EndSession { session: SessionId(1) }]);
+        let mut bytes = Vec::new();
+        write(&first, &mut bytes);
+        let whole = bytes.len();
+        write(&second, &mut bytes);
+        for length in 0..bytes.len() {
+            let expected = if length < whole { vec![] } else { vec![first.clone()] };
+            assert_eq!(read(&bytes[..length]), Ok(expected), "cut at {length}");
+        }
+        for index in 0..bytes.len() {
+            let mut spoilt = bytes.clone();
+            spoilt[index] ^= 0x40;
+            let batches = read(&spoilt).expect("the checksum is looked at first");
+            assert!(batches.len() < 2, "spoilt at {index}");
+            assert!(batches.first().is_none_or(|batch| *batch == first), "spoilt at {index}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! shell: the two layers of the store: staged at once, committed when it must be.
+#![allow(clippy::disallowed_methods, reason = "this shell reads the clock the overlay is handed")]
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Instant;
+
+use super::change::{Change, SessionId, Snapshot, StoredMessage, Trimmed};
+use super::database::{Database, StoreError};
+use super::overlay::Overlay;
+use super::settings::Staging;
+use super::staged::{FILE_NAME, Origin, Staged};
+use crate::model::{Seq, Timestamp};
+
+/// Bytes of staged messages at which the database must take them, whatever their age.
+const STAGED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What a batch needs before it is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing more.
+    Nothing,
+    /// Nothing more, but much has gathered.
+    FlushSoon,
+    /// A flush.
+    Flush,
+}
+
+/// Both layers.
+#[derive(Debug)]
+pub(super) struct Layers {
+    database: Database,
+    overlay: Overlay,
+    staging: Option<Staging>,
+    /// `None` while the runtime directory cannot be written: every batch is committed then.
+    staged: Option<Staged>,
+    origin: Origin,
+    bytes_used: u64,
+}
+
+impl Layers {
+    /// Commits what an earlier process left staged, then begins anew.
+    pub(super) fn open(
+        mut database: Database,
+        staging: Option<Staging>,
+    ) -> Result<(Self, Snapshot), StoreError> {
+        let mut origin = database.origin(fastrand::u64(1..))?;
+        let mut found = None;
+        if let Some(Staging { runtime_dir, .. }) = &staging {
+            found = Staged::read(runtime_dir, origin).map_err(|source| StoreError::Staged {
+                path: runtime_dir.join(FILE_NAME),
+                source,
+            })?;
+        }
+        let staged_lost = found.is_none() && database.was_staging()?;
+        if let Some(batches) = found.filter(|batches| !batches.is_empty()) {
+            let changes: Vec<Change> = batches.into_iter().flatten().collect();
+            origin.generation += 1;
+            database.commit(&changes, Some(origin.generation))?;
+        }
+        let will_stage = staging.as_ref().is_some_and(|staging| !staging.commit_every.is_zero());
+        let snapshot = Snapshot { staged_lost, ..database.load()? };
+        let bytes_used = database.bytes_used()?;
+        let flights = snapshot
+            .sessions
+            .iter()
+            .flat_map(|session| session.flights.iter().map(|flight| (session.id, flight.seq)));
+        let inbox = snapshot
+            .sessions
+            .iter()
+            .flat_map(|session| session.inbox.iter().map(|packet_id| (session.id, *packet_id)));
+        let overlay = Overlay::new(flights, inbox, database.has_messages()?);
+        let mut layers = Self { database, overlay, staging, staged: None, origin, bytes_used };
+        layers.begin_staging();
+        // From here on a missing file means that it was lost, and before it that there was none.
+        layers.database.set_staging(will_stage)?;
+        Ok((layers, snapshot))
+    }
+
+    /// Commits what is staged and notes that nothing is.
+    pub(super) fn close(&mut self) -> Result<(), StoreError> {
+        self.flush()?;
+        self.database.set_staging(false)
+    }
+
+    /// Begins an empty staged file, if there is a place for one.
+    fn begin_staging(&mut self) {
+        let Some(Staging { runtime_dir, commit_every }) = &self.staging else { return };
+        self.staged = None;
+        if commit_every.is_zero() {
+            return;
+        }
+        match Staged::create(runtime_dir, self.origin) {
+            Ok(staged) => self.staged = Some(staged),
+            Err(cause) => {
+                let directory = runtime_dir.display();
+                tracing::warn!(%directory, %cause, "cannot stage; every batch is written to the disk");
+            }
+        }
+    }
+
+    /// Takes a batch. It outlives a kill when this returns, unless it says that the database must have it first: to
+    /// outlive a power cut as well (`sync`), or because it cannot be staged.
+    #[must_use = "a batch that needs a flush is not safe before it"]
+    pub(super) fn take(&mut self, changes: &[Change], sync: bool) -> Need {
+        let now = Instant::now();
+        let staged = match &mut self.staged {
+            Some(staged) => staged.append(changes),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        };
+        // What could not be staged is in the overlay all the same, and goes to the database with it.
+        for change in changes {
+            self.overlay.handle_change(change.clone(), now);
+        }
+        if let (Some(_), Err(cause)) = (&self.staged, &staged) {
+            tracing::warn!(%cause, "cannot stage; written to the disk at once");
+        }
+        if sync || staged.is_err() || self.overlay.is_sealed() {
+            return Need::Flush;
+        }
+        if self.staged.as_ref().is_some_and(Staged::is_large) {
+            self.shorten();
+        }
+        if self.overlay.bytes() > STAGED_BYTES_MAX { Need::FlushSoon } else { Need::Nothing }
+    }
+
+    /// Bytes the database uses.
+    pub(super) fn bytes_used(&self) -> u64 {
+        self.bytes_used
+    }
+
+    /// When [`Self::flush`] wants to be called.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let staging = self.staging.as_ref()?;
+        self.overlay.poll_timeout(staging.commit_every)
+    }
+
+    /// Brings the database up to date.
+    pub(super) fn flush(&mut self) -> Result<(), StoreError> {
+        let changes = self.overlay.net();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let generation = self.origin.generation + 1;
+        self.database.commit(&changes, self.staging.is_some().then_some(generation))?;
+        self.origin.generation = generation;
+        let has_messages = self.database.has_messages().unwrap_or(true);
+        self.overlay.handle_flushed(has_messages);
+        self.bytes_used = self.database.bytes_used().unwrap_or(self.bytes_used);
+        // The old file is of an older generation: whether it is replaced or not, it counts no more.
+        self.begin_staging();
+        Ok(())
+    }
+
+    /// Writes the staged file anew without what was cancelled.
+    fn shorten(&mut self) {
+        let net = self.overlay.net();
+        if let Some(staged) = &mut self.staged
+            && let Err(cause) = staged.rewrite(self.origin, &net)
+        {
+            tracing::debug!(%cause, "the staged file cannot be shortened");
+        }
+    }
+
+    /// Reads a session's messages out of both layers.
+    pub(super) fn fetch(
+        &self,
+        session: SessionId,
+        after: Seq,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Result<(Vec<StoredMessage>, Option<Seq>), StoreError> {
+        let (stored, examined) = self.database.fetch(session, after, count_max, bytes_max)?;
+        let mut merged = self.overlay.merge(session, after, stored, examined);
+        if merged.len() > count_max {
+            merged.truncate(count_max);
+            let last = merged.last().map(|stored| stored.seq);
+            return Ok((merged, last));
+        }
+        Ok((merged, examined))
+    }
+
+    /// Drops messages to keep a bound; what is staged is committed first.
+    pub(super) fn trim(
+        &mut self,
+        keep: &BTreeSet<Seq>,
+        bytes_target: Option<u64>,
+        older_than: Option<Timestamp>,
+    ) -> Result<Trimmed, StoreError> {
+        if bytes_target.is_some() {
+            self.flush()?;
+        }
+        let trimmed = self.database.trim(keep, bytes_target, older_than)?;
+        self.bytes_used = trimmed.bytes_used;
+        Ok(trimmed)
+    }
+}

@@ -1,0 +1,287 @@
+//! core: what is staged and not yet in the database: changes that cancel each other never get there.
+//!
+//! A message that everybody has acknowledged before its time leaves nothing; a cursor alone is no reason to write while
+//! the database holds no message it would pass. What is left after `commit_every` goes to the database in one piece.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::change::{Change, Phase, SessionId, StoredMessage, Target};
+use crate::model::{Message, Seq};
+
+/// Bytes a staged message takes beside its topic and payload, about.
+const MESSAGE_OVERHEAD: usize = 200;
+
+#[derive(Debug, Clone)]
+struct StagedMessage {
+    message: Message,
+    targets: Arc<[Target]>,
+    staged: Instant,
+}
+
+impl StagedMessage {
+    fn bytes(&self) -> usize {
+        self.message.payload.len() + self.message.topic.as_str().len() + MESSAGE_OVERHEAD
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StagedFlight {
+    packet_id: Option<NonZeroU16>,
+    phase: Phase,
+    staged: Instant,
+}
+
+/// The changes that the database does not have.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    /// In order, up to the last session that ended: its end looks at what is in the database.
+    sealed: Vec<Change>,
+    /// Sessions, subscriptions and retained messages, in order.
+    plain: Vec<Change>,
+    messages: BTreeMap<Seq, StagedMessage>,
+    message_bytes: usize,
+    deletes: Vec<(Seq, Seq)>,
+    /// `None` takes back what the database has.
+    flights: BTreeMap<(SessionId, Seq), Option<StagedFlight>>,
+    cursors: BTreeMap<SessionId, Seq>,
+    inbox: BTreeMap<(SessionId, NonZeroU16), (bool, Instant)>,
+    /// Since when something waits that only the database can settle.
+    waiting: Option<Instant>,
+    /// What the database has of flights and inbox, and whether it has any message.
+    stored_flights: BTreeSet<(SessionId, Seq)>,
+    stored_inbox: BTreeSet<(SessionId, NonZeroU16)>,
+    has_messages: bool,
+}
+
+impl Overlay {
+    /// An empty one over a database that holds these flights and inbox ids, and messages or none.
+    pub(super) fn new(
+        flights: impl IntoIterator<Item = (SessionId, Seq)>,
+        inbox: impl IntoIterator<Item = (SessionId, NonZeroU16)>,
+        has_messages: bool,
+    ) -> Self {
+        Self {
+            stored_flights: flights.into_iter().collect(),
+            stored_inbox: inbox.into_iter().collect(),
+            has_messages,
+            ..Self::default()
+        }
+    }
+
+    /// Takes a change.
+    pub(super) fn handle_change(&mut self, change: Change, now: Instant) {
+        match change {
+            Change::Append { seq, message, targets } => {
+                let staged = StagedMessage { message, targets, staged: now };
+                self.message_bytes += staged.bytes();
+                self.messages.insert(seq, staged);
+            }
+            Change::Delete { first, last } => self.delete(first, last, now),
+            Change::Flight { session, seq, packet_id, phase } => {
+                let key = (session, seq);
+                let staged = match self.flights.get(&key) {
+                    Some(Some(have)) => have.staged,
+                    Some(None) | None => now,
+                };
+                self.flights.insert(key, Some(StagedFlight { packet_id, phase, staged }));
+            }
+            Change::Recall { session, seq } => {
+                let key = (session, seq);
+                self.flights.remove(&key);
+                if self.stored_flights.contains(&key) {
+                    self.flights.insert(key, None);
+                    self.wait(now);
+                }
+            }
+            Change::Cursor { session, cursor } => self.move_cursor(session, cursor, now),
+            Change::Inbox { session, packet_id, present } => {
+                let key = (session, packet_id);
+                if present == self.stored_inbox.contains(&key) {
+                    self.inbox.remove(&key);
+                } else {
+                    self.inbox.insert(key, (present, now));
+                }
+            }
+            Change::EndSession { .. } => {
+                let before = self.take_net();
+                self.sealed.extend(before);
+                self.sealed.push(change);
+                self.wait(now);
+            }
+            Change::Reserve { .. }
+            | Change::Retain { .. }
+            | Change::Session { .. }
+            | Change::Away { .. }
+            | Change::Subscription { .. } => {
+                self.plain.push(change);
+                self.wait(now);
+            }
+        }
+    }
+
+    fn delete(&mut self, first: Seq, last: Seq, now: Instant) {
+        let staged: Vec<Seq> = self.messages.range(first..=last).map(|(seq, _)| *seq).collect();
+        for seq in &staged {
+            if let Some(message) = self.messages.remove(seq) {
+                self.message_bytes = self.message_bytes.saturating_sub(message.bytes());
+            }
+        }
+        if (staged.len() as u64) < last.0 - first.0 + 1 && self.has_messages {
+            self.deletes.push((first, last));
+            self.wait(now);
+        }
+    }
+
+    fn move_cursor(&mut self, session: SessionId, cursor: Seq, now: Instant) {
+        self.cursors.insert(session, cursor);
+        let passed = (session, Seq(0))..=(session, cursor);
+        let staged: Vec<_> = self.flights.range(passed.clone()).map(|(key, _)| *key).collect();
+        for key in staged {
+            self.flights.remove(&key);
+        }
+        if self.has_messages || self.stored_flights.range(passed).next().is_some() {
+            self.wait(now);
+        }
+    }
+
+    fn wait(&mut self, now: Instant) {
+        self.waiting.get_or_insert(now);
+    }
+
+    /// Whether the database must have it before anything else is done.
+    pub(super) fn is_sealed(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
+    /// Bytes of staged messages, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.message_bytes
+    }
+
+    /// When the database must have what is staged.
+    pub(super) fn poll_timeout(&self, commit_every: Duration) -> Option<Instant> {
+        let message = self.messages.first_key_value().map(|(_, message)| message.staged);
+        let flight = self.flights.values().flatten().map(|flight| flight.staged).min();
+        let inbox = self.inbox.values().map(|(_, staged)| *staged).min();
+        let oldest = [self.waiting, message, flight, inbox].into_iter().flatten().min();
+        oldest.map(|oldest| oldest + commit_every)
+    }
+
+    /// All that is staged, as the changes that bring the database up to date, in order.
+    pub(super) fn net(&self) -> Vec<Change> {
+        let mut changes = self.sealed.clone();
+        self.put_net(&mut changes);
+        changes
+    }
+
+    fn put_net(&self, changes: &mut Vec<Change>) {
+        changes.extend(self.plain.iter().cloned());
+        changes.extend(self.messages.iter().map(|(seq, staged)| Change::Append {
+            seq: *seq,
+            message: staged.message.clone(),
+            targets: staged.targets.clone(),
+        }));
+        changes.extend(self.deletes.iter().map(|&(first, last)| Change::Delete { first, last }));
+        let cursor = |(session, cursor): (&SessionId, &Seq)| Change::Cursor {
+            session: *session,
+            cursor: *cursor,
+        };
+        changes.extend(self.cursors.iter().map(cursor));
+        changes.extend(self.flights.iter().map(|(&(session, seq), flight)| match flight {
+            Some(StagedFlight { packet_id, phase, .. }) => {
+                Change::Flight { session, seq, packet_id: *packet_id, phase: *phase }
+            }
+            None => Change::Recall { session, seq },
+        }));
+        changes.extend(self.inbox.iter().map(|(&(session, packet_id), &(present, _))| {
+            Change::Inbox { session, packet_id, present }
+        }));
+    }
+
+    fn take_net(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.put_net(&mut changes);
+        self.plain.clear();
+        self.messages.clear();
+        self.message_bytes = 0;
+        self.deletes.clear();
+        for (key, flight) in std::mem::take(&mut self.flights) {
+            match flight {
+                Some(_) => self.stored_flights.insert(key),
+                None => self.stored_flights.remove(&key),
+            };
+        }
+        for (session, cursor) in std::mem::take(&mut self.cursors) {
+            self.stored_flights.retain(|(of, seq)| *of != session || *seq > cursor);
+        }
+        for (key, (present, _)) in std::mem::take(&mut self.inbox) {
+            if present {
+                self.stored_inbox.insert(key)
+            } else {
+                self.stored_inbox.remove(&key)
+            };
+        }
+        changes
+    }
+
+    /// The database has everything; `has_messages` says whether it holds any message.
+    pub(super) fn handle_flushed(&mut self, has_messages: bool) {
+        let ended: Vec<SessionId> = self
+            .sealed
+            .drain(..)
+            .filter_map(|change| match change {
+                Change::EndSession { session } => Some(session),
+                Change::Append { .. }
+                | Change::Delete { .. }
+                | Change::Flight { .. }
+                | Change::Recall { .. }
+                | Change::Cursor { .. }
+                | Change::Inbox { .. }
+                | Change::Reserve { .. }
+                | Change::Retain { .. }
+                | Change::Session { .. }
+                | Change::Away { .. }
+                | Change::Subscription { .. } => None,
+            })
+            .collect();
+        self.take_net();
+        self.stored_flights.retain(|(session, _)| !ended.contains(session));
+        self.stored_inbox.retain(|(session, _)| !ended.contains(session));
+        self.has_messages = has_messages;
+        self.waiting = None;
+    }
+
+    /// Puts the staged messages of `session` after `after` among those the database had: `examined` is the last place
+    /// looked at there, `None` if there is nothing beyond.
+    pub(super) fn merge(
+        &self,
+        session: SessionId,
+        after: Seq,
+        stored: Vec<StoredMessage>,
+        examined: Option<Seq>,
+    ) -> Vec<StoredMessage> {
+        let mut merged: BTreeMap<Seq, StoredMessage> = stored
+            .into_iter()
+            .filter(|stored| !self.is_deleted(stored.seq))
+            .map(|stored| (stored.seq, stored))
+            .collect();
+        let end = examined.unwrap_or(Seq(u64::MAX));
+        if after < end {
+            let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Included(end));
+            for (seq, staged) in self.messages.range(range) {
+                if staged.targets.iter().any(|target| target.session == session) {
+                    let (message, targets) = (staged.message.clone(), staged.targets.clone());
+                    merged.insert(*seq, StoredMessage { seq: *seq, message, targets });
+                }
+            }
+        }
+        merged.into_values().collect()
+    }
+
+    fn is_deleted(&self, seq: Seq) -> bool {
+        self.deletes.iter().any(|(first, last)| (*first..=*last).contains(&seq))
+    }
+}

@@ -1,0 +1,113 @@
+//! shell: the staged layer: a file in the runtime directory (memory that outlives the process, not a power cut) that
+//! holds what the database does not have yet.
+#![allow(clippy::disallowed_methods, reason = "this shell owns a file")]
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::change::Change;
+use super::frame;
+
+/// The file's name in the runtime directory.
+pub(super) const FILE_NAME: &str = "staged";
+/// Begins every file: the kind, then which store and which generation of it, little endian.
+const MAGIC: &[u8; 8] = b"FPstage1";
+const HEAD_LEN: usize = 24;
+/// A file larger than this is written anew with what is left of it.
+const REWRITE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Which store a file belongs to, and which of its commits it follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// The store's own random number.
+    pub(super) store: u64,
+    /// How often staged changes have been committed.
+    pub(super) generation: u64,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Staged {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    buffer: Vec<u8>,
+}
+
+impl Staged {
+    /// What a file in `runtime_dir` holds beyond what the store has committed; `None` if there is no file of this store.
+    pub(super) fn read(runtime_dir: &Path, origin: Origin) -> io::Result<Option<Vec<Vec<Change>>>> {
+        let mut bytes = Vec::new();
+        match File::open(runtime_dir.join(FILE_NAME)) {
+            Ok(mut file) => file.read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some((head, body)) = bytes.split_first_chunk::<HEAD_LEN>() else { return Ok(None) };
+        let older = Origin { generation: origin.generation.wrapping_sub(1), ..origin };
+        Ok(if *head == self::head(origin) {
+            Some(frame::read(body).map_err(|error| io::Error::other(error.to_string()))?)
+        } else if *head == self::head(older) {
+            // A kill came between the commit and the next file: all of it is committed.
+            Some(Vec::new())
+        } else {
+            None
+        })
+    }
+
+    /// Begins an empty file.
+    pub(super) fn create(runtime_dir: &Path, origin: Origin) -> io::Result<Self> {
+        std::fs::create_dir_all(runtime_dir)?;
+        let path = runtime_dir.join(FILE_NAME);
+        let file = write_new(&path, origin, &[])?;
+        Ok(Self { path, file, len: HEAD_LEN as u64, buffer: Vec::new() })
+    }
+
+    /// Adds a batch; it is there after a kill when this returns.
+    pub(super) fn append(&mut self, changes: &[Change]) -> io::Result<()> {
+        self.buffer.clear();
+        frame::write(changes, &mut self.buffer);
+        if let Err(error) = self.file.write_all(&self.buffer) {
+            // Part of a frame would hide what comes after it.
+            let _ = self.file.set_len(self.len);
+            return Err(error);
+        }
+        self.len += self.buffer.len() as u64;
+        Ok(())
+    }
+
+    /// Whether most of the file may be cancelled by now.
+    pub(super) fn is_large(&self) -> bool {
+        self.len > REWRITE_BYTES
+    }
+
+    /// Puts a file with `changes` in the place of the old one, in one step.
+    pub(super) fn rewrite(&mut self, origin: Origin, changes: &[Change]) -> io::Result<()> {
+        self.file = write_new(&self.path, origin, changes)?;
+        self.len = self.file.metadata()?.len();
+        Ok(())
+    }
+}
+
+fn head(origin: Origin) -> [u8; HEAD_LEN] {
+    let mut head = [0; HEAD_LEN];
+    let (magic, numbers) = head.split_at_mut(MAGIC.len());
+    let (store, generation) = numbers.split_at_mut(8);
+    magic.copy_from_slice(MAGIC);
+    store.copy_from_slice(&origin.store.to_le_bytes());
+    generation.copy_from_slice(&origin.generation.to_le_bytes());
+    head
+}
+
+fn write_new(path: &Path, origin: Origin, changes: &[Change]) -> io::Result<File> {
+    let mut bytes = head(origin).to_vec();
+    if !changes.is_empty() {
+        frame::write(changes, &mut bytes);
+    }
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&beside)?;
+    file.write_all(&bytes)?;
+    std::fs::rename(&beside, path)?;
+    Ok(file)
+}
