@@ -58,7 +58,9 @@ fn a_broker_that_forgot_everything_gets_again_what_it_may_have_lost() {
         assert!(log.contains("upstream lost our session"), "{log}");
         let republished: usize = log
             .lines()
-            .filter_map(|line| line.split("republished=").nth(1)?.split(' ').next()?.parse::<usize>().ok())
+            .filter_map(|line| {
+                line.split("republished=").nth(1)?.split(' ').next()?.parse::<usize>().ok()
+            })
             .sum();
         println!("QoS {qos}: {} of {} again", books.repeated, books.arrived);
         assert!(books.repeated <= republished, "{} repeated:\n{log}", books.repeated);

@@ -117,7 +117,9 @@ fn a_state_dir_that_cannot_be_written_is_refused_by_name() {
 #[test]
 fn a_wrong_configuration_is_refused_with_every_complaint() {
     let site = Site::new();
-    site.write_config(&config(1, 1, "{state}").replace("every:", "evry:").replace("qos: 2", "qos: 3"));
+    site.write_config(
+        &config(1, 1, "{state}").replace("every:", "evry:").replace("qos: 2", "qos: 3"),
+    );
     let mut gateway = site.start();
     assert_eq!(gateway.process().wait().code(), Some(2));
     let log = gateway.log();

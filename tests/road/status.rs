@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{self, Fieldpost, ModbusServer, Mosquitto, Proxy, Site, Subscriber, wait_until};
+use crate::support::{
+    self, Fieldpost, ModbusServer, Mosquitto, Proxy, Site, Subscriber, wait_until,
+};
 
 /// A gateway with one device, its status going to `port`.
 fn start(site: &Site, device: u16, port: u16, uplink: &str) -> Fieldpost {
@@ -98,7 +100,8 @@ fn a_device_that_goes_away_is_said_to_be_offline_and_its_values_stale() {
     wait_until("the last value is marked", || {
         let last = far.received().into_iter().rfind(|got| got.topic == "gw/boiler/flow");
         last.is_some_and(|got| {
-            got.payload.starts_with("{\"value\":5,") && got.payload.contains("\"quality\":\"stale\"")
+            got.payload.starts_with("{\"value\":5,")
+                && got.payload.contains("\"quality\":\"stale\"")
         })
     });
     device.thaw();
