@@ -163,7 +163,7 @@ impl Gateway {
     pub async fn stop(mut self) {
         self.stop_polling().await;
         let Self { hub, hub_task, uplinks, stop_uplinks, .. } = self;
-        let left = drain(&hub, &uplinks).await;
+        let (left, dropped) = drain(&hub, &uplinks).await.unzip();
         stop_uplinks.send_replace(true);
         let end = Instant::now() + FAREWELL_MAX;
         for (uplink, _) in uplinks {
@@ -173,7 +173,7 @@ impl Gateway {
             hub_task.abort();
             warn!("store did not close in time; everything it had committed is kept");
         }
-        info!(queued = left, "gateway stopped");
+        info!(queued = left, dropped = dropped.filter(|count| *count > 0), "gateway stopped");
     }
 }
 
@@ -195,17 +195,19 @@ fn session_of(uplink: &UplinkSettings) -> UplinkSession {
     }
 }
 
-/// Waits while a connected uplink still takes messages; gives how many are left, `None` if the hub does not say.
+/// Waits while a connected uplink still takes messages; gives how many are left and how many were dropped since the
+/// start, `None` if the hub does not say.
 async fn drain(
     hub: &HubHandle,
     uplinks: &[(JoinHandle<()>, watch::Receiver<UplinkState>)],
-) -> Option<u64> {
+) -> Option<(u64, u64)> {
     let end = Instant::now() + DRAIN_MAX;
     loop {
         let Ok(Ok(status)) = timeout_at(end.into(), hub.status()).await else { return None };
         let up = uplinks.iter().any(|(_, state)| *state.borrow() == UplinkState::Up);
         if !up || waiting(&status, true) == 0 || Instant::now() >= end {
-            return Some(waiting(&status, false));
+            let dropped = status.sessions.iter().map(|session| session.counters.dropped).sum();
+            return Some((waiting(&status, false), dropped));
         }
         tokio::time::sleep(DRAIN_LOOK).await;
     }

@@ -407,8 +407,14 @@ fn log_fact(fact: &Fact) {
         Fact::SessionLost { uplink, republished, trusted } => {
             warn!(%uplink, republished, trusted, "upstream lost our session; unsettled messages sent again");
         }
-        Fact::Dropped { session, count } => {
-            error!(%session, count, "queue full or too old; oldest messages dropped");
+        Fact::Dropped { session, count, first: true } => {
+            error!(%session, count, "queue full or too old; oldest messages dropped, and more as others come");
+        }
+        Fact::Dropped { session, count, first: false } => {
+            debug!(%session, count, "oldest messages dropped");
+        }
+        Fact::DropsEnded { session, count } => {
+            info!(%session, count, "no more messages are dropped");
         }
         Fact::Refused { session, topic, count: 1 } => {
             warn!(%session, %topic, "other side refused a message; more of these at debug level");

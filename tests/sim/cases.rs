@@ -4,8 +4,8 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use fieldpost::hub::{
-    AttachClient, Attached, ConnectionId, DetachCause, Engine, EngineOptions, Forward, Output,
-    SessionWill, UplinkSession,
+    AttachClient, Attached, ConnectionId, DetachCause, Engine, EngineOptions, Fact, Forward,
+    Output, SessionWill, UplinkSession,
 };
 use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter};
 use fieldpost::mqtt::{
@@ -404,6 +404,31 @@ fn a_trim_that_cannot_help_and_a_read_that_fails_are_not_asked_again_at_once() {
     assert!(world.engine.poll_timeout().is_some());
     world.advance(Duration::from_secs(60));
     assert!(world.commands.iter().any(|c| matches!(c, StoreCommand::Fetch { .. })));
+}
+
+#[test]
+fn messages_that_are_dropped_are_told_once_until_it_is_over() {
+    let mut bench = Bench::new();
+    for payload in 1..4 {
+        bench.engine.handle_publish(message(payload, QoS::AtLeastOnce), bench.now);
+    }
+    bench.settle();
+    let rows: Vec<_> =
+        bench.state.messages.iter().map(|(seq, row)| (*seq, row.targets.clone())).collect();
+    let mut facts = Vec::new();
+    for (seq, targets) in rows {
+        let trimmed = Trimmed { dropped: vec![(seq, targets)], bytes_used: 0 };
+        bench.engine.handle_store(StoreEvent::Trimmed(trimmed), bench.now);
+        facts.extend(std::iter::from_fn(|| bench.engine.poll_fact()));
+    }
+    let later = bench.engine.poll_timeout().expect("the end is waited for");
+    bench.now.mono = later;
+    bench.engine.handle_timeout(bench.now);
+    facts.extend(std::iter::from_fn(|| bench.engine.poll_fact()));
+    let session = || "uplink".into();
+    let dropped = |first| Fact::Dropped { session: session(), count: 1, first };
+    let ended = Fact::DropsEnded { session: session(), count: 3 };
+    assert_eq!(facts, [dropped(true), dropped(false), dropped(false), ended]);
 }
 
 #[test]

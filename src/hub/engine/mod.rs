@@ -30,6 +30,8 @@ const FETCH_BYTES: usize = 512 * 1024;
 const AGE_CHECK: Duration = Duration::from_secs(60);
 /// How long after a trim that could not help, or failed, the next one waits.
 const TRIM_PAUSE: Duration = Duration::from_secs(10);
+/// How long no message must have been dropped until that counts as over; longer than [`AGE_CHECK`].
+const DROP_QUIET: Duration = Duration::from_secs(300);
 /// How long after a read that failed the next one waits.
 const READ_PAUSE: Duration = Duration::from_secs(5);
 
@@ -85,6 +87,15 @@ pub enum Fact {
         /// Whose.
         session: Arc<str>,
         /// How many.
+        count: u64,
+        /// Whether none had been dropped for a while.
+        first: bool,
+    },
+    /// None have been dropped for a while.
+    DropsEnded {
+        /// Whose.
+        session: Arc<str>,
+        /// How many since the first.
         count: u64,
     },
     /// The other side refused a message; it is settled all the same.
@@ -182,6 +193,8 @@ pub struct Engine {
     age_checked: Option<Instant>,
     /// Before then nothing is read, because the last read failed.
     reads_from: Option<Instant>,
+    /// Whose messages are being dropped: how many so far, and when the last.
+    dropping: BTreeMap<SessionId, (u64, Instant)>,
 }
 
 impl Engine {
@@ -221,6 +234,7 @@ impl Engine {
             trim_from: None,
             age_checked: None,
             reads_from: None,
+            dropping: BTreeMap::new(),
         };
         for stored in snapshot.sessions {
             engine.adopt(stored, snapshot.last_seq, now);
@@ -330,7 +344,7 @@ impl Engine {
                 if self.trimming_size && trimmed.dropped.is_empty() {
                     self.trim_from = Some(now.mono + TRIM_PAUSE);
                 }
-                self.handle_dropped(&trimmed.dropped);
+                self.handle_dropped(&trimmed.dropped, now);
                 // What stands in the store may get under way again.
                 self.dirty.extend(self.sessions.keys());
             }
@@ -351,11 +365,19 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _, _)| *at);
-        timer.into_iter().chain(self.reads_from).min()
+        let quiet = self.dropping.values().map(|(_, last)| *last + DROP_QUIET);
+        timer.into_iter().chain(self.reads_from).chain(quiet).min()
     }
 
-    /// A deadline has come: delayed wills are published, sessions that were away too long end.
+    /// A deadline has come: delayed wills are published, sessions that were away too long end, drops are over.
     pub fn handle_timeout(&mut self, now: Moment) {
+        let is_over =
+            |_: &SessionId, (_, last): &mut (u64, Instant)| *last + DROP_QUIET <= now.mono;
+        for (id, (count, _)) in self.dropping.extract_if(.., is_over) {
+            if let Some(session) = self.sessions.get(&id) {
+                self.facts.push_back(Fact::DropsEnded { session: session.name().clone(), count });
+            }
+        }
         if self.reads_from.take_if(|at| *at <= now.mono).is_some() {
             self.dirty.extend(self.sessions.keys());
         }
@@ -446,7 +468,7 @@ impl Engine {
         }
     }
 
-    fn handle_dropped(&mut self, dropped: &[(Seq, Arc<[crate::store::Target]>)]) {
+    fn handle_dropped(&mut self, dropped: &[(Seq, Arc<[crate::store::Target]>)], now: Moment) {
         let mut of: BTreeMap<SessionId, BTreeSet<Seq>> = BTreeMap::new();
         for (seq, targets) in dropped {
             for target in targets.iter() {
@@ -464,7 +486,10 @@ impl Engine {
             let count = seqs.len() as u64;
             session.outbox.handle_dropped(&seqs);
             session.counters.dropped += count;
-            self.facts.push_back(Fact::Dropped { session: session.name().clone(), count });
+            let (so_far, last) = self.dropping.entry(id).or_insert((0, now.mono));
+            let first = *so_far == 0;
+            (*so_far, *last) = (*so_far + count, now.mono);
+            self.facts.push_back(Fact::Dropped { session: session.name().clone(), count, first });
             self.moved.insert(id);
             self.dirty.insert(id);
         }
