@@ -1,10 +1,13 @@
 //! shell: builds the channels, starts the tasks, and stops them along the road: poll, commit, drain, say offline.
-#![allow(clippy::disallowed_methods, reason = "the app measures how long it may go on draining")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the app reads the time of its start and how long it may go on draining"
+)]
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
@@ -15,6 +18,7 @@ use tracing::{info, warn};
 use crate::config::Settings;
 use crate::field::{Bus, DeviceSettings};
 use crate::hub::{EngineOptions, Forward, Hub, HubHandle, HubStatus, UplinkSession};
+use crate::model::Timestamp;
 use crate::payload::{Publisher, carry};
 use crate::store::{SessionOwner, Store};
 use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
@@ -66,14 +70,22 @@ impl Gateway {
             ..EngineOptions::default()
         };
         let sessions = uplinks.iter().map(session_of).collect();
+        let publisher = Publisher::new(gateway.id.clone(), start);
+        let names = devices.iter().map(|device| device.name.clone()).collect();
+        let now = Timestamp::from(SystemTime::now());
+        let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
 
         let (stop_buses, buses_stopped) = watch::channel(false);
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
-        let publisher = Publisher::new(gateway.id.clone(), start);
         let (count, published) = watch::channel(0);
-        let carrier = Some(tokio::spawn(carry(inbox, publisher, hub.clone(), count)));
+        let hub_of_carrier = hub.clone();
+        let carrier = Some(tokio::spawn(async move {
+            if hub_of_carrier.publish(taken_back).await.is_ok() {
+                carry(inbox, publisher, hub_of_carrier, count).await;
+            }
+        }));
         let status_topic = Publisher::status_topic(&gateway.id).context("gateway.id")?;
         info!(
             gateway = %gateway.id,

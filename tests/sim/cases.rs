@@ -7,7 +7,7 @@ use fieldpost::hub::{
     AttachClient, Attached, ConnectionId, DetachCause, Engine, EngineOptions, Fact, Forward,
     Output, SessionWill, UplinkSession,
 };
-use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter};
+use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{
     Ack, Packet, PacketId, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Version,
 };
@@ -314,6 +314,7 @@ fn what_a_connection_says_itself_keeps_its_topic() {
         packet_bytes_max: None,
         qos_max: QoS::ExactlyOnce,
         retain_available: true,
+        accept: Vec::new(),
     };
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     bench.engine.handle_say(attached.connection, message(1, QoS::AtLeastOnce), false);
@@ -341,6 +342,7 @@ fn an_upstream_gets_no_more_than_it_takes() {
         packet_bytes_max: None,
         qos_max: QoS::AtLeastOnce,
         retain_available: false,
+        accept: Vec::new(),
     };
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     let retained = Message { retain: true, ..message(1, QoS::ExactlyOnce) };
@@ -351,6 +353,48 @@ fn an_upstream_gets_no_more_than_it_takes() {
     assert_eq!((publish.qos, publish.retain), (QoS::AtLeastOnce, false));
     let done = Ack::new(publish.packet_id.unwrap(), ReasonCode::Success);
     bench.hear(attached.connection, Packet::PubAck(done));
+    assert_eq!((bench.state.messages.len(), bench.state.flights.len()), (0, 0));
+}
+
+#[test]
+fn an_upstream_that_lost_our_session_is_told_again_what_is_retained_but_not_what_came_from_it() {
+    let mut bench = Bench::new();
+    let mut attach = fieldpost::hub::AttachUplink {
+        name: "uplink".into(),
+        session_present: false,
+        version: Version::V5,
+        receive_maximum: NonZeroU16::MAX,
+        packet_bytes_max: None,
+        qos_max: QoS::ExactlyOnce,
+        retain_available: true,
+        accept: vec![TopicFilter::new("t/theirs").unwrap()],
+    };
+    let retained = |topic: &str| Message {
+        retain: true,
+        topic: TopicName::new(topic).unwrap(),
+        ..message(1, QoS::AtLeastOnce)
+    };
+    for topic in ["t/ours", "t/theirs"] {
+        bench.engine.handle_publish(retained(topic), bench.now);
+    }
+    let mut connect = |session_present| {
+        attach.session_present = session_present;
+        let connection = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap().connection;
+        bench.settle();
+        let mut topics = Vec::new();
+        for packet in bench.take() {
+            let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
+            assert!(publish.retain);
+            topics.push(publish.topic.unwrap().to_string());
+            let done = Ack::new(publish.packet_id.unwrap(), ReasonCode::Success);
+            bench.hear(connection, Packet::PubAck(done));
+        }
+        topics
+    };
+    // The first time everything is in the queue.
+    assert_eq!(connect(false), ["t/ours", "t/theirs"]);
+    assert_eq!(connect(true), [""; 0]);
+    assert_eq!(connect(false), ["t/ours"]);
     assert_eq!((bench.state.messages.len(), bench.state.flights.len()), (0, 0));
 }
 

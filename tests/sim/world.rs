@@ -173,6 +173,7 @@ impl World {
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
+            accept: Vec::new(),
         };
         // The upstream makes the session before it answers.
         self.peers[at].has_session = true;
