@@ -255,7 +255,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_that_ends_by_itself_is_found_out() {
-        let ends: [(&str, fn(&Gateway)); 3] = [
+        type End = fn(&Gateway);
+        let ends: [(&str, End); 3] = [
             ("hub", |gateway| gateway.hub_task.abort()),
             ("bus", |gateway| gateway.buses.iter().for_each(JoinHandle::abort)),
             ("uplink", |gateway| gateway.uplinks.iter().for_each(|(uplink, _)| uplink.abort())),

@@ -395,7 +395,7 @@ impl Hub {
                 error!(%cause, "store cannot write; readings wait in memory and buses are slowed");
             }
             StoreEvent::Unstuck { failures } => info!(failures, "store writes again"),
-            StoreEvent::Failed(cause) => error!(%cause, "store cannot read"),
+            StoreEvent::Failed(cause) => error!(%cause, "store cannot read or make room"),
             StoreEvent::Committed(_) | StoreEvent::Fetched { .. } | StoreEvent::Trimmed(_) => {}
         }
         self.engine.handle_store(event, now());
@@ -408,7 +408,7 @@ fn log_fact(fact: &Fact) {
             warn!(%uplink, republished, trusted, "upstream lost our session; unsettled messages sent again");
         }
         Fact::Dropped { session, count, first: true } => {
-            error!(%session, count, "queue full or too old; oldest messages dropped, and more as others come");
+            error!(%session, count, "queue or disk full, or messages too old; oldest dropped, and more as others come");
         }
         Fact::Dropped { session, count, first: false } => {
             debug!(%session, count, "oldest messages dropped");

@@ -155,7 +155,8 @@ impl Database {
         commit(&mut self.connection).map_err(|fault| self.named(fault))?;
         // The batch is durable: whatever happens here must not make it be tried again.
         self.last_bytes_used = self.bytes_used().unwrap_or(self.last_bytes_used);
-        Ok(Committed { batch, bytes_used: self.last_bytes_used })
+        let (bytes_used, bytes_room) = (self.last_bytes_used, self.bytes_room());
+        Ok(Committed { batch, bytes_used, bytes_room })
     }
 
     /// The messages for `session` after `after`, oldest first, at most `count_max` rows looked at or `bytes_max` of
@@ -238,13 +239,22 @@ impl Database {
         };
         run().map_err(|fault| self.named(fault))?;
         self.last_bytes_used = self.bytes_used().unwrap_or(self.last_bytes_used);
-        Ok(Trimmed { dropped, bytes_used: self.last_bytes_used })
+        let (bytes_used, bytes_room) = (self.last_bytes_used, self.bytes_room());
+        Ok(Trimmed { dropped, bytes_used, bytes_room })
     }
 
     /// Bytes in pages that hold something.
     fn bytes_used(&self) -> Result<u64, StoreError> {
         let pages = used_pages(&self.connection).map_err(|error| self.named(error.into()))?;
         Ok(pages * self.page_size)
+    }
+
+    /// Bytes the database may still grow by: on the disk, and in its own pages that hold nothing.
+    fn bytes_room(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.path).ok()?;
+        let free: u64 =
+            self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0)).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(free * self.page_size))
     }
 
     fn named(&self, fault: Fault) -> StoreError {

@@ -19,7 +19,7 @@ fn bytes_in(dir: &Path) -> u64 {
 /// Messages the gateway says it has dropped.
 fn dropped(log: &str) -> u64 {
     log.lines()
-        .filter(|line| line.contains("oldest messages dropped"))
+        .filter(|line| line.contains("oldest messages dropped") || line.contains("oldest dropped"))
         .filter_map(|line| line.split("count=").nth(1)?.trim().parse::<u64>().ok())
         .sum()
 }

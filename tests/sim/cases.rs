@@ -61,7 +61,7 @@ impl Bench {
             let answer = match command {
                 StoreCommand::Commit { batch, changes } => {
                     changes.iter().for_each(|change| self.state.apply(change, &mut Vec::new()));
-                    StoreEvent::Committed(Committed { batch, bytes_used: 0 })
+                    StoreEvent::Committed(Committed { batch, bytes_used: 0, bytes_room: None })
                 }
                 StoreCommand::Trim { .. } => StoreEvent::Trimmed(Trimmed::default()),
                 StoreCommand::Fetch { session, after, count_max, .. } => {
@@ -451,6 +451,33 @@ fn a_trim_that_cannot_help_and_a_read_that_fails_are_not_asked_again_at_once() {
 }
 
 #[test]
+fn a_disk_that_is_nearly_full_is_kept_from_filling_up() {
+    let mut bench = Bench::new();
+    bench.commits = false;
+    let mut look = |bytes_room, now: &mut Moment| {
+        // Past the pause after a trim that could not help.
+        now.mono += Duration::from_secs(30);
+        bench.engine.handle_publish(message(1, QoS::AtLeastOnce), *now);
+        let Some(StoreCommand::Commit { batch, .. }) = bench.engine.poll_store(*now) else {
+            panic!("nothing to commit")
+        };
+        let committed = Committed { batch, bytes_used: 50 << 20, bytes_room };
+        bench.engine.handle_store(StoreEvent::Committed(committed), *now);
+        let Some(StoreCommand::Trim { bytes_target, .. }) = bench.engine.poll_store(*now) else {
+            return None;
+        };
+        let dropped = Trimmed { bytes_used: 50 << 20, bytes_room: None, ..Trimmed::default() };
+        bench.engine.handle_store(StoreEvent::Trimmed(dropped), *now);
+        bytes_target
+    };
+    let mut now = bench.now;
+    assert_eq!(look(None, &mut now), None);
+    assert_eq!(look(Some(100 << 20), &mut now), None);
+    let target = look(Some(4 << 20), &mut now).expect("something must go");
+    assert!((40 << 20..=42 << 20).contains(&target), "{target}");
+}
+
+#[test]
 fn messages_that_are_dropped_are_told_once_until_it_is_over() {
     let mut bench = Bench::new();
     for payload in 1..4 {
@@ -461,7 +488,7 @@ fn messages_that_are_dropped_are_told_once_until_it_is_over() {
         bench.state.messages.iter().map(|(seq, row)| (*seq, row.targets.clone())).collect();
     let mut facts = Vec::new();
     for (seq, targets) in rows {
-        let trimmed = Trimmed { dropped: vec![(seq, targets)], bytes_used: 0 };
+        let trimmed = Trimmed { dropped: vec![(seq, targets)], bytes_used: 0, bytes_room: None };
         bench.engine.handle_store(StoreEvent::Trimmed(trimmed), bench.now);
         facts.extend(std::iter::from_fn(|| bench.engine.poll_fact()));
     }

@@ -30,6 +30,9 @@ const FETCH_BYTES: usize = 512 * 1024;
 const AGE_CHECK: Duration = Duration::from_secs(60);
 /// How long after a trim that could not help, or failed, the next one waits.
 const TRIM_PAUSE: Duration = Duration::from_secs(10);
+/// Room the store needs beside what it holds. A full disk could not even take the word that a message was delivered, and
+/// would stay full: so many bytes are the write-ahead log up to its checkpoint, as much again, and some batches.
+const ROOM_MIN: u64 = 12 * 1024 * 1024;
 /// How long no message must have been dropped until that counts as over; longer than [`AGE_CHECK`].
 const DROP_QUIET: Duration = Duration::from_secs(300);
 /// How long after a read that failed the next one waits.
@@ -185,6 +188,8 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     facts: VecDeque<Fact>,
     bytes_used: u64,
+    /// What is lacking of [`ROOM_MIN`].
+    bytes_lacking: u64,
     trimming: bool,
     /// Whether the trim under way is for the size, not for the age alone.
     trimming_size: bool,
@@ -229,6 +234,7 @@ impl Engine {
             outputs: VecDeque::new(),
             facts: VecDeque::new(),
             bytes_used: 0,
+            bytes_lacking: 0,
             trimming: false,
             trimming_size: false,
             trim_from: None,
@@ -304,7 +310,7 @@ impl Engine {
     }
 
     fn poll_trim(&mut self, now: Moment) -> Option<StoreCommand> {
-        let over = self.bytes_used > self.options.store_bytes_max
+        let over = (self.bytes_used > self.options.store_bytes_max || self.bytes_lacking > 0)
             && self.trim_from.is_none_or(|at| at <= now.mono);
         let due = self.age_checked.is_none_or(|last| now.mono.duration_since(last) >= AGE_CHECK);
         if self.trimming || !(over || due) {
@@ -319,7 +325,11 @@ impl Engine {
             .checked_sub(u64::try_from(self.options.age_max.as_millis()).unwrap_or(u64::MAX));
         let older_than = older_than.map(Timestamp::from_unix_ms).filter(|_| now.wall.is_set());
         // A little below the bound, so that not every batch trims.
-        let target = self.options.store_bytes_max - self.options.store_bytes_max / 64;
+        let size = self.options.store_bytes_max - self.options.store_bytes_max / 64;
+        let target = match self.bytes_lacking {
+            0 => size,
+            lacking => size.min(self.bytes_used.saturating_sub(lacking + ROOM_MIN / 64)),
+        };
         let keep = self.sessions.values().flat_map(|s| s.outbox.inflight_seqs()).collect();
         Some(StoreCommand::Trim { keep, bytes_target: over.then_some(target), older_than })
     }
@@ -329,7 +339,7 @@ impl Engine {
         match event {
             StoreEvent::Committed(committed) => {
                 self.committed_batch = committed.batch;
-                self.bytes_used = committed.bytes_used;
+                self.measure(committed.bytes_used, committed.bytes_room);
                 if let Some(seq) = self.committing.take() {
                     self.committed_to = seq;
                 }
@@ -340,7 +350,7 @@ impl Engine {
             }
             StoreEvent::Trimmed(trimmed) => {
                 self.trimming = false;
-                self.bytes_used = trimmed.bytes_used;
+                self.measure(trimmed.bytes_used, trimmed.bytes_room);
                 if self.trimming_size && trimmed.dropped.is_empty() {
                     self.trim_from = Some(now.mono + TRIM_PAUSE);
                 }
@@ -361,6 +371,11 @@ impl Engine {
         }
     }
 
+    fn measure(&mut self, bytes_used: u64, bytes_room: Option<u64>) {
+        self.bytes_used = bytes_used;
+        self.bytes_lacking = bytes_room.map_or(0, |room| ROOM_MIN.saturating_sub(room));
+    }
+
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -371,13 +386,14 @@ impl Engine {
 
     /// A deadline has come: delayed wills are published, sessions that were away too long end, drops are over.
     pub fn handle_timeout(&mut self, now: Moment) {
-        let is_over =
-            |_: &SessionId, (_, last): &mut (u64, Instant)| *last + DROP_QUIET <= now.mono;
-        for (id, (count, _)) in self.dropping.extract_if(.., is_over) {
-            if let Some(session) = self.sessions.get(&id) {
-                self.facts.push_back(Fact::DropsEnded { session: session.name().clone(), count });
+        self.dropping.retain(|id, (count, last)| {
+            let is_over = *last + DROP_QUIET <= now.mono;
+            if let Some(session) = self.sessions.get(id).filter(|_| is_over) {
+                let (session, count) = (session.name().clone(), *count);
+                self.facts.push_back(Fact::DropsEnded { session, count });
             }
-        }
+            !is_over
+        });
         if self.reads_from.take_if(|at| *at <= now.mono).is_some() {
             self.dirty.extend(self.sessions.keys());
         }
