@@ -60,12 +60,12 @@ pub enum StoreError {
         known: usize,
     },
     /// SQLite refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}{}", path.display(), hint(cause))]
     Sqlite {
         /// Which file.
         path: PathBuf,
         /// Its words.
-        source: rusqlite::Error,
+        cause: rusqlite::Error,
     },
     /// A row cannot be understood.
     #[error("{}: message {seq}: {source}", path.display())]
@@ -77,6 +77,23 @@ pub enum StoreError {
         /// Why.
         source: RowError,
     },
+}
+
+/// What to look after when SQLite refuses.
+fn hint(cause: &rusqlite::Error) -> &'static str {
+    match cause.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "; make room on that disk",
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "; may this user write there, and is the file system mounted for writing?"
+        }
+        Some(ErrorCode::SystemIoFailure) => {
+            "; is the file system mounted for writing, and the disk in order?"
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "; the file is damaged: move it away to begin with an empty queue"
+        }
+        Some(_) | None => "",
+    }
 }
 
 /// Something that went wrong below [`StoreError`], before the file's name is added.
@@ -109,7 +126,7 @@ impl Database {
         let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy) => StoreError::InUse { path: path.clone() },
             Some(ErrorCode::NotADatabase) => StoreError::Foreign { path: path.clone() },
-            Some(_) | None => StoreError::Sqlite { path: path.clone(), source },
+            Some(_) | None => StoreError::Sqlite { path: path.clone(), cause: source },
         };
         let mut connection = Connection::open(&path).map_err(sqlite)?;
         // A locking mode of EXCLUSIVE keeps a second process out and spares the shared-memory file.
@@ -260,7 +277,7 @@ impl Database {
     fn named(&self, fault: Fault) -> StoreError {
         let path = self.path.clone();
         match fault {
-            Fault::Sqlite(source) => StoreError::Sqlite { path, source },
+            Fault::Sqlite(cause) => StoreError::Sqlite { path, cause },
             Fault::Row(seq, source) => StoreError::Row { path, seq, source },
         }
     }

@@ -31,8 +31,8 @@ const AGE_CHECK: Duration = Duration::from_secs(60);
 /// How long after a trim that could not help, or failed, the next one waits.
 const TRIM_PAUSE: Duration = Duration::from_secs(10);
 /// Room the store needs beside what it holds. A full disk could not even take the word that a message was delivered, and
-/// would stay full: so many bytes are the write-ahead log up to its checkpoint, as much again, and some batches.
-const ROOM_MIN: u64 = 12 * 1024 * 1024;
+/// would stay full. The write-ahead log up to its checkpoint is 4 MiB, and the checkpoint may write as much to the file.
+const ROOM_MIN: u64 = 8 * 1024 * 1024;
 /// How long no message must have been dropped until that counts as over; longer than [`AGE_CHECK`].
 const DROP_QUIET: Duration = Duration::from_secs(300);
 /// How long after a read that failed the next one waits.
