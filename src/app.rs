@@ -1,17 +1,24 @@
 //! shell: builds the channels, starts the tasks, and stops them along the road: poll, commit, drain, say offline.
-#![allow(clippy::disallowed_methods, reason = "the app measures how long it may go on draining")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the app reads the time of its start and how long it may go on draining"
+)]
 
-use std::time::{Duration, Instant};
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::config::Settings;
 use crate::field::{Bus, DeviceSettings};
 use crate::hub::{EngineOptions, Forward, Hub, HubHandle, HubStatus, UplinkSession};
+use crate::model::Timestamp;
 use crate::payload::{Publisher, carry};
 use crate::store::{SessionOwner, Store};
 use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
@@ -63,14 +70,22 @@ impl Gateway {
             ..EngineOptions::default()
         };
         let sessions = uplinks.iter().map(session_of).collect();
+        let publisher = Publisher::new(gateway.id.clone(), start);
+        let names = devices.iter().map(|device| device.name.clone()).collect();
+        let now = Timestamp::from(SystemTime::now());
+        let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
 
         let (stop_buses, buses_stopped) = watch::channel(false);
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
-        let publisher = Publisher::new(gateway.id.clone(), start);
         let (count, published) = watch::channel(0);
-        let carrier = Some(tokio::spawn(carry(inbox, publisher, hub.clone(), count)));
+        let hub_of_carrier = hub.clone();
+        let carrier = Some(tokio::spawn(async move {
+            if hub_of_carrier.publish(taken_back).await.is_ok() {
+                carry(inbox, publisher, hub_of_carrier, count).await;
+            }
+        }));
         let status_topic = Publisher::status_topic(&gateway.id).context("gateway.id")?;
         info!(
             gateway = %gateway.id,
@@ -115,12 +130,34 @@ impl Gateway {
         *self.published.borrow()
     }
 
+    /// Waits until a part ends although nobody asked it to, and gives its name. What is left then only looks like a
+    /// gateway: it should end, so that whoever watches it starts it again.
+    pub async fn broken(&mut self) -> &'static str {
+        poll_fn(|cx| {
+            let mut has_ended = |task: &mut JoinHandle<()>| is_ready(task, cx);
+            if has_ended(&mut self.hub_task) {
+                Poll::Ready("hub")
+            } else if self.carrier.as_mut().is_some_and(&mut has_ended) {
+                Poll::Ready("carrier")
+            } else if self.buses.iter_mut().any(&mut has_ended) {
+                Poll::Ready("bus")
+            } else if self.uplinks.iter_mut().any(|(uplink, _)| has_ended(uplink)) {
+                Poll::Ready("uplink")
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
     /// The first stretch of [`Self::stop`]: polling ends, and what was polled becomes durable. Uplinks go on delivering.
     pub async fn stop_polling(&mut self) {
         self.stop_buses.send_replace(true);
+        // All of them stop at the same time, however many there are.
+        let end = Instant::now() + POLL_STOP_MAX;
         for bus in self.buses.drain(..) {
             let abort = bus.abort_handle();
-            if timeout(POLL_STOP_MAX, bus).await.is_err() {
+            if timeout_at(end.into(), bus).await.is_err() {
                 // Its answer would only be lost on the road.
                 abort.abort();
             }
@@ -138,17 +175,23 @@ impl Gateway {
     pub async fn stop(mut self) {
         self.stop_polling().await;
         let Self { hub, hub_task, uplinks, stop_uplinks, .. } = self;
-        let left = drain(&hub, &uplinks).await;
+        let (left, dropped) = drain(&hub, &uplinks).await.unzip();
         stop_uplinks.send_replace(true);
+        let end = Instant::now() + FAREWELL_MAX;
         for (uplink, _) in uplinks {
-            let _ = timeout(FAREWELL_MAX, uplink).await;
+            let _ = timeout_at(end.into(), uplink).await;
         }
         if timeout(COMMIT_MAX, hub.stop()).await.is_err() {
             hub_task.abort();
             warn!("store did not close in time; everything it had committed is kept");
         }
-        info!(queued = left, "gateway stopped");
+        info!(queued = left, dropped = dropped.filter(|count| *count > 0), "gateway stopped");
     }
+}
+
+/// Whether a task has ended; it must not be awaited after that.
+fn is_ready(task: &mut JoinHandle<()>, cx: &mut Context<'_>) -> bool {
+    Pin::new(task).poll(cx).is_ready()
 }
 
 fn session_of(uplink: &UplinkSettings) -> UplinkSession {
@@ -164,14 +207,19 @@ fn session_of(uplink: &UplinkSettings) -> UplinkSession {
     }
 }
 
-/// Waits while a connected uplink still takes messages; gives how many are left.
-async fn drain(hub: &HubHandle, uplinks: &[(JoinHandle<()>, watch::Receiver<UplinkState>)]) -> u64 {
+/// Waits while a connected uplink still takes messages; gives how many are left and how many were dropped since the
+/// start, `None` if the hub does not say.
+async fn drain(
+    hub: &HubHandle,
+    uplinks: &[(JoinHandle<()>, watch::Receiver<UplinkState>)],
+) -> Option<(u64, u64)> {
     let end = Instant::now() + DRAIN_MAX;
     loop {
-        let Ok(Ok(status)) = timeout(DRAIN_MAX, hub.status()).await else { return 0 };
+        let Ok(Ok(status)) = timeout_at(end.into(), hub.status()).await else { return None };
         let up = uplinks.iter().any(|(_, state)| *state.borrow() == UplinkState::Up);
         if !up || waiting(&status, true) == 0 || Instant::now() >= end {
-            return waiting(&status, false);
+            let dropped = status.sessions.iter().map(|session| session.counters.dropped).sum();
+            return Some((waiting(&status, false), dropped));
         }
         tokio::time::sleep(DRAIN_LOOK).await;
     }
@@ -181,4 +229,54 @@ async fn drain(hub: &HubHandle, uplinks: &[(JoinHandle<()>, watch::Receiver<Upli
 fn waiting(status: &HubStatus, connected: bool) -> u64 {
     let uplinks = status.sessions.iter().filter(|s| matches!(s.owner, SessionOwner::Uplink(_)));
     uplinks.filter(|session| session.connected || !connected).map(|session| session.queued).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::{self, SystemSecrets};
+
+    /// A gateway whose device and upstream are not there.
+    fn lonely(dir: &std::path::Path) -> Gateway {
+        let (file, state) = (dir.join("fieldpost.yaml"), dir.join("state"));
+        let yaml = format!(
+            "gateway: {{ id: gw, state_dir: \"{}\" }}\n\
+             buses: {{ plant: {{ modbus-tcp: \"127.0.0.1:1\" }} }}\n\
+             devices: {{ boiler: {{ bus: plant, unit: 1, points: {{ flow: {{ holding: 0 }} }} }} }}\n\
+             uplinks: {{ cloud: {{ url: \"mqtt://127.0.0.1:1\" }} }}\n",
+            state.display()
+        );
+        fs::write(&file, yaml).expect("a configuration");
+        let parsed = config::load(&file, &SystemSecrets::for_run()).expect("it is right");
+        Gateway::start(parsed.settings).expect("it starts")
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_is_found_out() {
+        type End = fn(&Gateway);
+        let ends: [(&str, End); 3] = [
+            ("hub", |gateway| gateway.hub_task.abort()),
+            ("bus", |gateway| gateway.buses.iter().for_each(JoinHandle::abort)),
+            ("uplink", |gateway| gateway.uplinks.iter().for_each(|(uplink, _)| uplink.abort())),
+        ];
+        for (part, end) in ends {
+            let dir = tempfile::tempdir().expect("a directory");
+            let mut gateway = lonely(dir.path());
+            end(&gateway);
+            let broken = gateway.broken().await;
+            // Without its only bus the carrier has nothing left to carry, and may be seen first.
+            assert!(broken == part || (part, broken) == ("bus", "carrier"), "{part}: {broken}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_is_well_has_no_broken_part_and_stops() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut gateway = lonely(dir.path());
+        let soon = Duration::from_millis(50);
+        assert!(timeout(soon, gateway.broken()).await.is_err());
+        gateway.stop().await;
+    }
 }

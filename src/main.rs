@@ -36,8 +36,20 @@ fn main() -> ExitCode {
     match result {
         Ok(status) => status.into(),
         Err(error) => {
-            eprintln!("fieldpost: {error:#}");
+            eprintln!("fieldpost: {}", told(&error));
             ExitStatus::Failed.into()
         }
     }
+}
+
+/// An error and what lies behind it, without what has been said already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.as_str() {
+            "" => cause,
+            so_far if so_far.contains(&cause) => text,
+            _ => format!("{text}: {cause}"),
+        }
+    })
 }

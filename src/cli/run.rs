@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::ExitStatus;
 use crate::app::Gateway;
@@ -59,9 +59,15 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn serve(settings: Settings) -> anyhow::Result<ExitStatus> {
     let mut signals = Signals::listen().context("cannot take over SIGTERM")?;
-    let gateway = Gateway::start(settings)?;
+    let mut gateway = Gateway::start(settings)?;
     service::ready();
-    signals.next_stop().await;
+    tokio::select! {
+        _ = signals.next_stop() => {}
+        part = gateway.broken() => {
+            error!(part, "part of the gateway ended by itself; everything committed is kept");
+            return Ok(ExitStatus::Failed);
+        }
+    }
     info!("stopping: a second signal ends at once");
     service::stopping();
     tokio::select! {

@@ -153,7 +153,8 @@ impl Runner {
 
     fn handle_useful(&mut self) {
         if let Some(since) = self.outage.take() {
-            info!(bus = %self.settings.name, down_for = ?since.elapsed(), "bus is back");
+            let down_for = format_args!("{:.1}s", since.elapsed().as_secs_f64());
+            info!(bus = %self.settings.name, %down_for, "bus is back");
         }
     }
 
@@ -281,7 +282,8 @@ impl Runner {
                 warn!(%bus, %device, unit = unit.0, %reason, "device fell silent");
             }
             Fact::AnswersAgain { device, unit, missed, silent_for } => {
-                info!(%bus, %device, unit = unit.0, missed, ?silent_for, "device answers again");
+                let silent_for = format_args!("{:.1}s", silent_for.as_secs_f64());
+                info!(%bus, %device, unit = unit.0, missed, %silent_for, "device answers again");
             }
             Fact::Refuses { device, unit, range, reason } => {
                 warn!(%bus, %device, unit = unit.0, %range, %reason, "device refused points");

@@ -43,6 +43,12 @@ impl Subscription {
         }
     }
 
+    /// What an uplink's `forward` rule at this place asks for.
+    #[must_use]
+    pub fn of_rule(rule: usize, qos: QoS) -> Self {
+        Self { qos, no_local: true, retain_as_published: true, id: None, rule: Some(rule) }
+    }
+
     /// The options byte of 3.8.3.1, without retain handling, which matters only once.
     #[must_use]
     pub fn options_byte(&self) -> u8 {
@@ -125,6 +131,8 @@ pub(super) struct Session {
     pub(super) forward: Vec<Forward>,
     /// An uplink takes PUBREC for the delivery when the upstream lost the session.
     pub(super) trust_received: bool,
+    /// Whether the other side may have had this session before.
+    pub(super) known: bool,
     pub(super) window: u16,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,

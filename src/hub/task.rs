@@ -395,7 +395,7 @@ impl Hub {
                 error!(%cause, "store cannot write; readings wait in memory and buses are slowed");
             }
             StoreEvent::Unstuck { failures } => info!(failures, "store writes again"),
-            StoreEvent::Failed(cause) => error!(%cause, "store cannot read"),
+            StoreEvent::Failed(cause) => error!(%cause, "store cannot read or make room"),
             StoreEvent::Committed(_) | StoreEvent::Fetched { .. } | StoreEvent::Trimmed(_) => {}
         }
         self.engine.handle_store(event, now());
@@ -407,8 +407,14 @@ fn log_fact(fact: &Fact) {
         Fact::SessionLost { uplink, republished, trusted } => {
             warn!(%uplink, republished, trusted, "upstream lost our session; unsettled messages sent again");
         }
-        Fact::Dropped { session, count } => {
-            error!(%session, count, "queue full or too old; oldest messages dropped");
+        Fact::Dropped { session, count, first: true } => {
+            error!(%session, count, "queue or disk full, or messages too old; oldest dropped, and more as others come");
+        }
+        Fact::Dropped { session, count, first: false } => {
+            debug!(%session, count, "oldest messages dropped");
+        }
+        Fact::DropsEnded { session, count } => {
+            info!(%session, count, "no more messages are dropped");
         }
         Fact::Refused { session, topic, count: 1 } => {
             warn!(%session, %topic, "other side refused a message; more of these at debug level");

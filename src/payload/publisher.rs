@@ -1,5 +1,6 @@
 //! core: what a reading looks like on its way: its topic, its JSON, its id.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -63,6 +64,24 @@ impl Publisher {
         let topic = TopicName::new(&format!("{}/{device}/status", self.gateway))?;
         let payload: &'static [u8] = if online { b"online" } else { b"offline" };
         Ok(message(topic, Bytes::from_static(payload), true, time))
+    }
+
+    /// Messages that take back what is retained of devices which are not among `devices` any more: their last state would
+    /// stand for ever.
+    #[must_use]
+    pub fn taken_back(
+        &self,
+        retained: &[Message],
+        devices: &BTreeSet<Arc<str>>,
+        time: Timestamp,
+    ) -> Vec<Message> {
+        let is_gone = |topic: &TopicName| {
+            let device = topic.as_str().strip_prefix(&*self.gateway);
+            let device = device.and_then(|rest| rest.strip_prefix('/')?.strip_suffix("/status"));
+            device.is_some_and(|device| !device.contains('/') && !devices.contains(device))
+        };
+        let gone = retained.iter().map(|message| &message.topic).filter(|topic| is_gone(topic));
+        gone.map(|topic| message(topic.clone(), Bytes::new(), true, time)).collect()
     }
 }
 
@@ -142,6 +161,22 @@ mod tests {
             std::str::from_utf8(&message.payload).expect("text"),
             r#"{"value":21.4,"unit":"°C","quality":"good","time":"2026-11-21T03:10:00.123Z","id":"pump-house-7-1"}"#
         );
+    }
+
+    #[test]
+    fn the_state_of_a_device_that_was_removed_is_taken_back() {
+        let publisher = Publisher::new("gw".into(), 7);
+        let time = Timestamp::default();
+        let state = |topic: &str| {
+            message(TopicName::new(topic).expect("a topic"), Bytes::from("online"), true, time)
+        };
+        let topics =
+            ["gw/old/status", "gw/boiler/status", "gw/status", "gw/old/x/status", "lan/old/status"];
+        let devices = BTreeSet::from(["boiler".into()]);
+        let gone = publisher.taken_back(&topics.map(state), &devices, time);
+        let gone: Vec<_> =
+            gone.iter().map(|m| (m.topic.as_str(), m.retain, m.payload.len())).collect();
+        assert_eq!(gone, [("gw/old/status", true, 0)]);
     }
 
     #[test]

@@ -219,6 +219,8 @@ pub struct Committed {
     pub batch: u64,
     /// Bytes of the database in use after it: pages that hold something.
     pub bytes_used: u64,
+    /// Bytes it may still grow by: what is free on the disk and in the file itself; `None` if the system does not tell.
+    pub bytes_room: Option<u64>,
 }
 
 /// Messages that were dropped to keep a bound.
@@ -228,4 +230,6 @@ pub struct Trimmed {
     pub dropped: Vec<(Seq, Arc<[Target]>)>,
     /// Bytes of the database in use afterwards.
     pub bytes_used: u64,
+    /// Bytes it may still grow by: what is free on the disk and in the file itself; `None` if the system does not tell.
+    pub bytes_room: Option<u64>,
 }

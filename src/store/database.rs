@@ -72,12 +72,12 @@ pub enum StoreError {
         known: usize,
     },
     /// SQLite refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}{}", path.display(), hint(cause))]
     Sqlite {
         /// Which file.
         path: PathBuf,
         /// Its words.
-        source: rusqlite::Error,
+        cause: rusqlite::Error,
     },
     /// A row cannot be understood.
     #[error("{}: message {seq}: {source}", path.display())]
@@ -89,6 +89,23 @@ pub enum StoreError {
         /// Why.
         source: RowError,
     },
+}
+
+/// What to look after when SQLite refuses.
+fn hint(cause: &rusqlite::Error) -> &'static str {
+    match cause.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "; make room on that disk",
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "; may this user write there, and is the file system mounted for writing?"
+        }
+        Some(ErrorCode::SystemIoFailure) => {
+            "; is the file system mounted for writing, and the disk in order?"
+        }
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "; the file is damaged: move it away to begin with an empty queue"
+        }
+        Some(_) | None => "",
+    }
 }
 
 /// Something that went wrong below [`StoreError`], before the file's name is added.
@@ -122,7 +139,7 @@ impl Database {
         let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy) => StoreError::InUse { path: path.clone() },
             Some(ErrorCode::NotADatabase) => StoreError::Foreign { path: path.clone() },
-            Some(_) | None => StoreError::Sqlite { path: path.clone(), source },
+            Some(_) | None => StoreError::Sqlite { path: path.clone(), cause: source },
         };
         let mut connection = Connection::open(&path).map_err(sqlite)?;
         // A locking mode of EXCLUSIVE keeps a second process out and spares the shared-memory file.
@@ -291,7 +308,8 @@ impl Database {
         };
         run().map_err(|fault| self.named(fault))?;
         self.last_bytes_used = self.bytes_used().unwrap_or(self.last_bytes_used);
-        Ok(Trimmed { dropped, bytes_used: self.last_bytes_used })
+        let (bytes_used, bytes_room) = (self.last_bytes_used, self.bytes_room());
+        Ok(Trimmed { dropped, bytes_used, bytes_room })
     }
 
     /// Bytes in pages that hold something.
@@ -300,10 +318,18 @@ impl Database {
         Ok(pages * self.page_size)
     }
 
+    /// Bytes the database may still grow by: on the disk, and in its own pages that hold nothing.
+    pub(super) fn bytes_room(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.path).ok()?;
+        let free: u64 =
+            self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0)).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(free * self.page_size))
+    }
+
     fn named(&self, fault: Fault) -> StoreError {
         let path = self.path.clone();
         match fault {
-            Fault::Sqlite(source) => StoreError::Sqlite { path, source },
+            Fault::Sqlite(cause) => StoreError::Sqlite { path, cause },
             Fault::Row(seq, source) => StoreError::Row { path, seq, source },
         }
     }

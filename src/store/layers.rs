@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Instant;
 
-use super::change::{Change, SessionId, Snapshot, StoredMessage, Trimmed};
+use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimmed};
 use super::database::{Database, StoreError};
 use super::overlay::Overlay;
 use super::settings::Staging;
@@ -36,6 +36,7 @@ pub(super) struct Layers {
     staged: Option<Staged>,
     origin: Origin,
     bytes_used: u64,
+    bytes_room: Option<u64>,
 }
 
 impl Layers {
@@ -60,7 +61,7 @@ impl Layers {
         }
         let will_stage = staging.as_ref().is_some_and(|staging| !staging.commit_every.is_zero());
         let snapshot = Snapshot { staged_lost, ..database.load()? };
-        let bytes_used = database.bytes_used()?;
+        let (bytes_used, bytes_room) = (database.bytes_used()?, database.bytes_room());
         let flights = snapshot
             .sessions
             .iter()
@@ -70,7 +71,8 @@ impl Layers {
             .iter()
             .flat_map(|session| session.inbox.iter().map(|packet_id| (session.id, *packet_id)));
         let overlay = Overlay::new(flights, inbox, database.has_messages()?);
-        let mut layers = Self { database, overlay, staging, staged: None, origin, bytes_used };
+        let mut layers =
+            Self { database, overlay, staging, staged: None, origin, bytes_used, bytes_room };
         layers.begin_staging();
         // From here on a missing file means that it was lost, and before it that there was none.
         layers.database.set_staging(will_stage)?;
@@ -124,9 +126,9 @@ impl Layers {
         if self.overlay.bytes() > STAGED_BYTES_MAX { Need::FlushSoon } else { Need::Nothing }
     }
 
-    /// Bytes the database uses.
-    pub(super) fn bytes_used(&self) -> u64 {
-        self.bytes_used
+    /// What a batch leaves in the database, as far as it is there.
+    pub(super) fn committed(&self, batch: u64) -> Committed {
+        Committed { batch, bytes_used: self.bytes_used, bytes_room: self.bytes_room }
     }
 
     /// When [`Self::flush`] wants to be called.
@@ -147,6 +149,7 @@ impl Layers {
         let has_messages = self.database.has_messages().unwrap_or(true);
         self.overlay.handle_flushed(has_messages);
         self.bytes_used = self.database.bytes_used().unwrap_or(self.bytes_used);
+        self.bytes_room = self.database.bytes_room();
         // The old file is of an older generation: whether it is replaced or not, it counts no more.
         self.begin_staging();
         Ok(())
@@ -191,7 +194,7 @@ impl Layers {
             self.flush()?;
         }
         let trimmed = self.database.trim(keep, bytes_target, older_than)?;
-        self.bytes_used = trimmed.bytes_used;
+        (self.bytes_used, self.bytes_room) = (trimmed.bytes_used, trimmed.bytes_room);
         Ok(trimmed)
     }
 }

@@ -168,8 +168,7 @@ impl Thread {
                         Need::Flush if self.flush().is_none() => return,
                         Need::Flush => {}
                     }
-                    let bytes_used = self.layers.bytes_used();
-                    StoreEvent::Committed(Committed { batch, bytes_used })
+                    StoreEvent::Committed(self.layers.committed(batch))
                 }
                 StoreCommand::Fetch { session, after, count_max, bytes_max } => {
                     match self.layers.fetch(session, after, count_max, bytes_max) {

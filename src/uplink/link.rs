@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::settings::UplinkSettings;
 use crate::hub::AttachUplink;
-use crate::model::{MessageProperties, QoS, TopicName};
+use crate::model::{MessageProperties, QoS, TopicFilter, TopicName};
 use crate::mqtt::{
     Connect, ConnectProperties, Packet, PacketId, ReasonCode, RetainHandling, Subscribe,
     SubscribeFilter, Version, Will,
@@ -165,7 +165,7 @@ impl Link {
             .iter()
             .filter_map(|(filter, qos)| {
                 Some(SubscribeFilter {
-                    filter: crate::model::TopicFilter::new(filter).ok()?,
+                    filter: TopicFilter::new(filter).ok()?,
                     qos: *qos,
                     no_local: self.version == Version::V5,
                     retain_as_published: self.version == Version::V5,
@@ -209,6 +209,7 @@ impl Link {
                     packet_bytes_max: ack.properties.maximum_packet_size.map(|size| size.get()),
                     qos_max: ack.properties.maximum_qos.unwrap_or(QoS::ExactlyOnce),
                     retain_available: ack.properties.retain_available.unwrap_or(true),
+                    accept: self.accept_filters(),
                 }))
             }
             (_, Packet::Disconnect(disconnect)) => {
@@ -268,6 +269,10 @@ impl Link {
                 Ok(Some(Packet::PingReq))
             }
         }
+    }
+
+    fn accept_filters(&self) -> Vec<TopicFilter> {
+        self.accept.iter().filter_map(|(filter, _)| TopicFilter::new(filter).ok()).collect()
     }
 
     fn silence_max(&self) -> Duration {

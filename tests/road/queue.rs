@@ -19,7 +19,7 @@ fn bytes_in(dir: &Path) -> u64 {
 /// Messages the gateway says it has dropped.
 fn dropped(log: &str) -> u64 {
     log.lines()
-        .filter(|line| line.contains("oldest messages dropped"))
+        .filter(|line| line.contains("oldest messages dropped") || line.contains("oldest dropped"))
         .filter_map(|line| line.split("count=").nth(1)?.trim().parse::<u64>().ok())
         .sum()
 }
@@ -43,6 +43,7 @@ devices:
 {points}
 uplinks: {{ far: {{ url: \"mqtt://127.0.0.1:{port}\", qos: 2 }} }}
 queue: {{ max_size: {size} }}
+log: {{ level: \"info,fieldpost::hub=debug\" }}
 ",
             device.port()
         )
@@ -63,11 +64,14 @@ queue: {{ max_size: {size} }}
     let far = Subscriber::paho(broker.port(), "far", "gw/#");
     assert!(gateway.sigterm().success(), "{}", gateway.log());
     let log = gateway.log();
-    let last = log.trim_end().rsplit("gateway stopped queued=").next().unwrap();
+    let last = log.rsplit("gateway stopped queued=").next().unwrap();
+    let last = last.split_whitespace().next().unwrap();
     let queued: usize = last.parse().expect(last);
     let taken = (device.counted().len() * POINTS) as u64;
     let dropped = dropped(&log);
     println!("{taken} taken, {dropped} dropped, {queued} queued");
+    assert!(log.contains(&format!("gateway stopped queued={queued} dropped={dropped}\n")), "{log}");
+    assert_eq!(log.matches("ERROR").count(), 1, "{log}");
     // And the word that the device is online, the very first message, which was dropped, too.
     assert_eq!(dropped + queued as u64, taken + 1, "{log}");
 

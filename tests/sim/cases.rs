@@ -4,10 +4,10 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use fieldpost::hub::{
-    AttachClient, Attached, ConnectionId, DetachCause, Engine, EngineOptions, Forward, Output,
-    SessionWill, UplinkSession,
+    AttachClient, Attached, ConnectionId, DetachCause, Engine, EngineOptions, Fact, Forward,
+    Output, SessionWill, UplinkSession,
 };
-use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter};
+use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{
     Ack, Packet, PacketId, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Version,
 };
@@ -61,7 +61,7 @@ impl Bench {
             let answer = match command {
                 StoreCommand::Commit { batch, changes, .. } => {
                     changes.iter().for_each(|change| self.state.apply(change, &mut Vec::new()));
-                    StoreEvent::Committed(Committed { batch, bytes_used: 0 })
+                    StoreEvent::Committed(Committed { batch, bytes_used: 0, bytes_room: None })
                 }
                 StoreCommand::Trim { .. } => StoreEvent::Trimmed(Trimmed::default()),
                 StoreCommand::Fetch { session, after, count_max, .. } => {
@@ -314,6 +314,7 @@ fn what_a_connection_says_itself_keeps_its_topic() {
         packet_bytes_max: None,
         qos_max: QoS::ExactlyOnce,
         retain_available: true,
+        accept: Vec::new(),
     };
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     bench.engine.handle_say(attached.connection, message(1, QoS::AtLeastOnce), false);
@@ -341,6 +342,7 @@ fn an_upstream_gets_no_more_than_it_takes() {
         packet_bytes_max: None,
         qos_max: QoS::AtLeastOnce,
         retain_available: false,
+        accept: Vec::new(),
     };
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     let retained = Message { retain: true, ..message(1, QoS::ExactlyOnce) };
@@ -351,6 +353,48 @@ fn an_upstream_gets_no_more_than_it_takes() {
     assert_eq!((publish.qos, publish.retain), (QoS::AtLeastOnce, false));
     let done = Ack::new(publish.packet_id.unwrap(), ReasonCode::Success);
     bench.hear(attached.connection, Packet::PubAck(done));
+    assert_eq!((bench.state.messages.len(), bench.state.flights.len()), (0, 0));
+}
+
+#[test]
+fn an_upstream_that_lost_our_session_is_told_again_what_is_retained_but_not_what_came_from_it() {
+    let mut bench = Bench::new();
+    let mut attach = fieldpost::hub::AttachUplink {
+        name: "uplink".into(),
+        session_present: false,
+        version: Version::V5,
+        receive_maximum: NonZeroU16::MAX,
+        packet_bytes_max: None,
+        qos_max: QoS::ExactlyOnce,
+        retain_available: true,
+        accept: vec![TopicFilter::new("t/theirs").unwrap()],
+    };
+    let retained = |topic: &str| Message {
+        retain: true,
+        topic: TopicName::new(topic).unwrap(),
+        ..message(1, QoS::AtLeastOnce)
+    };
+    for topic in ["t/ours", "t/theirs"] {
+        bench.engine.handle_publish(retained(topic), bench.now);
+    }
+    let mut connect = |session_present| {
+        attach.session_present = session_present;
+        let connection = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap().connection;
+        bench.settle();
+        let mut topics = Vec::new();
+        for packet in bench.take() {
+            let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
+            assert!(publish.retain);
+            topics.push(publish.topic.unwrap().to_string());
+            let done = Ack::new(publish.packet_id.unwrap(), ReasonCode::Success);
+            bench.hear(connection, Packet::PubAck(done));
+        }
+        topics
+    };
+    // The first time everything is in the queue.
+    assert_eq!(connect(false), ["t/ours", "t/theirs"]);
+    assert_eq!(connect(true), [""; 0]);
+    assert_eq!(connect(false), ["t/ours"]);
     assert_eq!((bench.state.messages.len(), bench.state.flights.len()), (0, 0));
 }
 
@@ -407,6 +451,58 @@ fn a_trim_that_cannot_help_and_a_read_that_fails_are_not_asked_again_at_once() {
     assert!(world.engine.poll_timeout().is_some());
     world.advance(Duration::from_secs(60));
     assert!(world.commands.iter().any(|c| matches!(c, StoreCommand::Fetch { .. })));
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_is_kept_from_filling_up() {
+    let mut bench = Bench::new();
+    bench.commits = false;
+    let mut look = |bytes_room, now: &mut Moment| {
+        // Past the pause after a trim that could not help.
+        now.mono += Duration::from_secs(30);
+        bench.engine.handle_publish(message(1, QoS::AtLeastOnce), *now);
+        let Some(StoreCommand::Commit { batch, .. }) = bench.engine.poll_store(*now) else {
+            panic!("nothing to commit")
+        };
+        let committed = Committed { batch, bytes_used: 50 << 20, bytes_room };
+        bench.engine.handle_store(StoreEvent::Committed(committed), *now);
+        let Some(StoreCommand::Trim { bytes_target, .. }) = bench.engine.poll_store(*now) else {
+            return None;
+        };
+        let dropped = Trimmed { bytes_used: 50 << 20, bytes_room: None, ..Trimmed::default() };
+        bench.engine.handle_store(StoreEvent::Trimmed(dropped), *now);
+        bytes_target
+    };
+    let mut now = bench.now;
+    assert_eq!(look(None, &mut now), None);
+    assert_eq!(look(Some(100 << 20), &mut now), None);
+    let target = look(Some(4 << 20), &mut now).expect("something must go");
+    assert!((45 << 20..=46 << 20).contains(&target), "{target}");
+}
+
+#[test]
+fn messages_that_are_dropped_are_told_once_until_it_is_over() {
+    let mut bench = Bench::new();
+    for payload in 1..4 {
+        bench.engine.handle_publish(message(payload, QoS::AtLeastOnce), bench.now);
+    }
+    bench.settle();
+    let rows: Vec<_> =
+        bench.state.messages.iter().map(|(seq, row)| (*seq, row.targets.clone())).collect();
+    let mut facts = Vec::new();
+    for (seq, targets) in rows {
+        let trimmed = Trimmed { dropped: vec![(seq, targets)], bytes_used: 0, bytes_room: None };
+        bench.engine.handle_store(StoreEvent::Trimmed(trimmed), bench.now);
+        facts.extend(std::iter::from_fn(|| bench.engine.poll_fact()));
+    }
+    let later = bench.engine.poll_timeout().expect("the end is waited for");
+    bench.now.mono = later;
+    bench.engine.handle_timeout(bench.now);
+    facts.extend(std::iter::from_fn(|| bench.engine.poll_fact()));
+    let session = || "uplink".into();
+    let dropped = |first| Fact::Dropped { session: session(), count: 1, first };
+    let ended = Fact::DropsEnded { session: session(), count: 3 };
+    assert_eq!(facts, [dropped(true), dropped(false), dropped(false), ended]);
 }
 
 #[test]

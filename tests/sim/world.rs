@@ -174,6 +174,7 @@ impl World {
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
+            accept: Vec::new(),
         };
         // The upstream makes the session before it answers.
         self.peers[at].has_session = true;
@@ -288,7 +289,7 @@ impl World {
             StoreCommand::Commit { batch, changes, .. } => {
                 self.commit(&changes);
                 let bytes_used = self.state.bytes_used();
-                StoreEvent::Committed(Committed { batch, bytes_used })
+                StoreEvent::Committed(Committed { batch, bytes_used, bytes_room: None })
             }
             StoreCommand::Fetch { session, after, count_max, .. } => {
                 let count_max = count_max.min(FETCH_MAX);
@@ -300,7 +301,7 @@ impl World {
                 self.dropped.extend(dropped.iter().map(|stored| payload(&stored.message)));
                 let dropped = dropped.into_iter().map(|m| (m.seq, m.targets)).collect();
                 let bytes_used = self.state.bytes_used();
-                StoreEvent::Trimmed(Trimmed { dropped, bytes_used })
+                StoreEvent::Trimmed(Trimmed { dropped, bytes_used, bytes_room: None })
             }
         };
         self.events.push_back(event);

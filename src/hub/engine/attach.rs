@@ -1,5 +1,6 @@
 //! core: connections come and go; sessions begin, are resumed, and end. MQTT 5.0 sections 3.1.2.4, 3.1.2.11.2, 4.1.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use crate::hub::outbox::Outbox;
 use crate::hub::session::{
     ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
 };
-use crate::model::{Moment, QoS, Seq};
+use crate::model::{Message, Moment, QoS, Seq, TopicFilter, TopicName};
 use crate::mqtt::{ReasonCode, Version};
 use crate::store::{Change, SessionId, SessionOwner, StoredSession};
 
@@ -63,6 +64,8 @@ pub struct AttachUplink {
     pub qos_max: QoS,
     /// Whether it takes retained messages (3.2.2.3.5).
     pub retain_available: bool,
+    /// What is subscribed to there: topics that are its own.
+    pub accept: Vec<TopicFilter>,
 }
 
 /// A connection is in.
@@ -113,7 +116,7 @@ impl Engine {
         let (index, name) = self.owner_index(&owner);
         index.insert(name, id);
         let mut session = new_session(owner, window, expiry, outbox);
-        session.durable = true;
+        (session.durable, session.known) = (true, true);
         session.inbox = Inbox::new(stored.inbox);
         for (filter, options, subscription_id) in subscriptions {
             let subscription = Subscription::from_options(options, subscription_id);
@@ -156,14 +159,7 @@ impl Engine {
             }
         };
         for (rule, Forward { filter, qos, .. }) in forward.iter().enumerate().rev() {
-            let subscription = Subscription {
-                qos: *qos,
-                no_local: true,
-                retain_as_published: true,
-                id: None,
-                rule: Some(rule),
-            };
-            self.tree.insert(filter, id, subscription);
+            self.tree.insert(filter, id, Subscription::of_rule(rule, *qos));
         }
         if let Some(session) = self.sessions.get_mut(&id) {
             session.forward = forward;
@@ -217,6 +213,7 @@ impl Engine {
             }
         }
         let session = self.sessions.get_mut(&id)?;
+        let was_known = std::mem::replace(&mut session.known, true);
         let mut link = Link::new(connection, attach.version, attach.packet_bytes_max);
         (link.qos_max, link.retain_available) = (attach.qos_max, attach.retain_available);
         session.link = Some(link);
@@ -225,7 +222,28 @@ impl Engine {
         self.dirty.insert(id);
         let session_present = attach.session_present;
         let needs = self.resets.get(&session.owner).copied().unwrap_or(0);
+        if was_known && !session_present {
+            self.retain_again(id, &attach.accept, now);
+        }
         Some(Attached { connection, session_present, needs })
+    }
+
+    /// An upstream that forgot the session has mostly forgotten what was retained, too: it gets that again, behind what
+    /// waits. What may have come from there is left to it.
+    fn retain_again(&mut self, id: SessionId, accept: &[TopicFilter], now: Moment) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let mut again: BTreeMap<TopicName, (Message, Subscription)> = BTreeMap::new();
+        for (rule, Forward { filter, qos, .. }) in session.forward.iter().enumerate() {
+            for message in self.retained.matching(filter, now.wall) {
+                if !accept.iter().any(|filter| filter.matches(&message.topic)) {
+                    let own = || (message.clone(), Subscription::of_rule(rule, *qos));
+                    again.entry(message.topic.clone()).or_insert_with(own);
+                }
+            }
+        }
+        for (message, subscription) in again.into_values() {
+            self.deliver_retained(id, &message, &subscription);
+        }
     }
 
     /// A LAN client connects: its older connection ends, its session is resumed or begins.
@@ -388,6 +406,7 @@ fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) ->
         subscriptions: std::collections::HashMap::new(),
         forward: Vec::new(),
         trust_received: false,
+        known: false,
         window,
         outbox,
         inbox: Inbox::default(),

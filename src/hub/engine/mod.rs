@@ -30,6 +30,11 @@ const FETCH_BYTES: usize = 512 * 1024;
 const AGE_CHECK: Duration = Duration::from_secs(60);
 /// How long after a trim that could not help, or failed, the next one waits.
 const TRIM_PAUSE: Duration = Duration::from_secs(10);
+/// Room the store needs beside what it holds. A full disk could not even take the word that a message was delivered, and
+/// would stay full. The write-ahead log up to its checkpoint is 4 MiB, and the checkpoint may write as much to the file.
+const ROOM_MIN: u64 = 8 * 1024 * 1024;
+/// How long no message must have been dropped until that counts as over; longer than [`AGE_CHECK`].
+const DROP_QUIET: Duration = Duration::from_secs(300);
 /// How long after a read that failed the next one waits.
 const READ_PAUSE: Duration = Duration::from_secs(5);
 
@@ -85,6 +90,15 @@ pub enum Fact {
         /// Whose.
         session: Arc<str>,
         /// How many.
+        count: u64,
+        /// Whether none had been dropped for a while.
+        first: bool,
+    },
+    /// None have been dropped for a while.
+    DropsEnded {
+        /// Whose.
+        session: Arc<str>,
+        /// How many since the first.
         count: u64,
     },
     /// The other side refused a message; it is settled all the same.
@@ -176,6 +190,8 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     facts: VecDeque<Fact>,
     bytes_used: u64,
+    /// What is lacking of [`ROOM_MIN`].
+    bytes_lacking: u64,
     trimming: bool,
     /// Whether the trim under way is for the size, not for the age alone.
     trimming_size: bool,
@@ -184,6 +200,8 @@ pub struct Engine {
     age_checked: Option<Instant>,
     /// Before then nothing is read, because the last read failed.
     reads_from: Option<Instant>,
+    /// Whose messages are being dropped: how many so far, and when the last.
+    dropping: BTreeMap<SessionId, (u64, Instant)>,
 }
 
 impl Engine {
@@ -219,11 +237,13 @@ impl Engine {
             outputs: VecDeque::new(),
             facts: VecDeque::new(),
             bytes_used: 0,
+            bytes_lacking: 0,
             trimming: false,
             trimming_size: false,
             trim_from: None,
             age_checked: None,
             reads_from: None,
+            dropping: BTreeMap::new(),
         };
         for stored in snapshot.sessions {
             engine.adopt(stored, snapshot.last_seq, snapshot.staged_lost, now);
@@ -294,7 +314,7 @@ impl Engine {
     }
 
     fn poll_trim(&mut self, now: Moment) -> Option<StoreCommand> {
-        let over = self.bytes_used > self.options.store_bytes_max
+        let over = (self.bytes_used > self.options.store_bytes_max || self.bytes_lacking > 0)
             && self.trim_from.is_none_or(|at| at <= now.mono);
         let due = self.age_checked.is_none_or(|last| now.mono.duration_since(last) >= AGE_CHECK);
         if self.trimming || !(over || due) {
@@ -309,7 +329,11 @@ impl Engine {
             .checked_sub(u64::try_from(self.options.age_max.as_millis()).unwrap_or(u64::MAX));
         let older_than = older_than.map(Timestamp::from_unix_ms).filter(|_| now.wall.is_set());
         // A little below the bound, so that not every batch trims.
-        let target = self.options.store_bytes_max - self.options.store_bytes_max / 64;
+        let size = self.options.store_bytes_max - self.options.store_bytes_max / 64;
+        let target = match self.bytes_lacking {
+            0 => size,
+            lacking => size.min(self.bytes_used.saturating_sub(lacking + ROOM_MIN / 64)),
+        };
         let keep = self.sessions.values().flat_map(|s| s.outbox.inflight_seqs()).collect();
         Some(StoreCommand::Trim { keep, bytes_target: over.then_some(target), older_than })
     }
@@ -320,7 +344,7 @@ impl Engine {
             StoreEvent::Committed(committed) => {
                 self.committed_batch = committed.batch;
                 self.resets.retain(|_, batch| *batch > committed.batch);
-                self.bytes_used = committed.bytes_used;
+                self.measure(committed.bytes_used, committed.bytes_room);
                 if let Some(seq) = self.committing.take() {
                     self.committed_to = seq;
                 }
@@ -331,11 +355,11 @@ impl Engine {
             }
             StoreEvent::Trimmed(trimmed) => {
                 self.trimming = false;
-                self.bytes_used = trimmed.bytes_used;
+                self.measure(trimmed.bytes_used, trimmed.bytes_room);
                 if self.trimming_size && trimmed.dropped.is_empty() {
                     self.trim_from = Some(now.mono + TRIM_PAUSE);
                 }
-                self.handle_dropped(&trimmed.dropped);
+                self.handle_dropped(&trimmed.dropped, now);
                 // What stands in the store may get under way again.
                 self.dirty.extend(self.sessions.keys());
             }
@@ -352,15 +376,29 @@ impl Engine {
         }
     }
 
+    fn measure(&mut self, bytes_used: u64, bytes_room: Option<u64>) {
+        self.bytes_used = bytes_used;
+        self.bytes_lacking = bytes_room.map_or(0, |room| ROOM_MIN.saturating_sub(room));
+    }
+
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _, _)| *at);
-        timer.into_iter().chain(self.reads_from).min()
+        let quiet = self.dropping.values().map(|(_, last)| *last + DROP_QUIET);
+        timer.into_iter().chain(self.reads_from).chain(quiet).min()
     }
 
-    /// A deadline has come: delayed wills are published, sessions that were away too long end.
+    /// A deadline has come: delayed wills are published, sessions that were away too long end, drops are over.
     pub fn handle_timeout(&mut self, now: Moment) {
+        self.dropping.retain(|id, (count, last)| {
+            let is_over = *last + DROP_QUIET <= now.mono;
+            if let Some(session) = self.sessions.get(id).filter(|_| is_over) {
+                let (session, count) = (session.name().clone(), *count);
+                self.facts.push_back(Fact::DropsEnded { session, count });
+            }
+            !is_over
+        });
         if self.reads_from.take_if(|at| *at <= now.mono).is_some() {
             self.dirty.extend(self.sessions.keys());
         }
@@ -451,7 +489,7 @@ impl Engine {
         }
     }
 
-    fn handle_dropped(&mut self, dropped: &[(Seq, Arc<[crate::store::Target]>)]) {
+    fn handle_dropped(&mut self, dropped: &[(Seq, Arc<[crate::store::Target]>)], now: Moment) {
         let mut of: BTreeMap<SessionId, BTreeSet<Seq>> = BTreeMap::new();
         for (seq, targets) in dropped {
             for target in targets.iter() {
@@ -469,7 +507,10 @@ impl Engine {
             let count = seqs.len() as u64;
             session.outbox.handle_dropped(&seqs);
             session.counters.dropped += count;
-            self.facts.push_back(Fact::Dropped { session: session.name().clone(), count });
+            let (so_far, last) = self.dropping.entry(id).or_insert((0, now.mono));
+            let first = *so_far == 0;
+            (*so_far, *last) = (*so_far + count, now.mono);
+            self.facts.push_back(Fact::Dropped { session: session.name().clone(), count, first });
             self.moved.insert(id);
             self.dirty.insert(id);
         }

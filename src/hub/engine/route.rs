@@ -144,8 +144,9 @@ impl Engine {
     ) {
         let qos = subscription.qos.min(message.qos);
         let seq = self.next_seq();
-        let durable = self.sessions.get(&id).is_some_and(|session| session.durable);
-        let stored = durable && qos > QoS::AtMostOnce;
+        let stored = self.sessions.get(&id).is_some_and(|session| {
+            session.durable && (session.is_uplink() || qos > QoS::AtMostOnce)
+        });
         let targets: Arc<[Target]> = Arc::from([Target { session: id, qos, retain: true }]);
         if stored {
             let (message, targets) = (message.clone(), targets.clone());
