@@ -9,6 +9,7 @@ mod database;
 mod frame;
 mod layers;
 mod overlay;
+mod read;
 mod row;
 mod schema;
 mod settings;
