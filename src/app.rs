@@ -32,6 +32,8 @@ const POLL_STOP_MAX: Duration = Duration::from_secs(3);
 const COMMIT_MAX: Duration = Duration::from_secs(2);
 /// How long connected uplinks have to take what waits.
 const DRAIN_MAX: Duration = Duration::from_secs(4);
+/// How long a hub that is well needs at most to say how it stands.
+const HUB_ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How long the uplinks have to say offline.
 const FAREWELL_MAX: Duration = Duration::from_secs(4);
 /// How often the queue is looked at while it drains.
@@ -215,7 +217,7 @@ async fn drain(
 ) -> Option<(u64, u64)> {
     let end = Instant::now() + DRAIN_MAX;
     loop {
-        let Ok(Ok(status)) = timeout_at(end.into(), hub.status()).await else { return None };
+        let Ok(Ok(status)) = timeout(HUB_ANSWER_MAX, hub.status()).await else { return None };
         let up = uplinks.iter().any(|(_, state)| *state.borrow() == UplinkState::Up);
         if !up || waiting(&status, true) == 0 || Instant::now() >= end {
             let dropped = status.sessions.iter().map(|session| session.counters.dropped).sum();

@@ -42,7 +42,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
         let (line, message) = (warning.line, &warning.message);
         warn!(file = %warning.file, line, path = %warning.path, "{message}");
     }
-    runtime()?.block_on(serve(settings))
+    let runtime = runtime()?;
+    let result = runtime.block_on(serve(settings));
+    // A look-up of a name that is under way cannot be called off: it is left behind.
+    runtime.shutdown_background();
+    result
 }
 
 /// One thread is enough for everything but the store, which has its own.

@@ -89,6 +89,8 @@ pub struct Uplink {
     up_since: Option<Instant>,
     /// When the last connection ended, or when the program started.
     down_since: Instant,
+    /// Why the last try failed.
+    said: Option<String>,
 }
 
 impl Uplink {
@@ -101,10 +103,10 @@ impl Uplink {
         stop: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<UplinkState>) {
         let (state, watched) = watch::channel(UplinkState::Down { failures: 0 });
-        let (backoff, up_since, down_since) =
-            (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), None, Instant::now());
+        let (backoff, up_since, down_since, said) =
+            (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), None, Instant::now(), None);
         let uplink =
-            Self { settings, status_topic, hub, state, stop, backoff, up_since, down_since };
+            Self { settings, status_topic, hub, state, stop, backoff, up_since, down_since, said };
         (uplink, watched)
     }
 
@@ -138,19 +140,22 @@ impl Uplink {
         }
     }
 
-    /// One line when the trouble begins, the rest at debug level.
-    fn log_failure(&self, error: &UplinkError, pause: Duration) {
+    /// One line when the trouble begins and one when it is another trouble, the rest at debug level.
+    fn log_failure(&mut self, error: &UplinkError, pause: Duration) {
         let failures = self.backoff.failures();
         let uplink = &self.settings.name;
+        let cause = error.to_string();
+        let is_other = self.said.as_ref() != Some(&cause);
         let retry_in = format_args!("{:.1}s", pause.as_secs_f64());
         if self.up_since.is_some() {
-            warn!(%uplink, cause = %error, %retry_in, "uplink lost; readings wait in the queue");
-        } else if failures == 1 {
+            warn!(%uplink, %cause, %retry_in, "uplink lost; readings wait in the queue");
+        } else if is_other {
             let host = format_args!("{}:{}", self.settings.host, self.settings.port);
-            warn!(%uplink, %host, cause = %error, %retry_in, "uplink unreachable; readings wait in the queue");
+            warn!(%uplink, %host, %cause, %retry_in, "uplink unreachable; readings wait in the queue");
         } else {
-            debug!(%uplink, cause = %error, failures, %retry_in, "uplink still unreachable");
+            debug!(%uplink, %cause, failures, %retry_in, "uplink still unreachable");
         }
+        self.said = Some(cause);
     }
 
     fn log_connected(&self, session_present: bool) {
@@ -205,6 +210,7 @@ impl Uplink {
         let present = attach.session_present;
         let (attached, inbound) = self.hub.attach_uplink(attach).await?;
         self.up_since = Some(Instant::now());
+        self.said = None;
         self.state.send_replace(UplinkState::Up);
         self.log_connected(present);
         self.hub.say(attached.connection, self.status("online"), false).await?;
