@@ -52,6 +52,8 @@ pub struct RoadFigures {
 /// The process cannot be run, or nothing arrives.
 pub async fn road(program: &Path, period: Duration, time: Duration) -> anyhow::Result<RoadFigures> {
     let scratch = Scratch::new().context("cannot make a directory for temporary files")?;
+    // Memory, as systemd's RuntimeDirectory is.
+    let memory = Scratch::new_in(Path::new("/dev/shm")).context("no /dev/shm to stage in")?;
     let upstream = Upstream::start(&scratch.directory("upstream")?).await?;
     let mut witness = Witness::subscribe(upstream.hub()).await?;
     let mut devices = JoinSet::new();
@@ -64,9 +66,10 @@ pub async fn road(program: &Path, period: Duration, time: Duration) -> anyhow::R
         devices.spawn(tcp.serve(vec![bank()]));
     }
     let config = format!(
-        "gateway: {{ id: bench, state_dir: {} }}\nbuses:\n{buses}devices:\n{units}\
+        "gateway: {{ id: bench, state_dir: {}, runtime_dir: {} }}\nbuses:\n{buses}devices:\n{units}\
          uplinks:\n  broker: {{ url: \"mqtt://{}\", qos: 1 }}\nlog: {{ level: warn }}\n",
         scratch.directory("gateway")?.display(),
+        memory.directory("run")?.display(),
         upstream.address(),
     );
     let file = scratch.directory("config")?.join("bench.yaml");

@@ -4,7 +4,7 @@
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A new directory only this user can look into; it goes with this value.
 #[derive(Debug)]
@@ -15,8 +15,13 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes it where temporary files belong.
     pub(crate) fn new() -> io::Result<Self> {
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    /// Makes it in a directory.
+    pub(crate) fn new_in(directory: &Path) -> io::Result<Self> {
         let name = format!("fieldpost-demo-{}-{:016x}", std::process::id(), fastrand::u64(..));
-        let path = std::env::temp_dir().join(name);
+        let path = directory.join(name);
         // Fails if there is anything under this name, whoever put it there.
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self { path })

@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
-use super::change::{
-    Change, Phase, SessionId, SessionOwner, Snapshot, StoredMessage,
-    Trimmed,
-};
+use super::change::{Change, Phase, SessionId, SessionOwner, Snapshot, StoredMessage, Trimmed};
 use super::read::{count_queued, load_flights, load_retained, load_sessions, read_message};
 use super::row::{self, RowError};
 use super::schema::{APPLICATION_ID, MIGRATIONS};
