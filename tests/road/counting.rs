@@ -165,12 +165,14 @@ impl Books {
         books
     }
 
-    /// Nothing is missing but what a kill cut off: at most `cut_max` reads at each kill.
+    /// Nothing is missing but what a kill cut off: at most `cut_max` reads at a kill, and at most two at most kills.
     #[track_caller]
     pub fn assert_nothing_lost(&self, cut_max: u64) {
         assert!(self.holes.is_empty(), "lost in the middle: {:?}", self.holes);
         let worst = self.gaps.iter().max().copied().unwrap_or_default();
         assert!(worst <= cut_max, "lost at the starts: {:?}", self.gaps);
+        let few = self.gaps.iter().filter(|gap| **gap <= 2).count();
+        assert!(few * 2 >= self.gaps.len(), "lost at the starts: {:?}", self.gaps);
     }
 
     /// Nothing arrived twice, and each point's readings arrived in the order they were taken.
