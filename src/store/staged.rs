@@ -14,7 +14,7 @@ pub(super) const FILE_NAME: &str = "staged";
 /// Begins every file: the kind, then which store and which generation of it, little endian.
 const MAGIC: &[u8; 8] = b"FPstage1";
 const HEAD_LEN: usize = 24;
-/// A file larger than this is written anew with what is left of it.
+/// A file larger than this, and twice as large as what was left of it last time, is written anew.
 const REWRITE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Which store a file belongs to, and which of its commits it follows.
@@ -32,6 +32,8 @@ pub(super) struct Staged {
     path: PathBuf,
     file: File,
     len: u64,
+    /// The length at which it is worth writing anew.
+    rewrite_at: u64,
     buffer: Vec<u8>,
 }
 
@@ -61,7 +63,8 @@ impl Staged {
         std::fs::create_dir_all(runtime_dir)?;
         let path = runtime_dir.join(FILE_NAME);
         let file = write_new(&path, origin, &[])?;
-        Ok(Self { path, file, len: HEAD_LEN as u64, buffer: Vec::new() })
+        let (len, rewrite_at) = (HEAD_LEN as u64, REWRITE_BYTES);
+        Ok(Self { path, file, len, rewrite_at, buffer: Vec::new() })
     }
 
     /// Adds a batch; it is there after a kill when this returns.
@@ -79,13 +82,15 @@ impl Staged {
 
     /// Whether most of the file may be cancelled by now.
     pub(super) fn is_large(&self) -> bool {
-        self.len > REWRITE_BYTES
+        self.len > self.rewrite_at
     }
 
     /// Puts a file with `changes` in the place of the old one, in one step.
     pub(super) fn rewrite(&mut self, origin: Origin, changes: &[Change]) -> io::Result<()> {
         self.file = write_new(&self.path, origin, changes)?;
         self.len = self.file.metadata()?.len();
+        // What is left may be much: then it must double before it is worth the work again.
+        self.rewrite_at = REWRITE_BYTES.max(self.len * 2);
         Ok(())
     }
 }
