@@ -85,28 +85,14 @@ impl Witness {
 
 /// What a receiver answers (MQTT 5.0 section 4.3).
 fn answer(packet: &Packet) -> Option<Packet> {
-    match packet {
-        Packet::Publish(publish) => {
-            let ack = Ack::new(publish.packet_id?, ReasonCode::Success);
-            match publish.qos {
-                QoS::AtMostOnce => None,
-                QoS::AtLeastOnce => Some(Packet::PubAck(ack)),
-                QoS::ExactlyOnce => Some(Packet::PubRec(ack)),
-            }
-        }
-        Packet::PubRel(ack) => Some(Packet::PubComp(Ack::new(ack.packet_id, ReasonCode::Success))),
-        Packet::Connect(_)
-        | Packet::ConnAck(_)
-        | Packet::PubAck(_)
-        | Packet::PubRec(_)
-        | Packet::PubComp(_)
-        | Packet::Subscribe(_)
-        | Packet::SubAck(_)
-        | Packet::Unsubscribe(_)
-        | Packet::UnsubAck(_)
-        | Packet::PingReq
-        | Packet::PingResp
-        | Packet::Disconnect(_)
-        | Packet::Auth(_) => None,
+    if let Packet::PubRel(ack) = packet {
+        return Some(Packet::PubComp(Ack::new(ack.packet_id, ReasonCode::Success)));
+    }
+    let Packet::Publish(publish) = packet else { return None };
+    let ack = Ack::new(publish.packet_id?, ReasonCode::Success);
+    match publish.qos {
+        QoS::AtMostOnce => None,
+        QoS::AtLeastOnce => Some(Packet::PubAck(ack)),
+        QoS::ExactlyOnce => Some(Packet::PubRec(ack)),
     }
 }

@@ -275,23 +275,8 @@ impl Engine {
 
 /// Whether the PUBLISH under this id still waits to be sent.
 fn is_held(session: &Session, packet_id: PacketId) -> bool {
-    session.link.iter().flat_map(|link| &link.held).any(|held| match &held.packet {
-        Packet::Publish(publish) => publish.packet_id == Some(packet_id),
-        Packet::Connect(_)
-        | Packet::ConnAck(_)
-        | Packet::PubAck(_)
-        | Packet::PubRec(_)
-        | Packet::PubRel(_)
-        | Packet::PubComp(_)
-        | Packet::Subscribe(_)
-        | Packet::SubAck(_)
-        | Packet::Unsubscribe(_)
-        | Packet::UnsubAck(_)
-        | Packet::PingReq
-        | Packet::PingResp
-        | Packet::Disconnect(_)
-        | Packet::Auth(_) => false,
-    })
+    let waits = |packet: &Packet| matches!(packet, Packet::Publish(publish) if publish.packet_id == Some(packet_id));
+    session.link.iter().flat_map(|link| &link.held).any(|held| waits(&held.packet))
 }
 
 /// Properties that do not hold on to the buffer they were read into.
