@@ -291,6 +291,23 @@ fn a_power_cut_costs_what_was_staged_and_says_so_and_nothing_that_was_synced() {
 }
 
 #[test]
+fn a_staged_file_that_turns_up_after_a_start_without_it_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3600);
+    let (mut store, _) = open_staging(dir.path(), staging(dir.path(), hour)).unwrap();
+    store.commit_to(vec![session(1, "a", 0)], true);
+    store.commit(vec![append(1, &[1])]);
+    let copy = killed(dir.path());
+    // Somebody starts it by hand, without the service's runtime directory.
+    let (mut by_hand, snapshot) = open(copy.path()).unwrap();
+    assert!(snapshot.staged_lost);
+    by_hand.commit(vec![append(1, &[1]), append(2, &[1])]);
+    by_hand.store.close();
+    let again = open_staging(copy.path(), staging(copy.path(), hour)).unwrap().1;
+    assert_eq!((again.sessions[0].queued, again.staged_lost), (2, false));
+}
+
+#[test]
 fn what_nobody_acknowledged_is_committed_after_its_time() {
     let dir = tempfile::tempdir().unwrap();
     let soon = Duration::from_millis(20);

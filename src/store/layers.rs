@@ -54,6 +54,14 @@ impl Layers {
             })?;
         }
         let staged_lost = found.is_none() && database.was_staging()?;
+        if staged_lost {
+            tracing::warn!(
+                "what was staged before the last end is gone: a power cut, or another runtime directory"
+            );
+            // Should it turn up later, it is no longer of this store's time.
+            origin.generation += 1;
+            database.commit(&[], Some(origin.generation))?;
+        }
         if let Some(batches) = found.filter(|batches| !batches.is_empty()) {
             let changes: Vec<Change> = batches.into_iter().flatten().collect();
             origin.generation += 1;
