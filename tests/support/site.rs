@@ -92,9 +92,11 @@ impl Fieldpost {
         self.process.log()
     }
 
-    /// Asks for an orderly stop and waits for it.
+    /// Asks for an orderly stop, once it has started, and waits for it. A process that is not up yet ends by the signal
+    /// itself.
     #[track_caller]
     pub fn sigterm(&mut self) -> ExitStatus {
+        self.process.wait_for_log("gateway started");
         self.process.terminate()
     }
 
