@@ -308,6 +308,21 @@ fn a_staged_file_that_turns_up_after_a_start_without_it_is_left_alone() {
 }
 
 #[test]
+fn more_than_memory_should_hold_is_committed_before_it_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3600);
+    let (mut store, _) = open_staging(dir.path(), staging(dir.path(), hour)).unwrap();
+    store.commit_to(vec![session(1, "a", 0)], true);
+    let large = "x".repeat(1 << 20);
+    for seq in 1..=20 {
+        store.commit(vec![append_message(seq, &[1], message(&large))]);
+    }
+    let after_power_cut = open(power_cut(dir.path()).path()).unwrap().1;
+    assert!(after_power_cut.sessions[0].queued >= 16, "{}", after_power_cut.sessions[0].queued);
+    assert!(fs::metadata(dir.path().join("run/staged")).unwrap().len() < 16 << 20);
+}
+
+#[test]
 fn what_nobody_acknowledged_is_committed_after_its_time() {
     let dir = tempfile::tempdir().unwrap();
     let soon = Duration::from_millis(20);

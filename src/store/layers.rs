@@ -20,8 +20,6 @@ const STAGED_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) enum Need {
     /// Nothing more.
     Nothing,
-    /// Nothing more, but much has gathered.
-    FlushSoon,
     /// A flush.
     Flush,
 }
@@ -125,13 +123,15 @@ impl Layers {
         if let (Some(_), Err(cause)) = (&self.staged, &staged) {
             tracing::warn!(%cause, "cannot stage; written to the disk at once");
         }
-        if sync || staged.is_err() || self.overlay.is_sealed() {
+        // Memory is bounded: a disk that stays stuck slows whoever publishes instead.
+        let is_full = self.overlay.bytes() > STAGED_BYTES_MAX;
+        if sync || staged.is_err() || self.overlay.is_sealed() || is_full {
             return Need::Flush;
         }
         if self.staged.as_ref().is_some_and(Staged::is_large) {
             self.shorten();
         }
-        if self.overlay.bytes() > STAGED_BYTES_MAX { Need::FlushSoon } else { Need::Nothing }
+        Need::Nothing
     }
 
     /// What a batch leaves in the database, as far as it is there.

@@ -164,7 +164,6 @@ impl Thread {
                 StoreCommand::Commit { batch, changes, sync } => {
                     match self.layers.take(&changes, sync) {
                         Need::Nothing => {}
-                        Need::FlushSoon => self.try_flush(),
                         Need::Flush if self.flush().is_none() => return,
                         Need::Flush => {}
                     }
