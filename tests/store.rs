@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use fieldpost::model::{Message, MessageProperties, QoS, Seq, Timestamp, TopicFilter, TopicName};
+use fieldpost::model::{
+    Body, Message, MessageProperties, QoS, Seq, Timestamp, TopicFilter, TopicName,
+};
 use fieldpost::store::{
     Change, FILE_NAME, Phase, SessionId, SessionOwner, Snapshot, Staging, Store, StoreCommand,
     StoreError, StoreEvent, Target, Trimmed,
@@ -133,6 +135,7 @@ fn message(payload: &str) -> Message {
         properties: None,
         accepted: Timestamp::from_unix_ms(NOW),
         expires: None,
+        body: Body::Foreign,
     }
 }
 
@@ -410,6 +413,7 @@ fn decorated(rng: &mut Rng) -> Message {
         retain: rng.bool(),
         properties: rng.bool().then(|| Arc::new(properties)),
         expires: rng.bool().then(|| Timestamp::from_unix_ms(NOW + 9)),
+        body: Body::Foreign,
         ..message(&rng.u32(..).to_string())
     }
 }

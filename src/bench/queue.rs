@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::model::{Message, QoS, Seq, Timestamp, TopicName};
+use crate::model::{Body, Message, QoS, Seq, Timestamp, TopicName};
 use crate::service::usage;
 use crate::store::{Change, SessionId, SessionOwner, Store, StoreCommand, StoreEvent, Target};
 
@@ -84,6 +84,7 @@ fn append(seq: Seq, session: SessionId) -> anyhow::Result<Change> {
         properties: None,
         accepted: Timestamp::from(std::time::SystemTime::now()),
         expires: None,
+        body: Body::Foreign,
     };
     let target = Target { session, qos: QoS::AtLeastOnce, retain: false };
     Ok(Change::Append { seq, message, targets: Arc::from([target]) })

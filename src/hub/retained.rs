@@ -75,6 +75,7 @@ mod tests {
             properties: None,
             accepted: Timestamp::default(),
             expires: None,
+            body: crate::model::Body::Foreign,
         }
     }
 

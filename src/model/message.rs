@@ -41,6 +41,19 @@ impl MessageProperties {
     }
 }
 
+/// Whose words a payload is: what others said is passed on as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Body {
+    /// Bytes of somebody else.
+    #[default]
+    Foreign,
+    /// A reading as the gateway itself wrote it. Its time may be set right and it may be marked late on its way.
+    Reading {
+        /// When it was taken, in milliseconds since the boot, if the clock was not synchronised then.
+        unsynced_at: Option<u64>,
+    },
+}
+
 /// A publication on its way through the hub. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -58,6 +71,8 @@ pub struct Message {
     pub accepted: Timestamp,
     /// When it stops being worth delivering (message expiry interval, 3.3.2.3.3).
     pub expires: Option<Timestamp>,
+    /// Whose words the payload is.
+    pub body: Body,
 }
 
 impl Message {

@@ -10,7 +10,7 @@ mod secret;
 mod time;
 mod topic;
 
-pub use message::{Message, MessageProperties, Seq};
+pub use message::{Body, Message, MessageProperties, Seq};
 pub use qos::QoS;
 pub use reading::{PointName, Quality, Reading, ReadingId, Value};
 pub use secret::Secret;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{Message, QoS, Reading, ReadingId, Timestamp, TopicError, TopicName, Value};
+use crate::model::{
+    Body, Message, QoS, Reading, ReadingId, Timestamp, TopicError, TopicName, Value,
+};
 
 /// Names readings and device states in the topics of one gateway.
 #[derive(Debug, Clone)]
@@ -87,7 +89,16 @@ impl Publisher {
 
 fn message(topic: TopicName, payload: Bytes, retain: bool, accepted: Timestamp) -> Message {
     let qos = QoS::ExactlyOnce;
-    Message { topic, payload, qos, retain, properties: None, accepted, expires: None }
+    Message {
+        topic,
+        payload,
+        qos,
+        retain,
+        properties: None,
+        accepted,
+        expires: None,
+        body: Body::Foreign,
+    }
 }
 
 /// The JSON of a reading, keys in this order: `value` (`null` without one), `unit` if it has one, `quality`, `reason` if the

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::change::{Change, Phase, SessionId, SessionOwner};
 use super::row::{self, RowError};
-use crate::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
+use crate::model::{Body, Message, Seq, Timestamp, TopicFilter, TopicName};
 
 /// Length (four bytes) and checksum (eight), little endian.
 const HEAD_LEN: usize = 12;
@@ -175,7 +175,10 @@ fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec
 }
 
 fn put_message(out: &mut Vec<u8>, message: &Message) {
-    out.push(row::flags(message.qos, message.retain));
+    out.push(row::flags(message.qos, message.retain) | row::body_flags(message.body));
+    if let Body::Reading { unsynced_at: Some(at) } = message.body {
+        put_u64(out, at);
+    }
     put_u64(out, message.accepted.unix_ms());
     put_option(out, message.expires.as_ref(), |out, end| put_u64(out, end.unix_ms()));
     put_bytes(out, message.topic.as_str().as_bytes());
@@ -308,8 +311,11 @@ fn take_option<T>(
 }
 
 fn take_message(from: &mut &[u8]) -> Result<Message, RowError> {
-    let (qos, retain) = row::read_flags(take_u8(from)?)?;
+    let flags = take_u8(from)?;
+    let (qos, retain) = row::read_flags(flags)?;
+    let unsynced_at = (flags & row::UNSYNCED != 0).then(|| take_u64(from)).transpose()?;
     Ok(Message {
+        body: row::read_body(flags, unsynced_at),
         qos,
         retain,
         accepted: Timestamp::from_unix_ms(take_u64(from)?),
@@ -340,6 +346,7 @@ mod tests {
             })),
             accepted: Timestamp::from_unix_ms(7),
             expires: Some(Timestamp::from_unix_ms(9)),
+            body: Body::Reading { unsynced_at: Some(1 << 40) },
         }
     }
 

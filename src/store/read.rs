@@ -41,6 +41,7 @@ pub(super) fn read_message(row: &Row<'_>) -> Result<StoredMessage, Fault> {
         properties: properties.map(Arc::new),
         accepted: Timestamp::from_unix_ms(row.get(1)?),
         expires: row.get::<_, Option<u64>>(2)?.map(Timestamp::from_unix_ms),
+        body: row::read_body(row.get(3)?, None),
     };
     Ok(StoredMessage { seq: Seq(seq), message, targets })
 }
@@ -170,6 +171,7 @@ pub(super) fn load_retained(connection: &Connection) -> Result<Vec<Message>, Fau
             properties: properties.map(Arc::new),
             accepted: Timestamp::from_unix_ms(row.get(1)?),
             expires: row.get::<_, Option<u64>>(2)?.map(Timestamp::from_unix_ms),
+            body: row::read_body(row.get(3)?, None),
         });
     }
     Ok(retained)

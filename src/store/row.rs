@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::change::{SessionId, Target};
-use crate::model::{MessageProperties, QoS, TopicName};
+use crate::model::{Body, MessageProperties, QoS, TopicName};
 
 /// Why a row cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +33,25 @@ pub(super) fn flags(qos: QoS, retain: bool) -> u8 {
 pub(super) fn read_flags(flags: u8) -> Result<(QoS, bool), RowError> {
     let qos = QoS::try_from(flags & 3).map_err(|_| RowError::Foreign { column: "flags" })?;
     Ok((qos, flags & 4 != 0))
+}
+
+/// The bit of a message's flags that says it is a reading of the gateway itself.
+const READING: u8 = 8;
+/// The bit that says it was taken before the clock was synchronised.
+pub(super) const UNSYNCED: u8 = 16;
+
+/// What a message's flags say of its body, beside [`flags`].
+pub(super) fn body_flags(body: Body) -> u8 {
+    match body {
+        Body::Foreign => 0,
+        Body::Reading { unsynced_at: None } => READING,
+        Body::Reading { unsynced_at: Some(_) } => READING | UNSYNCED,
+    }
+}
+
+/// The inverse of [`body_flags`].
+pub(super) fn read_body(flags: u8, unsynced_at: Option<u64>) -> Body {
+    if flags & READING == 0 { Body::Foreign } else { Body::Reading { unsynced_at } }
 }
 
 /// Five bytes a target: the session, little endian, and its flags.

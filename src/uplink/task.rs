@@ -16,7 +16,7 @@ use super::settings::UplinkSettings;
 use super::tls::{TlsError, connector, server_name};
 use crate::backoff::Backoff;
 use crate::hub::{Attached, ConnectionEvent, DetachCause, HubError, HubHandle, Inbound};
-use crate::model::{Message, QoS, Timestamp, TopicName};
+use crate::model::{Body, Message, QoS, Timestamp, TopicName};
 use crate::mqtt::{
     DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError, ReasonCode,
 };
@@ -317,6 +317,7 @@ impl Uplink {
             properties: None,
             accepted: Timestamp::from(std::time::SystemTime::now()),
             expires: None,
+            body: Body::Foreign,
         }
     }
 }

@@ -9,7 +9,7 @@ use fieldpost::hub::{
     AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, Forward,
     Output, UplinkSession,
 };
-use fieldpost::model::{Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
+use fieldpost::model::{Body, Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{Packet, ReasonCode, Version};
 use fieldpost::store::{
     Change, Committed, Phase, SessionId, SessionOwner, StoreCommand, StoreEvent, Trimmed,
@@ -533,6 +533,7 @@ pub fn message(payload: u64, qos: QoS) -> Message {
         properties: None,
         accepted: Timestamp::default(),
         expires: None,
+        body: Body::Foreign,
     }
 }
 

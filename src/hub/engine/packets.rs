@@ -11,7 +11,7 @@ use crate::hub::inbox::Received;
 use crate::hub::outbox::{Acknowledged, Send};
 use crate::hub::session::{ConnectionId, Session, Subscription, sends_retained};
 use crate::hub::topic_tree::LEVELS_MAX;
-use crate::model::{Message, MessageProperties, Moment, QoS};
+use crate::model::{Body, Message, MessageProperties, Moment, QoS};
 use crate::mqtt::{
     Ack, Packet, PacketId, Publish, ReasonCode, SubAck, Subscribe, SubscribeFilter, Unsubscribe,
     Version,
@@ -109,6 +109,7 @@ impl Engine {
             expires: publish
                 .message_expiry
                 .map(|seconds| now.wall.plus(Duration::from_secs(seconds.into()))),
+            body: Body::Foreign,
         };
         let durable = session.durable;
         let mut needs = self.route(message, Some(id), now);

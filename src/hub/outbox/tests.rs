@@ -14,6 +14,7 @@ fn out(seq: u64, qos: QoS) -> Outgoing {
         properties: None,
         accepted: Timestamp::default(),
         expires: None,
+        body: crate::model::Body::Foreign,
     };
     let (retain, subscription_ids) = (false, Vec::new());
     Outgoing { seq: Seq(seq), message, qos, retain, subscription_ids, stored: None, batch: 0 }
