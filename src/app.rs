@@ -206,6 +206,7 @@ fn session_of(uplink: &UplinkSettings) -> UplinkSession {
             .collect(),
         window: uplink.window,
         trust_received: uplink.on_session_lost == OnSessionLost::Trust,
+        live_first: uplink.live_first,
     }
 }
 

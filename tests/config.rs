@@ -203,6 +203,7 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!((cloud.keep_alive, cloud.window), (Duration::from_secs(30), 100));
     assert_eq!(cloud.session_expiry, Duration::from_secs(7 * 86_400));
     assert_eq!(cloud.on_session_lost, OnSessionLost::Republish);
+    assert_eq!(cloud.live_first, None);
     assert_eq!(cloud.forward[0].qos, QoS::ExactlyOnce);
     assert_eq!(cloud.forward[0].to, Some(Arc::from("plant/boiler/{rest}")));
     assert_eq!((cloud.forward[1].qos, &cloud.forward[1].to), (QoS::AtLeastOnce, &None));

@@ -155,9 +155,13 @@ fn append_message(seq: u64, sessions: &[u32], message: Message) -> Change {
     Change::Append { seq: Seq(seq), message, targets }
 }
 
-fn flight(id: u32, seq: u64, packet_id: Option<u16>, phase: Phase) -> Change {
-    let packet_id = packet_id.and_then(NonZeroU16::new);
+fn flight(id: u32, seq: u64, packet_id: u16, phase: Phase) -> Change {
+    let packet_id = NonZeroU16::new(packet_id).unwrap();
     Change::Flight { session: SessionId(id), seq: Seq(seq), packet_id, phase }
+}
+
+fn settled(id: u32, first: u64, last: u64) -> Change {
+    Change::Settled { session: SessionId(id), first: Seq(first), last: Seq(last) }
 }
 
 fn seqs(trimmed: &Trimmed) -> Vec<u64> {
@@ -258,7 +262,7 @@ fn what_was_settled_before_its_time_never_reaches_the_disk() {
     let before = fs::metadata(&wal).map(|file| file.len()).unwrap();
     for seq in 1..2000 {
         let cursor = Change::Cursor { session: SessionId(1), cursor: Seq(seq) };
-        store.commit(vec![append(seq, &[1]), flight(1, seq, Some(7), Phase::Assigned)]);
+        store.commit(vec![append(seq, &[1]), flight(1, seq, 7, Phase::Assigned)]);
         store.commit(vec![Change::Delete { first: Seq(seq), last: Seq(seq) }, cursor]);
     }
     assert_eq!(fs::metadata(&wal).map(|file| file.len()).unwrap(), before);
@@ -368,11 +372,16 @@ fn some_changes(rng: &mut Rng, before: &State, last_seq: &mut u64) -> Vec<Change
                 let targets = if few.is_empty() { &sessions } else { &few };
                 append_message(*last_seq, targets, decorated(rng))
             }
-            5 if known && seq > cursor => {
-                flight(id.0, seq.0, Some(packet_id.get()), Phase::Assigned)
+            5 if known && seq > cursor => flight(id.0, seq.0, packet_id.get(), Phase::Assigned),
+            6 if known && seq > cursor => {
+                settled(id.0, seq.0, (seq.0 + rng.u64(..4)).min(*last_seq))
             }
-            6 if known && seq > cursor => flight(id.0, seq.0, None, Phase::Settled),
-            7 if seq > cursor && seq.0 <= *last_seq => Change::Cursor { session: id, cursor: seq },
+            7 if seq > cursor && seq.0 <= *last_seq => {
+                // A cursor takes runs as a whole.
+                let runs = model.settled.range((id, Seq(0))..=(id, seq));
+                let cursor = runs.map(|(_, last)| *last).fold(seq, Seq::max);
+                Change::Cursor { session: id, cursor }
+            }
             8 => Change::Inbox { session: id, packet_id, present: rng.bool() },
             9 => Change::Subscription {
                 session: id,
@@ -429,16 +438,12 @@ fn every_start_has_a_number_of_its_own_also_after_a_kill() {
 }
 
 #[test]
-fn a_place_that_only_a_settled_flight_remembers_is_not_given_again() {
+fn a_place_that_only_a_settled_run_remembers_is_not_given_again() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path()).unwrap();
     store.commit(vec![session(1, "a", 0), append(1, &[1]), append(2, &[1]), append(3, &[1])]);
     let gone = Change::Delete { first: Seq(2), last: Seq(3) };
-    store.commit(vec![
-        flight(1, 2, None, Phase::Settled),
-        flight(1, 3, None, Phase::Settled),
-        gone,
-    ]);
+    store.commit(vec![settled(1, 2, 3), gone]);
     assert_eq!(reopen(store, dir.path()).1.last_seq, Seq(3));
 }
 
@@ -448,7 +453,7 @@ fn the_end_of_a_session_deletes_what_nobody_else_waits_for() {
     let (mut store, _) = open(dir.path()).unwrap();
     let mut changes = vec![session(1, "a", 0), session(2, "b", 0)];
     changes.extend([append(1, &[1, 2]), append(2, &[1]), append(3, &[1, 2]), append(4, &[1, 2])]);
-    changes.extend([append(5, &[2]), flight(2, 4, None, Phase::Settled)]);
+    changes.extend([append(5, &[2]), settled(2, 4, 4)]);
     changes.push(Change::Cursor { session: SessionId(2), cursor: Seq(1) });
     changes.push(Change::EndSession { session: SessionId(1) });
     store.commit(changes);
@@ -539,18 +544,16 @@ fn a_database_of_every_older_schema_is_opened_with_all_that_is_in_it() {
     assert_eq!((found.start, found.last_seq, found.last_session), (8, Seq(14), 9));
     let [cloud, panel] = &found.sessions[..] else { panic!("{:?}", found.sessions) };
     assert_eq!(cloud.owner, SessionOwner::Uplink("cloud".into()));
-    assert_eq!((cloud.cursor, cloud.queued, cloud.expiry), (Seq(10), 2, u32::MAX));
+    assert_eq!((cloud.cursor, cloud.queued, cloud.expiry), (Seq(10), 3, u32::MAX));
     let phases: Vec<_> = cloud.flights.iter().map(|f| (f.seq.0, f.packet_id, f.phase)).collect();
-    let id = NonZeroU16::new;
-    assert_eq!(
-        phases,
-        [(11, id(3), Phase::Released), (13, None, Phase::Settled), (14, id(4), Phase::Assigned)]
-    );
-    let three = cloud.flights[2].stored.as_ref().expect("its row is there");
+    let id = |id| NonZeroU16::new(id).unwrap();
+    assert_eq!(phases, [(11, id(3), Phase::Released), (14, id(4), Phase::Assigned)]);
+    assert_eq!(cloud.settled, [(Seq(13), Seq(13))]);
+    let three = cloud.flights[1].stored.as_ref().expect("its row is there");
     let properties = three.message.properties.as_ref().expect("it has some");
     assert_eq!(properties.content_type.as_deref(), Some("x"));
     assert_eq!(properties.user_properties, [("a".into(), "b".into())]);
     assert_eq!(panel.subscriptions, [(TopicFilter::new("site/#").unwrap(), 10, Some(5))]);
-    assert_eq!((panel.inbox.as_slice(), panel.queued), (&[id(77).unwrap()][..], 1));
+    assert_eq!((panel.inbox.as_slice(), panel.queued), (&[id(77)][..], 1));
     assert_eq!(found.retained[0].topic.as_str(), "site/status");
 }

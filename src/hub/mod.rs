@@ -6,7 +6,9 @@
 mod engine;
 pub mod inbox;
 pub mod outbox;
+mod outgoing;
 pub mod packet_ids;
+mod progress;
 pub mod retained;
 pub mod session;
 mod task;
@@ -16,5 +18,6 @@ pub use engine::{
     AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, HubStatus,
     Output, UplinkSession,
 };
+pub use outgoing::LiveFirst;
 pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};
 pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound};

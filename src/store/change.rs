@@ -37,8 +37,6 @@ pub enum Phase {
     Assigned = 1,
     /// PUBREC came; PUBREL may have been sent.
     Released = 2,
-    /// It is settled while an older message of the session is not.
-    Settled = 3,
 }
 
 /// One change of durable state. The changes of a batch become durable together.
@@ -66,8 +64,8 @@ pub enum Change {
         session: SessionId,
         /// Which message.
         seq: Seq,
-        /// Under which packet id; `None` when settled.
-        packet_id: Option<NonZeroU16>,
+        /// Under which packet id.
+        packet_id: NonZeroU16,
         /// How far.
         phase: Phase,
     },
@@ -77,6 +75,15 @@ pub enum Change {
         session: SessionId,
         /// Which message.
         seq: Seq,
+    },
+    /// Everything between two places above the cursor is settled for this session; flights in between end.
+    Settled {
+        /// Whose.
+        session: SessionId,
+        /// First place.
+        first: Seq,
+        /// Last place, inclusive.
+        last: Seq,
     },
     /// Everything up to here is settled for this session.
     Cursor {
@@ -171,6 +178,8 @@ pub struct StoredSession {
     pub away_since: Option<Timestamp>,
     /// What it subscribed to: filter, options byte, subscription id.
     pub subscriptions: Vec<(TopicFilter, u8, Option<u32>)>,
+    /// What is settled above the cursor: runs from the first place to the last, oldest first.
+    pub settled: Vec<(Seq, Seq)>,
     /// Messages under way, oldest first, with what is known of each.
     pub flights: Vec<StoredFlight>,
     /// QoS 2 packet ids received and not released.
@@ -186,11 +195,11 @@ pub struct StoredSession {
 pub struct StoredFlight {
     /// Which message.
     pub seq: Seq,
-    /// Its packet id; `None` when settled.
-    pub packet_id: Option<NonZeroU16>,
+    /// Its packet id.
+    pub packet_id: NonZeroU16,
     /// How far it came.
     pub phase: Phase,
-    /// The message; `None` when settled, or if its row is gone.
+    /// The message; `None` if its row is gone.
     pub stored: Option<StoredMessage>,
 }
 

@@ -2,12 +2,11 @@
 #![allow(clippy::disallowed_methods, reason = "the store's shell makes its directory")]
 
 use std::collections::{BTreeSet, HashMap};
-use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
-use super::change::{Change, Phase, SessionId, SessionOwner, Snapshot, StoredMessage, Trimmed};
+use super::change::{Change, SessionId, SessionOwner, Snapshot, StoredMessage, Trimmed};
 use super::read::{count_queued, load_flights, load_retained, load_sessions, read_message};
 use super::row::{self, RowError};
 use super::schema::{APPLICATION_ID, MIGRATIONS};
@@ -341,11 +340,14 @@ impl Database {
             self.connection.query_row("SELECT min(seq) FROM message", [], |row| row.get(0))?;
         let last_cursor: Option<u64> =
             self.connection.query_row("SELECT max(cursor) FROM session", [], |row| row.get(0))?;
-        // A message that was settled out of order has left its row only in `flight`: were its place given again, the next
+        // A message that was settled out of order has left its place only in `settled`: were it given again, the next
         // message there would be taken for settled.
         let last_flight: Option<u64> =
             self.connection.query_row("SELECT max(seq) FROM flight", [], |row| row.get(0))?;
-        let last_seq = last_message.max(last_cursor).max(last_flight).unwrap_or(0);
+        let last_settled: Option<u64> =
+            self.connection.query_row("SELECT max(last) FROM settled", [], |row| row.get(0))?;
+        let last_seq = last_message.max(last_cursor).max(last_flight).max(last_settled);
+        let last_seq = last_seq.unwrap_or(0);
         let mut sessions = load_sessions(&self.connection)?;
         for session in &mut sessions {
             session.flights = load_flights(&self.connection, session.id)?;
@@ -437,14 +439,32 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), Fault> {
         }
         Change::Flight { session, seq, packet_id, phase } => run(
             "INSERT OR REPLACE INTO flight VALUES (?1, ?2, ?3, ?4)",
-            params![session.0, seq.0, packet_id.map(NonZeroU16::get), *phase as u8],
+            params![session.0, seq.0, packet_id.get(), *phase as u8],
         ),
+        Change::Settled { session, first, last } => {
+            for table in
+                ["flight WHERE session = ?1 AND seq", "settled WHERE session = ?1 AND first"]
+            {
+                run(
+                    &format!("DELETE FROM {table} BETWEEN ?2 AND ?3"),
+                    params![session.0, first.0, last.0],
+                )?;
+            }
+            run("INSERT INTO settled VALUES (?1, ?2, ?3)", params![session.0, first.0, last.0])
+        }
         Change::Recall { session, seq } => {
             run("DELETE FROM flight WHERE session = ?1 AND seq = ?2", params![session.0, seq.0])
         }
         Change::Cursor { session, cursor } => {
             run("UPDATE session SET cursor = ?2 WHERE id = ?1", params![session.0, cursor.0])?;
-            run("DELETE FROM flight WHERE session = ?1 AND seq <= ?2", params![session.0, cursor.0])
+            run(
+                "DELETE FROM flight WHERE session = ?1 AND seq <= ?2",
+                params![session.0, cursor.0],
+            )?;
+            run(
+                "DELETE FROM settled WHERE session = ?1 AND first <= ?2",
+                params![session.0, cursor.0],
+            )
         }
         Change::Inbox { session, packet_id, present: true } => {
             run("INSERT OR IGNORE INTO inbox VALUES (?1, ?2)", params![session.0, packet_id.get()])
@@ -510,6 +530,7 @@ fn end_session(connection: &Connection, ended: SessionId) -> Result<(), Fault> {
         "subscription WHERE session",
         "flight WHERE session",
         "inbox WHERE session",
+        "settled WHERE session",
     ] {
         connection.execute(&format!("DELETE FROM {table} = ?1"), [ended.0])?;
     }
@@ -521,7 +542,7 @@ fn end_session(connection: &Connection, ended: SessionId) -> Result<(), Fault> {
         cursors.insert(SessionId(row.get(0)?), Seq(row.get(1)?));
     }
     let mut settled = connection
-        .prepare("SELECT 1 FROM flight WHERE session = ?1 AND seq = ?2 AND phase = ?3")?;
+        .prepare("SELECT 1 FROM settled WHERE session = ?1 AND first <= ?2 AND last >= ?2")?;
     loop {
         let chunk = oldest(connection, after)?;
         let Some(&(last, _, _)) = chunk.last() else { return Ok(()) };
@@ -534,7 +555,7 @@ fn end_session(connection: &Connection, ended: SessionId) -> Result<(), Fault> {
             let mut waited_for = false;
             for SessionId(other) in targets.iter().map(|target| target.session) {
                 waited_for |= cursors.get(&SessionId(other)).is_some_and(|cursor| *cursor < seq)
-                    && !settled.exists(params![other, seq.0, Phase::Settled as u8])?;
+                    && !settled.exists(params![other, seq.0])?;
             }
             if !waited_for {
                 connection.execute("DELETE FROM message WHERE seq = ?1", [seq.0])?;

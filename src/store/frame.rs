@@ -25,6 +25,9 @@ const AWAY: u8 = 9;
 const END_SESSION: u8 = 10;
 const SUBSCRIPTION: u8 = 11;
 const RESERVE: u8 = 12;
+const SETTLED: u8 = 13;
+/// The phase that an earlier version gave to a place that was settled out of order.
+const SETTLED_PHASE: u8 = 3;
 
 /// Puts a batch behind what is in `out`.
 pub(super) fn write<'a>(changes: impl IntoIterator<Item = &'a Change>, out: &mut Vec<u8>) {
@@ -86,8 +89,14 @@ fn write_change(change: &Change, out: &mut Vec<u8>) {
             out.push(FLIGHT);
             put_u32(out, session.0);
             put_u64(out, seq.0);
-            put_u16(out, packet_id.map_or(0, NonZeroU16::get));
+            put_u16(out, packet_id.get());
             out.push(*phase as u8);
+        }
+        Change::Settled { session, first, last } => {
+            out.push(SETTLED);
+            put_u32(out, session.0);
+            put_u64(out, first.0);
+            put_u64(out, last.0);
         }
         Change::Recall { session, seq } => {
             out.push(RECALL);
@@ -207,16 +216,21 @@ fn read_change(from: &mut &[u8]) -> Result<Change, RowError> {
             message: take_message(from)?,
         },
         DELETE => Change::Delete { first: Seq(take_u64(from)?), last: Seq(take_u64(from)?) },
-        FLIGHT => Change::Flight {
-            session: SessionId(take_u32(from)?),
-            seq: Seq(take_u64(from)?),
-            packet_id: NonZeroU16::new(take_u16(from)?),
-            phase: match take_u8(from)? {
+        FLIGHT => {
+            let (session, seq) = (SessionId(take_u32(from)?), Seq(take_u64(from)?));
+            let packet_id = NonZeroU16::new(take_u16(from)?);
+            let phase = match take_u8(from)? {
                 1 => Phase::Assigned,
                 2 => Phase::Released,
-                3 => Phase::Settled,
+                SETTLED_PHASE => return Ok(Change::Settled { session, first: seq, last: seq }),
                 _ => return Err(FOREIGN),
-            },
+            };
+            Change::Flight { session, seq, packet_id: packet_id.ok_or(FOREIGN)?, phase }
+        }
+        SETTLED => Change::Settled {
+            session: SessionId(take_u32(from)?),
+            first: Seq(take_u64(from)?),
+            last: Seq(take_u64(from)?),
         },
         RECALL => Change::Recall { session: SessionId(take_u32(from)?), seq: Seq(take_u64(from)?) },
         CURSOR => {
@@ -357,8 +371,8 @@ mod tests {
         vec![
             Change::Append { seq, message: message("x"), targets: Arc::from([target]) },
             Change::Delete { first: Seq(1), last: seq },
-            Change::Flight { session, seq, packet_id: Some(packet_id), phase: Phase::Released },
-            Change::Flight { session, seq, packet_id: None, phase: Phase::Settled },
+            Change::Flight { session, seq, packet_id, phase: Phase::Released },
+            Change::Settled { session, first: seq, last: Seq(1 << 41) },
             Change::Recall { session, seq },
             Change::Cursor { session, cursor: seq },
             Change::Inbox { session, packet_id, present: true },

@@ -68,15 +68,7 @@ impl Layers {
         let will_stage = staging.as_ref().is_some_and(|staging| !staging.commit_every.is_zero());
         let snapshot = Snapshot { staged_lost, ..database.load()? };
         let (bytes_used, bytes_room) = (database.bytes_used()?, database.bytes_room());
-        let flights = snapshot
-            .sessions
-            .iter()
-            .flat_map(|session| session.flights.iter().map(|flight| (session.id, flight.seq)));
-        let inbox = snapshot
-            .sessions
-            .iter()
-            .flat_map(|session| session.inbox.iter().map(|packet_id| (session.id, *packet_id)));
-        let overlay = Overlay::new(flights, inbox, database.has_messages()?);
+        let overlay = Overlay::new(&snapshot, database.has_messages()?);
         let mut layers =
             Self { database, overlay, staging, staged: None, origin, bytes_used, bytes_room };
         layers.begin_staging();

@@ -68,6 +68,7 @@ pub(super) fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession
             expiry: row.get(4)?,
             away_since: row.get::<_, Option<u64>>(5)?.map(Timestamp::from_unix_ms),
             subscriptions: Vec::new(),
+            settled: Vec::new(),
             flights: Vec::new(),
             inbox: Vec::new(),
             reserved: packet_id(6)?.zip(packet_id(7)?),
@@ -94,6 +95,14 @@ pub(super) fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession
             session.inbox.push(packet_id);
         }
     }
+    let mut statement =
+        connection.prepare("SELECT session, first, last FROM settled ORDER BY session, first")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
+            session.settled.push((Seq(row.get(1)?), Seq(row.get(2)?)));
+        }
+    }
     Ok(sessions.into_values().collect())
 }
 
@@ -114,12 +123,13 @@ pub(super) fn load_flights(
         let phase = match row.get(2)? {
             1u8 => Phase::Assigned,
             2 => Phase::Released,
-            3 => Phase::Settled,
             _ => return Err(Fault::Row(seq, RowError::Foreign { column: "phase" })),
         };
         let mut found = message.query([seq])?;
         let stored = found.next()?.map(read_message).transpose()?;
         let packet_id = row.get::<_, Option<u16>>(1)?.and_then(NonZeroU16::new);
+        let packet_id =
+            packet_id.ok_or(Fault::Row(seq, RowError::Foreign { column: "packet_id" }))?;
         flights.push(StoredFlight { seq: Seq(seq), packet_id, phase, stored });
     }
     Ok(flights)
@@ -143,10 +153,12 @@ pub(super) fn count_queued(
         let seq: u64 = row.get(0)?;
         let targets = row.get_ref(1)?.as_blob().unwrap_or_default();
         let targets = row::read_targets(targets).map_err(|fault| Fault::Row(seq, fault))?;
-        count += u64::from(targets.iter().any(|target| target.session == session.id));
+        let is_settled =
+            session.settled.iter().any(|(first, last)| (first.0..=last.0).contains(&seq));
+        let is_for_it = targets.iter().any(|target| target.session == session.id);
+        count += u64::from(is_for_it && !is_settled);
     }
-    let settled = session.flights.iter().filter(|flight| flight.phase == Phase::Settled).count();
-    Ok(count.saturating_sub(settled as u64))
+    Ok(count)
 }
 
 pub(super) fn load_retained(connection: &Connection) -> Result<Vec<Message>, Fault> {

@@ -65,4 +65,15 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ALTER TABLE session ADD COLUMN ids_first INTEGER;
     ALTER TABLE session ADD COLUMN ids_last INTEGER;
 ",
+    // What is settled above the cursor is a run of places, one row however long it grows.
+    "
+    CREATE TABLE settled (
+        session INTEGER NOT NULL,
+        first   INTEGER NOT NULL,
+        last    INTEGER NOT NULL,
+        PRIMARY KEY (session, first)
+    ) WITHOUT ROWID;
+    INSERT INTO settled SELECT session, seq, seq FROM flight WHERE phase = 3;
+    DELETE FROM flight WHERE phase = 3;
+",
 ];

@@ -8,6 +8,7 @@ mod settings;
 mod task;
 mod tls;
 
+pub use crate::hub::LiveFirst;
 pub use link::{Link, LinkError, LinkEvent, SUBSCRIBE_ID};
 pub use settings::{
     AcceptRule, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings, UplinkSettings,

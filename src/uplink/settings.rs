@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::hub::LiveFirst;
 use crate::model::{QoS, Secret, TopicFilter};
 use crate::mqtt::Version;
 
@@ -34,6 +35,8 @@ pub struct UplinkSettings {
     pub session_expiry: Duration,
     /// What to do with messages whose PUBREC came before the upstream lost the session.
     pub on_session_lost: OnSessionLost,
+    /// Whether new messages pass those that waited while there was no connection, and how fast these follow.
+    pub live_first: Option<LiveFirst>,
     /// What goes up, first matching rule wins.
     pub forward: Vec<ForwardRule>,
     /// What is subscribed to upstream.

@@ -322,6 +322,7 @@ fn what_a_connection_says_itself_keeps_its_topic() {
         }],
         window: 10,
         trust_received: false,
+        live_first: None,
     });
     let attach = fieldpost::hub::AttachUplink {
         name: "other".into(),

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use fastrand::Rng;
-use fieldpost::hub::EngineOptions;
+use fieldpost::hub::{EngineOptions, LiveFirst};
 use fieldpost::model::QoS;
 
 use crate::state::MESSAGE_BYTES;
@@ -22,7 +22,14 @@ struct Dangers {
 
 fn steps(rng: &mut Rng, dangers: Dangers, count: usize) {
     let store_bytes_max = dangers.room.map_or(u64::MAX / 2, |messages| messages * MESSAGE_BYTES);
-    let mut world = World::new(EngineOptions { store_bytes_max, ..EngineOptions::default() });
+    let pauses = [Duration::from_millis(1), Duration::from_millis(30), Duration::from_secs(2)];
+    let live_first = match rng.u32(..4) {
+        0 | 1 => None,
+        2 => Some(LiveFirst { pause: None }),
+        _ => Some(LiveFirst { pause: rng.choice(pauses) }),
+    };
+    let options = EngineOptions { store_bytes_max, ..EngineOptions::default() };
+    let mut world = World::with_live_first(options, live_first);
     for _ in 0..count {
         step(&mut world, rng, dangers);
     }

@@ -32,7 +32,9 @@ pub struct State {
     pub starts: u64,
     pub messages: BTreeMap<Seq, StoredMessage>,
     pub sessions: BTreeMap<SessionId, SessionRow>,
-    pub flights: BTreeMap<(SessionId, Seq), (Option<NonZeroU16>, Phase)>,
+    pub flights: BTreeMap<(SessionId, Seq), (NonZeroU16, Phase)>,
+    /// Runs of settled places above the cursor: the last of each.
+    pub settled: BTreeMap<(SessionId, Seq), Seq>,
     pub inbox: BTreeSet<(SessionId, NonZeroU16)>,
     pub subscriptions: BTreeMap<(SessionId, TopicFilter), (u8, Option<u32>)>,
     pub retained: BTreeMap<TopicName, Message>,
@@ -48,6 +50,7 @@ impl State {
     }
 
     pub fn apply(&mut self, change: &Change, events: &mut Vec<Event>) {
+        let change = change.clone();
         match change.clone() {
             Change::Append { seq, message, targets } => {
                 assert!(!targets.is_empty(), "a message nobody wants is stored");
@@ -67,6 +70,14 @@ impl State {
                 assert!(self.sessions.contains_key(&session), "a flight of no session");
                 self.flights.insert((session, seq), (packet_id, phase));
             }
+            Change::Settled { session, first, last } => {
+                let cursor = self.sessions.get(&session).expect("a run of no session").cursor;
+                assert!(cursor < first && first <= last, "no run above {cursor:?}: {change:?}");
+                let inside = |id: SessionId, seq: Seq| id == session && first <= seq && seq <= last;
+                self.flights.retain(|(id, seq), _| !inside(*id, *seq));
+                self.settled.retain(|(id, seq), _| !inside(*id, *seq));
+                self.settled.insert((session, first), last);
+            }
             Change::Recall { session, seq } => {
                 self.flights.remove(&(session, seq));
             }
@@ -74,7 +85,11 @@ impl State {
                 let row = self.sessions.get_mut(&session).expect("a cursor of no session");
                 assert!(row.cursor <= cursor, "the cursor of {session:?} goes back");
                 row.cursor = cursor;
+                let runs = self.settled.range((session, Seq(0))..=(session, cursor));
+                let cut = runs.map(|(_, last)| *last).find(|last| *last > cursor);
+                assert_eq!(cut, None, "{cursor:?} of {session:?} cuts a run");
                 self.flights.retain(|(id, seq), _| *id != session || *seq > cursor);
+                self.settled.retain(|(id, seq), _| *id != session || *seq > cursor);
             }
             Change::Inbox { session, packet_id, present } => {
                 assert!(self.sessions.contains_key(&session), "an inbox of no session");
@@ -124,6 +139,7 @@ impl State {
     fn end_session(&mut self, ended: SessionId, events: &mut Vec<Event>) {
         let Some(row) = self.sessions.remove(&ended) else { return };
         self.flights.retain(|(id, _), _| *id != ended);
+        self.settled.retain(|(id, _), _| *id != ended);
         self.inbox.retain(|(id, _)| *id != ended);
         self.subscriptions.retain(|(id, _), _| *id != ended);
         let mine = |stored: &StoredMessage| stored.targets.iter().any(|t| t.session == ended);
@@ -144,10 +160,14 @@ impl State {
     fn is_waited_for(&self, stored: &StoredMessage) -> bool {
         stored.targets.iter().any(|target| {
             let row = self.sessions.get(&target.session);
-            let flight = self.flights.get(&(target.session, stored.seq));
-            let settled = flight.is_some_and(|(_, phase)| *phase == Phase::Settled);
-            row.is_some_and(|row| row.cursor < stored.seq) && !settled
+            row.is_some_and(|row| row.cursor < stored.seq)
+                && !self.is_settled(target.session, stored.seq)
         })
+    }
+
+    fn is_settled(&self, session: SessionId, seq: Seq) -> bool {
+        let mut runs = self.settled.range((session, Seq(0))..=(session, seq));
+        runs.next_back().is_some_and(|(_, last)| *last >= seq)
     }
 
     pub fn fetch(
@@ -182,6 +202,7 @@ impl State {
         let places = self.messages.keys().copied();
         let places = places.chain(self.sessions.values().map(|row| row.cursor));
         let places = places.chain(self.flights.keys().map(|(_, seq)| *seq));
+        let places = places.chain(self.settled.values().copied());
         Snapshot {
             start: self.starts,
             staged_lost: false,
@@ -203,9 +224,10 @@ impl State {
             })
             .collect();
         let waiting = self.messages.values().filter(|stored| {
-            stored.seq > row.cursor && stored.targets.iter().any(|t| t.session == id)
+            let is_for_it = stored.targets.iter().any(|t| t.session == id);
+            stored.seq > row.cursor && is_for_it && !self.is_settled(id, stored.seq)
         });
-        let settled = flights.iter().filter(|flight| flight.phase == Phase::Settled).count();
+        let runs = self.settled.range((id, Seq(0))..=(id, Seq(u64::MAX)));
         StoredSession {
             id,
             owner: row.owner.clone(),
@@ -219,7 +241,8 @@ impl State {
                 .filter(|((session, _), _)| *session == id)
                 .map(|((_, filter), (options, number))| (filter.clone(), *options, *number))
                 .collect(),
-            queued: (waiting.count() as u64).saturating_sub(settled as u64),
+            queued: waiting.count() as u64,
+            settled: runs.map(|((_, first), last)| (*first, *last)).collect(),
             flights,
             inbox: self
                 .inbox

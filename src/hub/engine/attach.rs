@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Engine, Fact, Output, Timer};
 use crate::hub::inbox::Inbox;
-use crate::hub::outbox::Outbox;
+use crate::hub::outbox::{LiveFirst, Outbox};
 use crate::hub::session::{
     ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
 };
@@ -45,6 +45,8 @@ pub struct UplinkSession {
     pub window: u16,
     /// Whether PUBREC counts as delivery when the upstream loses the session.
     pub trust_received: bool,
+    /// Whether new messages pass a backlog.
+    pub live_first: Option<LiveFirst>,
 }
 
 /// An uplink's connection, after its CONNACK.
@@ -108,8 +110,15 @@ impl Engine {
     ) {
         let StoredSession { id, owner, cursor, expiry, away_since, subscriptions, .. } = stored;
         let window = self.options.client_window;
-        let mut outbox =
-            Outbox::durable(id, window, cursor, last_seq, stored.queued, stored.flights);
+        let mut outbox = Outbox::durable(
+            id,
+            window,
+            cursor,
+            last_seq,
+            stored.queued,
+            stored.settled,
+            stored.flights,
+        );
         if let Some((first, last)) = stored.reserved.filter(|_| staged_lost) {
             outbox.distrust(first, last);
         }
@@ -136,7 +145,7 @@ impl Engine {
 
     /// Makes the session of an uplink known, or sets its rules if the store had it.
     pub fn register_uplink(&mut self, uplink: UplinkSession) {
-        let UplinkSession { name, forward, window, trust_received } = uplink;
+        let UplinkSession { name, forward, window, trust_received, live_first } = uplink;
         let id = match self.uplinks.get(&name) {
             Some(id) => *id,
             None => {
@@ -150,7 +159,7 @@ impl Engine {
                     cursor,
                     expiry,
                 });
-                let outbox = Outbox::durable(id, window, cursor, cursor, 0, Vec::new());
+                let outbox = Outbox::durable(id, window, cursor, cursor, 0, Vec::new(), Vec::new());
                 let mut session = new_session(owner, window, expiry, outbox);
                 session.durable = true;
                 self.sessions.insert(id, session);
@@ -165,6 +174,7 @@ impl Engine {
             session.forward = forward;
             session.window = window;
             session.trust_received = trust_received;
+            session.outbox.set_live_first(live_first);
         }
     }
 
@@ -303,7 +313,7 @@ impl Engine {
         let outbox = if durable {
             let (owner, cursor, expiry) = (owner.clone(), self.last_seq, attach.expiry);
             self.changes.push(Change::Session { session: id, owner, cursor, expiry });
-            Outbox::durable(id, window, cursor, cursor, 0, Vec::new())
+            Outbox::durable(id, window, cursor, cursor, 0, Vec::new(), Vec::new())
         } else {
             Outbox::new(window)
         };

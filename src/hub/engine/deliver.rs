@@ -19,6 +19,7 @@ impl Engine {
         while !link.closing {
             let limits = PickLimits {
                 now: now.wall,
+                mono: now.mono,
                 batch: self.open_batch,
                 congested: link.congested,
                 trimming: self.trimming,
@@ -169,6 +170,7 @@ impl Engine {
                 message: stored.message,
                 stored: Some(stored.targets.clone()),
                 batch: 0,
+                late: false,
             })
         });
         session.outbox.handle_fetched(outgoing, examined);
@@ -193,6 +195,7 @@ impl Engine {
             subscription_ids: Vec::new(),
             stored: None,
             batch: 0,
+            late: false,
         };
         session.outbox.push_front(out);
         self.dirty.insert(id);

@@ -386,7 +386,9 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _, _)| *at);
         let quiet = self.dropping.values().map(|(_, last)| *last + DROP_QUIET);
-        timer.into_iter().chain(self.reads_from).chain(quiet).min()
+        let backlogs = self.uplinks.values().filter_map(|id| self.sessions.get(id));
+        let backlogs = backlogs.filter_map(|session| session.outbox.poll_timeout());
+        timer.into_iter().chain(self.reads_from).chain(quiet).chain(backlogs).min()
     }
 
     /// A deadline has come: delayed wills are published, sessions that were away too long end, drops are over.
@@ -401,6 +403,13 @@ impl Engine {
         });
         if self.reads_from.take_if(|at| *at <= now.mono).is_some() {
             self.dirty.extend(self.sessions.keys());
+        }
+        for id in self.uplinks.values() {
+            let session = self.sessions.get(id);
+            let at = session.and_then(|session| session.outbox.poll_timeout());
+            if at.is_some_and(|at| at <= now.mono) {
+                self.dirty.insert(*id);
+            }
         }
         while let Some((at, id, timer)) = self.timers.first().copied() {
             if at > now.mono {

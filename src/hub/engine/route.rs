@@ -102,6 +102,7 @@ impl Engine {
                 subscription_ids,
                 stored: stored.then(|| targets.clone()),
                 batch: if stored { self.open_batch } else { 0 },
+                late: false,
             };
             self.offer(id, out);
         }
@@ -160,6 +161,7 @@ impl Engine {
             subscription_ids: subscription.id.into_iter().collect(),
             stored: stored.then_some(targets),
             batch: if stored { self.open_batch } else { 0 },
+            late: false,
         };
         // All of a subscription's retained messages are sent, however many wait already.
         if let Some(session) = self.sessions.get_mut(&id) {
