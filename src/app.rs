@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::config::Settings;
 use crate::field::{Bus, DeviceSettings};
-use crate::hub::{EngineOptions, Forward, Hub, HubHandle, HubStatus, UplinkSession};
+use crate::hub::{EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, UplinkSession};
 use crate::model::Timestamp;
 use crate::payload::{Publisher, carry};
 use crate::store::{SessionOwner, Store};
@@ -206,7 +206,9 @@ fn session_of(uplink: &UplinkSettings) -> UplinkSession {
             .collect(),
         window: uplink.window,
         trust_received: uplink.on_session_lost == OnSessionLost::Trust,
-        live_first: uplink.live_first,
+        live_first: uplink.live_first.map(|backfill| LiveFirst {
+            pause: backfill.rate.map(|rate| Duration::from_secs(1) / rate),
+        }),
     }
 }
 

@@ -14,7 +14,7 @@ use super::url::{self, Url};
 use crate::model::{QoS, TopicFilter};
 use crate::mqtt::Version;
 use crate::uplink::{
-    ClientCertificate, ForwardRule, LiveFirst, OnSessionLost, TlsSettings, UplinkSettings,
+    Backfill, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings, UplinkSettings,
 };
 
 const EXAMPLE: &str = "write `{ url: \"mqtts://broker.example.com:8883\", username: NAME }`";
@@ -172,7 +172,7 @@ impl Uplink {
         })
     }
 
-    fn settle_live_first(&self, notes: &mut Notes<'_>) -> Option<LiveFirst> {
+    fn settle_live_first(&self, notes: &mut Notes<'_>) -> Option<Backfill> {
         let rate = self.backfill_rate.written();
         if !self.live_first.or(false) {
             if let Some(rate) = rate {
@@ -182,7 +182,7 @@ impl Uplink {
             }
             return None;
         }
-        Some(LiveFirst { pause: rate.map(|rate| Duration::from_secs(1) / rate.value) })
+        Some(Backfill { rate: rate.map(|rate| rate.value) })
     }
 
     /// The rules as written, or one for everything of the gateway.

@@ -47,7 +47,7 @@ pub struct Transmit {
 /// What the outbox sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Send {
-    /// PUBLISH; without a packet id it is QoS 0 and [`Outbox::handle_written`] must be told when it has left.
+    /// PUBLISH; without a packet id it is QoS 0 and [`Outbox::handle_written`](super::outbox::Outbox::handle_written) must be told when it has left.
     Publish {
         /// The message.
         out: Outgoing,
@@ -55,7 +55,7 @@ pub enum Send {
         packet_id: Option<NonZeroU16>,
         /// Whether it may have been sent before.
         dup: bool,
-        /// The flight, for [`Outbox::handle_written`].
+        /// The flight, for [`Outbox::handle_written`](super::outbox::Outbox::handle_written).
         flight: FlightNumber,
     },
     /// PUBREL.

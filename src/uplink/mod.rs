@@ -8,10 +8,10 @@ mod settings;
 mod task;
 mod tls;
 
-pub use crate::hub::LiveFirst;
 pub use link::{Link, LinkError, LinkEvent, SUBSCRIBE_ID};
 pub use settings::{
-    AcceptRule, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings, UplinkSettings,
+    AcceptRule, Backfill, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings,
+    UplinkSettings,
 };
 pub use task::{Uplink, UplinkState};
 pub use tls::TlsError;
