@@ -17,9 +17,11 @@ use tracing::{info, warn};
 
 use crate::config::Settings;
 use crate::field::{Bus, DeviceSettings};
-use crate::hub::{EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, UplinkSession};
+use crate::hub::{
+    EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, TellDrops, UplinkSession,
+};
 use crate::model::Timestamp;
-use crate::payload::{Publisher, carry};
+use crate::payload::{Publisher, carry, drops_payload};
 use crate::store::{SessionOwner, Store};
 use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
 
@@ -69,9 +71,14 @@ impl Gateway {
         let options = EngineOptions {
             store_bytes_max: queue.size_bytes_max,
             age_max: queue.age_max,
+            when_full: queue.when_full,
             ..EngineOptions::default()
         };
-        let sessions = uplinks.iter().map(session_of).collect();
+        let tell_drops = TellDrops {
+            topic: Publisher::drops_topic(&gateway.id).context("gateway.id")?,
+            payload: drops_payload,
+        };
+        let sessions = uplinks.iter().map(|uplink| session_of(uplink, &tell_drops)).collect();
         let publisher = Publisher::new(gateway.id.clone(), start);
         let names = devices.iter().map(|device| device.name.clone()).collect();
         let now = Timestamp::from(SystemTime::now());
@@ -196,7 +203,7 @@ fn is_ready(task: &mut JoinHandle<()>, cx: &mut Context<'_>) -> bool {
     Pin::new(task).poll(cx).is_ready()
 }
 
-fn session_of(uplink: &UplinkSettings) -> UplinkSession {
+fn session_of(uplink: &UplinkSettings, tell_drops: &TellDrops) -> UplinkSession {
     UplinkSession {
         name: uplink.name.clone(),
         forward: uplink
@@ -209,6 +216,7 @@ fn session_of(uplink: &UplinkSettings) -> UplinkSession {
         live_first: uplink.live_first.map(|backfill| LiveFirst {
             pause: backfill.rate.map(|rate| Duration::from_secs(1) / rate),
         }),
+        tell_drops: Some(tell_drops.clone()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! One engine for both directions: an uplink is a session that dials out, a LAN client one that dials in. Knows topics,
 //! sessions, packet ids and phases. Does not know sockets, SQLite, Modbus or the configuration file.
 
+mod drops;
 mod engine;
 pub mod inbox;
 pub mod outbox;
@@ -14,6 +15,7 @@ pub mod session;
 mod task;
 pub mod topic_tree;
 
+pub use drops::{DropSummary, TellDrops};
 pub use engine::{
     AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, HubStatus,
     Output, UplinkSession,

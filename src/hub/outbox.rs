@@ -250,9 +250,25 @@ impl Outbox {
     /// Takes a message that goes before all waiting ones and lives in memory only.
     pub fn push_front(&mut self, out: Outgoing) {
         debug_assert!(out.stored.is_none(), "the order of stored messages is the store's");
+        self.push_before_all(out);
+    }
+
+    fn push_before_all(&mut self, out: Outgoing) {
         self.queued += 1;
         let goes_first = self.progress.live_from().is_some();
         if goes_first { &mut self.live } else { &mut self.ready }.push_front(out);
+    }
+
+    /// Takes a stored message that goes before all waiting ones.
+    pub fn push_stored_front(&mut self, out: Outgoing) {
+        debug_assert!(out.stored.is_some(), "the others are pushed by `push_front`");
+        let caught_up = self.progress.loaded_to() >= self.last_appended;
+        self.last_appended = out.seq;
+        if caught_up && self.progress.live_from().is_none() {
+            self.progress.load_to(out.seq);
+        }
+        self.progress.take(out.seq);
+        self.push_before_all(out);
     }
 
     /// Where to read on, if memory runs low and the store has more that is durable up to `committed_to`.

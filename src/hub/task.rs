@@ -407,11 +407,12 @@ fn log_fact(fact: &Fact) {
         Fact::SessionLost { uplink, republished, trusted } => {
             warn!(%uplink, republished, trusted, "upstream lost our session; unsettled messages sent again");
         }
-        Fact::Dropped { session, count, first: true } => {
-            error!(%session, count, "queue or disk full, or messages too old; oldest dropped, and more as others come");
+        Fact::Dropped { session, reason, count, first: true } => {
+            let reason = reason.word();
+            error!(%session, reason, count, "messages dropped to keep the queue's bounds, and more as others come");
         }
-        Fact::Dropped { session, count, first: false } => {
-            debug!(%session, count, "oldest messages dropped");
+        Fact::Dropped { session, reason, count, first: false } => {
+            debug!(%session, reason = reason.word(), count, "messages dropped");
         }
         Fact::DropsEnded { session, count } => {
             info!(%session, count, "no more messages are dropped");

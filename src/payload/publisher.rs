@@ -33,6 +33,14 @@ impl Publisher {
         TopicName::new(&format!("{gateway}/status"))
     }
 
+    /// The topic where an upstream is told of messages it will not get.
+    ///
+    /// # Errors
+    /// [`TopicError`] if the gateway id is no topic level.
+    pub fn drops_topic(gateway: &str) -> Result<TopicName, TopicError> {
+        TopicName::new(&format!("{gateway}/gateway/dropped"))
+    }
+
     /// How many readings were published since the start.
     #[must_use]
     pub fn published(&self) -> u64 {
@@ -129,7 +137,7 @@ pub fn payload(reading: &Reading, gateway: &str, id: ReadingId) -> String {
 }
 
 /// Writes a JSON string (RFC 8259 section 7).
-fn push_text(json: &mut String, text: &str) {
+pub(super) fn push_text(json: &mut String, text: &str) {
     json.push('"');
     for character in text.chars() {
         match character {

@@ -39,6 +39,68 @@ pub enum Phase {
     Released = 2,
 }
 
+/// Why a message that was to be delivered is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum DropReason {
+    /// The queue held as much as it may.
+    QueueFull = 1,
+    /// Too little of the disk was free.
+    DiskFull = 2,
+    /// It was older than the queue keeps messages.
+    TooOld = 3,
+    /// Its own expiry passed.
+    Expired = 4,
+    /// It is larger than the other side takes.
+    TooLarge = 5,
+    /// An operator's command removed it.
+    Purged = 6,
+}
+
+impl DropReason {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::QueueFull,
+        Self::DiskFull,
+        Self::TooOld,
+        Self::Expired,
+        Self::TooLarge,
+        Self::Purged,
+    ];
+
+    /// The reason of this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == number)
+    }
+
+    /// The word for it in logs and messages.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::DiskFull => "disk_full",
+            Self::TooOld => "too_old",
+            Self::Expired => "expired",
+            Self::TooLarge => "too_large",
+            Self::Purged => "purged",
+        }
+    }
+}
+
+/// How many messages of a session were dropped for one reason since the other side was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DropCount {
+    /// Why.
+    pub reason: DropReason,
+    /// How many.
+    pub count: u64,
+    /// When the first went.
+    pub first: Timestamp,
+    /// When the last went.
+    pub last: Timestamp,
+}
+
 /// One change of durable state. The changes of a batch become durable together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -129,6 +191,13 @@ pub enum Change {
         /// Seconds it outlives its connection; `u32::MAX` never ends.
         expiry: u32,
     },
+    /// How many messages of a session were dropped for a reason and nobody has been told; zero takes that back.
+    Dropped {
+        /// Whose.
+        session: SessionId,
+        /// How many, and why.
+        count: DropCount,
+    },
     /// When a durable session lost its connection; `None` while it has one.
     Away {
         /// Whose.
@@ -186,6 +255,8 @@ pub struct StoredSession {
     pub inbox: Vec<NonZeroU16>,
     /// The packet ids last reserved: the first that may be open, round to the last that may be given.
     pub reserved: Option<(NonZeroU16, NonZeroU16)>,
+    /// What was dropped and nobody has been told.
+    pub dropped: Vec<DropCount>,
     /// Messages above the cursor that are for it, counted, or estimated above a hundred thousand.
     pub queued: u64,
 }

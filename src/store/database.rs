@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
-use super::change::{Change, SessionId, SessionOwner, Snapshot, StoredMessage, Trimmed};
+use super::change::{Change, DropCount, SessionId, SessionOwner, Snapshot, StoredMessage, Trimmed};
 use super::read::{count_queued, load_flights, load_retained, load_sessions, read_message};
 use super::row::{self, RowError};
 use super::schema::{APPLICATION_ID, MIGRATIONS};
@@ -504,6 +504,20 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), Fault> {
                 params![session.0],
             )
         }
+        Change::Dropped { session, count } => {
+            let DropCount { reason, count, first, last } = *count;
+            run(
+                "DELETE FROM dropped WHERE session = ?1 AND reason = ?2",
+                params![session.0, reason as u8],
+            )?;
+            if count == 0 {
+                return Ok(());
+            }
+            run(
+                "INSERT INTO dropped VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![session.0, reason as u8, count, first.unix_ms(), last.unix_ms()],
+            )
+        }
         Change::Away { session, since } => run(
             "UPDATE session SET away_since = ?2 WHERE id = ?1",
             params![session.0, since.map(Timestamp::unix_ms)],
@@ -531,6 +545,7 @@ fn end_session(connection: &Connection, ended: SessionId) -> Result<(), Fault> {
         "flight WHERE session",
         "inbox WHERE session",
         "settled WHERE session",
+        "dropped WHERE session",
     ] {
         connection.execute(&format!("DELETE FROM {table} = ?1"), [ended.0])?;
     }

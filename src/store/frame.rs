@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::change::{Change, Phase, SessionId, SessionOwner};
+use super::change::{Change, DropCount, DropReason, Phase, SessionId, SessionOwner};
 use super::row::{self, RowError};
 use crate::model::{Body, Message, Seq, Timestamp, TopicFilter, TopicName};
 
@@ -26,6 +26,7 @@ const END_SESSION: u8 = 10;
 const SUBSCRIPTION: u8 = 11;
 const RESERVE: u8 = 12;
 const SETTLED: u8 = 13;
+const DROPPED: u8 = 14;
 /// The phase that an earlier version gave to a place that was settled out of order.
 const SETTLED_PHASE: u8 = 3;
 
@@ -97,6 +98,14 @@ fn write_change(change: &Change, out: &mut Vec<u8>) {
             put_u32(out, session.0);
             put_u64(out, first.0);
             put_u64(out, last.0);
+        }
+        Change::Dropped { session, count: DropCount { reason, count, first, last } } => {
+            out.push(DROPPED);
+            put_u32(out, session.0);
+            out.push(*reason as u8);
+            put_u64(out, *count);
+            put_u64(out, first.unix_ms());
+            put_u64(out, last.unix_ms());
         }
         Change::Recall { session, seq } => {
             out.push(RECALL);
@@ -227,6 +236,15 @@ fn read_change(from: &mut &[u8]) -> Result<Change, RowError> {
             };
             Change::Flight { session, seq, packet_id: packet_id.ok_or(FOREIGN)?, phase }
         }
+        DROPPED => Change::Dropped {
+            session: SessionId(take_u32(from)?),
+            count: DropCount {
+                reason: DropReason::from_number(take_u8(from)?).ok_or(FOREIGN)?,
+                count: take_u64(from)?,
+                first: Timestamp::from_unix_ms(take_u64(from)?),
+                last: Timestamp::from_unix_ms(take_u64(from)?),
+            },
+        },
         SETTLED => Change::Settled {
             session: SessionId(take_u32(from)?),
             first: Seq(take_u64(from)?),
@@ -373,6 +391,15 @@ mod tests {
             Change::Delete { first: Seq(1), last: seq },
             Change::Flight { session, seq, packet_id, phase: Phase::Released },
             Change::Settled { session, first: seq, last: Seq(1 << 41) },
+            Change::Dropped {
+                session,
+                count: DropCount {
+                    reason: DropReason::TooOld,
+                    count: 1 << 40,
+                    first: Timestamp::from_unix_ms(1),
+                    last: Timestamp::from_unix_ms(1 << 41),
+                },
+            },
             Change::Recall { session, seq },
             Change::Cursor { session, cursor: seq },
             Change::Inbox { session, packet_id, present: true },

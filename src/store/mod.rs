@@ -17,8 +17,8 @@ mod staged;
 mod task;
 
 pub use change::{
-    Change, Committed, Phase, SessionId, SessionOwner, Snapshot, StoredFlight, StoredMessage,
-    StoredSession, Target, Trimmed,
+    Change, Committed, DropCount, DropReason, Phase, SessionId, SessionOwner, Snapshot,
+    StoredFlight, StoredMessage, StoredSession, Target, Trimmed,
 };
 pub use database::{FILE_NAME, StoreError};
 pub use row::RowError;

@@ -9,7 +9,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::change::{Change, Phase, SessionId, Snapshot, StoredMessage, StoredSession, Target};
+use super::change::{
+    Change, DropCount, DropReason, Phase, SessionId, Snapshot, StoredMessage, StoredSession, Target,
+};
 use crate::model::{Message, Seq};
 
 /// Bytes a staged message takes beside its topic and payload, about.
@@ -50,6 +52,7 @@ pub(super) struct Overlay {
     cursors: BTreeMap<SessionId, Seq>,
     /// Runs of settled places: the last of each.
     settled: BTreeMap<(SessionId, Seq), Seq>,
+    dropped: BTreeMap<(SessionId, DropReason), DropCount>,
     inbox: BTreeMap<(SessionId, NonZeroU16), (bool, Instant)>,
     /// Since when something waits that only the database can settle.
     waiting: Option<Instant>,
@@ -100,6 +103,10 @@ impl Overlay {
                 }
             }
             Change::Settled { session, first, last } => self.settle(session, first, last, now),
+            Change::Dropped { session, count } => {
+                self.dropped.insert((session, count.reason), count);
+                self.wait(now);
+            }
             Change::Cursor { session, cursor } => self.move_cursor(session, cursor, now),
             Change::Inbox { session, packet_id, present } => {
                 let key = (session, packet_id);
@@ -205,6 +212,9 @@ impl Overlay {
             cursor: *cursor,
         };
         changes.extend(self.cursors.iter().map(cursor));
+        changes.extend(
+            self.dropped.iter().map(|(&(session, _), &count)| Change::Dropped { session, count }),
+        );
         changes.extend(self.settled.iter().map(|(&(session, first), &last)| Change::Settled {
             session,
             first,
@@ -230,6 +240,7 @@ impl Overlay {
         self.messages.clear();
         self.message_bytes = 0;
         self.deletes.clear();
+        self.dropped.clear();
         for (key, flight) in std::mem::take(&mut self.flights) {
             match flight {
                 Some(_) => self.stored_flights.insert(key),
@@ -270,6 +281,7 @@ impl Overlay {
                 | Change::Flight { .. }
                 | Change::Recall { .. }
                 | Change::Settled { .. }
+                | Change::Dropped { .. }
                 | Change::Cursor { .. }
                 | Change::Inbox { .. }
                 | Change::Reserve { .. }

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::{Connection, Row};
 
-use super::change::{Phase, SessionId, SessionOwner, StoredFlight, StoredMessage, StoredSession};
+use super::change::{
+    DropCount, DropReason, Phase, SessionId, SessionOwner, StoredFlight, StoredMessage,
+    StoredSession,
+};
 use super::database::Fault;
 use super::row::{self, RowError};
 use crate::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
@@ -70,6 +73,7 @@ pub(super) fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession
             subscriptions: Vec::new(),
             settled: Vec::new(),
             flights: Vec::new(),
+            dropped: Vec::new(),
             inbox: Vec::new(),
             reserved: packet_id(6)?.zip(packet_id(7)?),
             queued: 0,
@@ -101,6 +105,20 @@ pub(super) fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession
     while let Some(row) = rows.next()? {
         if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
             session.settled.push((Seq(row.get(1)?), Seq(row.get(2)?)));
+        }
+    }
+    let mut statement =
+        connection.prepare("SELECT session, reason, count, first, last FROM dropped")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let Some(reason) = DropReason::from_number(row.get(1)?) else { continue };
+        if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
+            session.dropped.push(DropCount {
+                reason,
+                count: row.get(2)?,
+                first: Timestamp::from_unix_ms(row.get(3)?),
+                last: Timestamp::from_unix_ms(row.get(4)?),
+            });
         }
     }
     Ok(sessions.into_values().collect())

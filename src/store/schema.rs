@@ -76,4 +76,15 @@ pub(super) const MIGRATIONS: &[&str] = &[
     INSERT INTO settled SELECT session, seq, seq FROM flight WHERE phase = 3;
     DELETE FROM flight WHERE phase = 3;
 ",
+    // What was dropped and the other side has not been told yet.
+    "
+    CREATE TABLE dropped (
+        session INTEGER NOT NULL,
+        reason  INTEGER NOT NULL,
+        count   INTEGER NOT NULL,
+        first   INTEGER NOT NULL,
+        last    INTEGER NOT NULL,
+        PRIMARY KEY (session, reason)
+    ) WITHOUT ROWID;
+",
 ];

@@ -125,6 +125,12 @@ impl Peer {
                 self.to_engine.push_back(answer(Packet::PubComp, ack.packet_id));
                 Heard::Nothing
             }
+            // A full queue takes nothing; the publisher knows.
+            Packet::PubAck(ack) | Packet::PubRec(ack) if ack.reason.is_failure() => {
+                assert_eq!(ack.reason, ReasonCode::QuotaExceeded);
+                self.publications.retain(|p| p.packet_id != ack.packet_id.0);
+                Heard::Nothing
+            }
             Packet::PubAck(ack) => {
                 let at = self.publications.iter().position(|p| p.packet_id == ack.packet_id.0);
                 let done = self.publications.remove(at.expect("PUBACK for what was published"));

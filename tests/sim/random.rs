@@ -6,6 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use fieldpost::hub::{EngineOptions, LiveFirst};
 use fieldpost::model::QoS;
+use fieldpost::store::WhenFull;
 
 use crate::state::MESSAGE_BYTES;
 use crate::world::{MEMORY, UPLINK, World};
@@ -28,7 +29,8 @@ fn steps(rng: &mut Rng, dangers: Dangers, count: usize) {
         2 => Some(LiveFirst { pause: None }),
         _ => Some(LiveFirst { pause: rng.choice(pauses) }),
     };
-    let options = EngineOptions { store_bytes_max, ..EngineOptions::default() };
+    let when_full = if rng.bool() { WhenFull::DropOldest } else { WhenFull::DropNewest };
+    let options = EngineOptions { store_bytes_max, when_full, ..EngineOptions::default() };
     let mut world = World::with_live_first(options, live_first);
     for _ in 0..count {
         step(&mut world, rng, dangers);

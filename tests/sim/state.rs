@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 
 use fieldpost::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::store::{
-    Change, Phase, SessionId, SessionOwner, Snapshot, StoredFlight, StoredMessage, StoredSession,
-    Target,
+    Change, DropCount, DropReason, Phase, SessionId, SessionOwner, Snapshot, StoredFlight,
+    StoredMessage, StoredSession, Target,
 };
 
 #[derive(Debug, Clone)]
@@ -35,6 +35,7 @@ pub struct State {
     pub flights: BTreeMap<(SessionId, Seq), (NonZeroU16, Phase)>,
     /// Runs of settled places above the cursor: the last of each.
     pub settled: BTreeMap<(SessionId, Seq), Seq>,
+    pub dropped: BTreeMap<(SessionId, DropReason), DropCount>,
     pub inbox: BTreeSet<(SessionId, NonZeroU16)>,
     pub subscriptions: BTreeMap<(SessionId, TopicFilter), (u8, Option<u32>)>,
     pub retained: BTreeMap<TopicName, Message>,
@@ -77,6 +78,13 @@ impl State {
                 self.flights.retain(|(id, seq), _| !inside(*id, *seq));
                 self.settled.retain(|(id, seq), _| !inside(*id, *seq));
                 self.settled.insert((session, first), last);
+            }
+            Change::Dropped { session, count } => {
+                if count.count == 0 {
+                    self.dropped.remove(&(session, count.reason));
+                } else {
+                    self.dropped.insert((session, count.reason), count);
+                }
             }
             Change::Recall { session, seq } => {
                 self.flights.remove(&(session, seq));
@@ -140,6 +148,7 @@ impl State {
         let Some(row) = self.sessions.remove(&ended) else { return };
         self.flights.retain(|(id, _), _| *id != ended);
         self.settled.retain(|(id, _), _| *id != ended);
+        self.dropped.retain(|(id, _), _| *id != ended);
         self.inbox.retain(|(id, _)| *id != ended);
         self.subscriptions.retain(|(id, _), _| *id != ended);
         let mine = |stored: &StoredMessage| stored.targets.iter().any(|t| t.session == ended);
@@ -244,6 +253,12 @@ impl State {
             queued: waiting.count() as u64,
             settled: runs.map(|((_, first), last)| (*first, *last)).collect(),
             flights,
+            dropped: self
+                .dropped
+                .iter()
+                .filter(|((session, _), _)| *session == id)
+                .map(|(_, count)| *count)
+                .collect(),
             inbox: self
                 .inbox
                 .iter()

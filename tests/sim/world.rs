@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fieldpost::hub::{
-    AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, Forward,
-    LiveFirst, Output, UplinkSession,
+    AttachClient, AttachUplink, Attached, DetachCause, DropSummary, Engine, EngineOptions, Fact,
+    Forward, LiveFirst, Output, TellDrops, UplinkSession,
 };
 use fieldpost::model::{Body, Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{Packet, ReasonCode, Version};
@@ -26,6 +27,17 @@ pub const MEMORY: usize = 3;
 
 /// Rows a fetch brings here: few, so that a backlog takes many.
 const FETCH_MAX: usize = 7;
+
+/// A payload that tells of drops: beyond all others, each its own, with the count below [`SUMMARY_UNIT`].
+const SUMMARY: u64 = 1_000_000_000_000;
+const SUMMARY_UNIT: u64 = 1_000_000;
+
+fn tell(summary: &DropSummary<'_>) -> Bytes {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let count: u64 = summary.counts.iter().map(|count| count.count).sum();
+    Bytes::from((SUMMARY + number * SUMMARY_UNIT + count).to_string())
+}
 
 /// A message that became durable for a session.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +75,9 @@ pub struct World {
     live_first: Option<LiveFirst>,
     pub now: Moment,
     last_payload: u64,
+    /// Drops the upstream has been told, or would have been.
+    told: BTreeSet<u64>,
+    has_crashed: bool,
 }
 
 impl World {
@@ -100,6 +115,8 @@ impl World {
             live_first,
             now,
             last_payload: 0,
+            told: BTreeSet::new(),
+            has_crashed: false,
         }
     }
 
@@ -265,6 +282,10 @@ impl World {
             assert!(allowed, "{name} got {payload} twice at QoS 2");
             return;
         }
+        if payload >= SUMMARY {
+            self.told.insert(payload);
+            return;
+        }
         let expected = self.expected(session, payload).expect("only what is durable is sent");
         // New messages may pass a backlog on purpose.
         let in_order = self.live_first.is_none() || !self.peers[at].is_uplink;
@@ -308,6 +329,8 @@ impl World {
             StoreCommand::Trim { keep, bytes_target, .. } => {
                 let dropped = self.state.trim(&keep, bytes_target);
                 self.dropped.extend(dropped.iter().map(|stored| payload(&stored.message)));
+                let summaries = dropped.iter().map(|stored| payload(&stored.message));
+                self.told.extend(summaries.filter(|number| *number >= SUMMARY));
                 let dropped = dropped.into_iter().map(|m| (m.seq, m.targets)).collect();
                 let bytes_used = self.state.bytes_used();
                 StoreEvent::Trimmed(Trimmed { dropped, bytes_used, bytes_room: None })
@@ -367,6 +390,7 @@ impl World {
 
     /// The program is killed and started again. Of what the store was asked, `done` things were still done.
     pub fn crash(&mut self, done: usize) {
+        self.has_crashed = true;
         for _ in 0..done {
             self.work_store();
         }
@@ -446,7 +470,7 @@ impl World {
                     state.flights.iter().find(|((id, _), row)| *id == session && **row == released);
                 assert!(row.is_some(), "PUBREL {:?} before it is durable", ack.packet_id);
             }
-            Packet::PubRec(ack) => {
+            Packet::PubRec(ack) if !ack.reason.is_failure() => {
                 assert!(state.inbox.contains(&(session, ack.packet_id.0)), "PUBREC before its id");
             }
             Packet::PubComp(ack) => {
@@ -488,6 +512,22 @@ impl World {
         is_near
     }
 
+    /// The upstream knows of every message it did not get.
+    fn check_told(&self) {
+        let count = |fact: &Fact| match fact {
+            Fact::Dropped { session, count, .. } if **session == *self.peers[UPLINK].name => *count,
+            _ => 0,
+        };
+        let dropped: u64 = self.facts.iter().map(count).sum();
+        // What a kill cut off between the drop and its count is told to nobody.
+        let told = self.told.iter().map(|number| number % SUMMARY_UNIT).sum::<u64>();
+        assert!(
+            told == dropped || (self.has_crashed && told < dropped),
+            "{told} of {dropped} told"
+        );
+        assert!(self.state.dropped.is_empty(), "drops are left: {:?}", self.state.dropped);
+    }
+
     /// Drops what was checked already, for long stories.
     pub fn forget_the_past(&mut self) {
         self.expected.clear();
@@ -503,6 +543,10 @@ impl World {
             self.congest(at, false);
         }
         self.drain();
+        // Drops are told once none came for a while.
+        self.advance(Duration::from_secs(400));
+        self.drain();
+        self.check_told();
         for session in &self.alive {
             for (payload, expected) in self.expected.get(session).into_iter().flatten() {
                 let arrived = self.arrived.contains_key(&(*session, *payload));
@@ -547,6 +591,7 @@ fn start(
         window: 10,
         trust_received: false,
         live_first,
+        tell_drops: Some(TellDrops { topic: TopicName::new("t/dropped").unwrap(), payload: tell }),
     });
     engine
 }

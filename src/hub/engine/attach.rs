@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, Fact, Output, Timer};
+use crate::hub::drops::{Drops, TellDrops};
 use crate::hub::inbox::Inbox;
 use crate::hub::outbox::{LiveFirst, Outbox};
 use crate::hub::session::{
@@ -35,7 +36,7 @@ pub struct AttachClient {
 }
 
 /// An uplink's durable session, known before it first connects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct UplinkSession {
     /// The uplink's name in the configuration.
     pub name: Arc<str>,
@@ -47,6 +48,8 @@ pub struct UplinkSession {
     pub trust_received: bool,
     /// Whether new messages pass a backlog.
     pub live_first: Option<LiveFirst>,
+    /// How the upstream is told of messages it will not get; `None` tells nobody.
+    pub tell_drops: Option<TellDrops>,
 }
 
 /// An uplink's connection, after its CONNACK.
@@ -127,6 +130,7 @@ impl Engine {
         let mut session = new_session(owner, window, expiry, outbox);
         (session.durable, session.known) = (true, true);
         session.inbox = Inbox::new(stored.inbox);
+        session.drops = Drops::new(stored.dropped);
         for (filter, options, subscription_id) in subscriptions {
             let subscription = Subscription::from_options(options, subscription_id);
             self.tree.insert(&filter, id, subscription.clone());
@@ -145,7 +149,8 @@ impl Engine {
 
     /// Makes the session of an uplink known, or sets its rules if the store had it.
     pub fn register_uplink(&mut self, uplink: UplinkSession) {
-        let UplinkSession { name, forward, window, trust_received, live_first } = uplink;
+        let UplinkSession { name, forward, window, trust_received, live_first, tell_drops } =
+            uplink;
         let id = match self.uplinks.get(&name) {
             Some(id) => *id,
             None => {
@@ -175,6 +180,7 @@ impl Engine {
             session.window = window;
             session.trust_received = trust_received;
             session.outbox.set_live_first(live_first);
+            session.tell_drops = tell_drops;
         }
     }
 
@@ -235,6 +241,7 @@ impl Engine {
         if was_known && !session_present {
             self.retain_again(id, &attach.accept, now);
         }
+        self.tell_drops(id, now);
         Some(Attached { connection, session_present, needs })
     }
 
@@ -422,5 +429,7 @@ fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) ->
         inbox: Inbox::default(),
         link: None,
         counters: Counters::default(),
+        drops: Drops::default(),
+        tell_drops: None,
     }
 }

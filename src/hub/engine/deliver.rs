@@ -8,7 +8,7 @@ use crate::hub::outbox::{Outcome, Outgoing, PickLimits, Send, Settled, Transmit}
 use crate::hub::session::{ConnectionId, Held, Link, Session, rewrite};
 use crate::model::{Message, Moment, QoS, Seq, Timestamp, TopicName};
 use crate::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
-use crate::store::{SessionId, StoreCommand, StoredMessage};
+use crate::store::{DropReason, SessionId, StoreCommand, StoredMessage};
 
 impl Engine {
     /// Sends what the session may send and asks the store for more if it runs low.
@@ -22,7 +22,7 @@ impl Engine {
                 mono: now.mono,
                 batch: self.open_batch,
                 congested: link.congested,
-                trimming: self.trimming,
+                trimming: self.bounds.is_trimming(),
                 qos_max: link.qos_max,
             };
             let fits = |out: &Outgoing| {
@@ -69,6 +69,11 @@ impl Engine {
         }
         self.moved.insert(id);
         for settled in settled {
+            match settled.outcome {
+                Outcome::Expired => self.note_dropped(id, DropReason::Expired, now),
+                Outcome::TooLarge => self.note_dropped(id, DropReason::TooLarge, now),
+                Outcome::Delivered | Outcome::Refused => {}
+            }
             self.handle_settled(id, settled);
         }
     }

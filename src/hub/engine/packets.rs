@@ -112,6 +112,13 @@ impl Engine {
             body: Body::Foreign,
         };
         let durable = session.durable;
+        let version = session.link.as_ref().map(|link| link.version);
+        if let (Some(packet_id), Some(Version::V5)) = (publish.packet_id, version)
+            && self.is_refused(&message, id)
+        {
+            self.refuse(id, &message, packet_id);
+            return Ok(());
+        }
         let mut needs = self.route(message, Some(id), now);
         // Whoever is told that we have it will not send it again, also after a power cut.
         self.sync |= publish.packet_id.is_some() && needs > 0;
@@ -134,6 +141,24 @@ impl Engine {
             (_, _) => {}
         }
         Ok(())
+    }
+
+    /// The queue takes nothing more: whoever can be told keeps its message.
+    fn refuse(&mut self, id: SessionId, message: &Message, packet_id: PacketId) {
+        let refused = Ack::new(packet_id, ReasonCode::QuotaExceeded);
+        if message.qos == QoS::AtLeastOnce {
+            self.answer(id, Packet::PubAck(refused), 0);
+            return;
+        }
+        // A refusal leaves no packet id open (4.3.3).
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.inbox.handle_pubrel(packet_id.0);
+            if session.durable {
+                let (session, packet_id) = (id, packet_id.0);
+                self.changes.push(Change::Inbox { session, packet_id, present: false });
+            }
+        }
+        self.answer(id, Packet::PubRec(refused), 0);
     }
 
     /// PUBREC: the message is released, or it was refused.

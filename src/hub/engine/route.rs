@@ -79,6 +79,10 @@ impl Engine {
             let qos = wanted.qos.min(message.qos);
             let retain = message.retain && (session.is_uplink() || wanted.retain_as_published);
             let stored = session.durable && (session.is_uplink() || qos > QoS::AtMostOnce);
+            if stored && let Some(reason) = self.bounds.refusing() {
+                self.count_dropped(id, reason, 1, now);
+                continue;
+            }
             if stored {
                 targets.push(Target { session: id, qos, retain });
             } else if session.link.is_none() {
@@ -107,6 +111,18 @@ impl Engine {
             self.offer(id, out);
         }
         needs
+    }
+
+    /// Whether a durable session would have to keep this message and there is no room.
+    pub(super) fn is_refused(&self, message: &Message, origin: SessionId) -> bool {
+        self.bounds.refusing().is_some()
+            && self.wanted(message, Some(origin)).iter().any(|(id, wanted)| {
+                let qos = wanted.qos.min(message.qos);
+                let session = self.sessions.get(id);
+                session.is_some_and(|session| {
+                    session.durable && (session.is_uplink() || qos > QoS::AtMostOnce)
+                })
+            })
     }
 
     fn wanted(&self, message: &Message, origin: Option<SessionId>) -> BTreeMap<SessionId, Wanted> {
