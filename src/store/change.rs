@@ -204,6 +204,8 @@ pub struct Snapshot {
     pub staged_lost: bool,
     /// The last place that may have been given.
     pub last_seq: Seq,
+    /// The first place whose message was accepted since the machine was booted.
+    pub boot_first: Seq,
     /// The highest session number given.
     pub last_session: u32,
     /// The durable sessions.
