@@ -3,11 +3,13 @@
 //! One engine for both directions: an uplink is a session that dials out, a LAN client one that dials in. Knows topics,
 //! sessions, packet ids and phases. Does not know sockets, SQLite, Modbus or the configuration file.
 
+pub mod clock;
 mod engine;
 pub mod inbox;
 pub mod outbox;
 pub mod packet_ids;
 pub mod retained;
+mod retouch;
 pub mod session;
 mod task;
 pub mod topic_tree;
@@ -16,5 +18,6 @@ pub use engine::{
     AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, HubStatus,
     Output, UplinkSession,
 };
+pub use retouch::{Marks, Retouch};
 pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};
 pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound};

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use super::clock::Clock;
 use super::packet_ids::{MESSAGE_ID_MAX, PacketIds};
-use crate::model::{Message, QoS, Seq, Timestamp};
+use crate::model::{Message, Moment, QoS, Seq};
 use crate::store::{Change, Phase, SessionId, StoredFlight, Target};
 
 /// How many fetched messages wait in memory at most; what is beyond stays in the store.
@@ -117,8 +118,10 @@ pub struct Lost {
 /// What a pick may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PickLimits {
-    /// The wall clock, for expiry.
-    pub now: Timestamp,
+    /// The time, for expiry.
+    pub now: Moment,
+    /// What is known of it.
+    pub clock: Clock,
     /// The batch that takes changes.
     pub batch: u64,
     /// Whether the connection's queue is full: no QoS 0 then.
@@ -140,6 +143,8 @@ struct Flight {
     sent: bool,
     /// Sent on any connection.
     dup: bool,
+    /// It was under way before this start, and how it was sent is not known.
+    found: bool,
 }
 
 /// What one session sends next.
@@ -243,6 +248,7 @@ impl Outbox {
                 batch: 0,
                 sent: false,
                 dup: true,
+                found: true,
             };
             outbox.flights.insert(number, flight);
         }
@@ -440,15 +446,17 @@ impl Outbox {
     }
 
     /// What to send next: first what is to be sent again, then the waiting messages, as far as the window allows. What
-    /// expired, or does not fit into a packet the other side takes (`fits`), is settled instead.
+    /// expired, or does not fit into a packet the other side takes (`fits`), is settled instead. `set_right` is applied to
+    /// what is sent for the first time, as far as that is known; a repeat says what was said before.
     pub fn poll_transmit(
         &mut self,
         limits: PickLimits,
+        set_right: impl Fn(&mut Outgoing),
         fits: impl Fn(&Outgoing) -> bool,
         changes: &mut Vec<Change>,
         settled: &mut Vec<Settled>,
     ) -> Option<Transmit> {
-        if let Some(transmit) = self.resend(&fits, settled) {
+        if let Some(transmit) = self.resend(&set_right, &fits, settled) {
             return transmit;
         }
         if let Some(packet_id) = self.packet_ids.poll_release(self.window) {
@@ -463,7 +471,8 @@ impl Outbox {
             }
             let mut out = self.ready.pop_front()?;
             out.qos = out.qos.min(limits.qos_max);
-            let outcome = if out.message.is_expired(limits.now) {
+            set_right(&mut out);
+            let outcome = if limits.clock.is_expired(out.seq, &out.message, limits.now) {
                 Outcome::Expired
             } else if !fits(&out) {
                 Outcome::TooLarge
@@ -479,6 +488,7 @@ impl Outbox {
     #[allow(clippy::option_option, reason = "nothing to resend and not yet are different answers")]
     fn resend(
         &mut self,
+        set_right: impl Fn(&mut Outgoing),
         fits: impl Fn(&Outgoing) -> bool,
         settled: &mut Vec<Settled>,
     ) -> Option<Option<Transmit>> {
@@ -488,7 +498,10 @@ impl Outbox {
                 return Some(None);
             }
             self.unsent.remove(&number);
-            let flight = self.flights.get(&number)?;
+            let flight = self.flights.get_mut(&number)?;
+            if std::mem::take(&mut flight.found) {
+                set_right(&mut flight.out);
+            }
             if flight.released || fits(&flight.out) {
                 break number;
             }
@@ -546,6 +559,7 @@ impl Outbox {
             batch: needs,
             sent: true,
             dup: true,
+            found: false,
         };
         self.flights.insert(number, flight);
         Transmit { what: Send::Publish { out, packet_id, dup: false, flight: number }, needs }

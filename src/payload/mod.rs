@@ -3,7 +3,9 @@
 //! Knows topics, JSON and the ids of readings. Does not know who wants them: that is the hub's.
 
 mod publisher;
+mod retouch;
 mod task;
 
 pub use publisher::{Publisher, payload};
+pub use retouch::retouch;
 pub use task::carry;

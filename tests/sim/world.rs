@@ -65,7 +65,11 @@ pub struct World {
 
 impl World {
     pub fn new(options: EngineOptions) -> Self {
-        let now = Moment { mono: Instant::now(), wall: Timestamp::from_unix_ms(1_795_230_600_000) };
+        let now = Moment {
+            mono: Instant::now(),
+            wall: Timestamp::from_unix_ms(1_795_230_600_000),
+            boot_ms: 60_000,
+        };
         let mut state = State::default();
         let engine = start(options, &mut state, now);
         Self {
@@ -125,6 +129,7 @@ impl World {
     pub fn advance(&mut self, by: Duration) {
         self.now.mono += by;
         self.now.wall = self.now.wall.plus(by);
+        self.now.boot_ms += by.as_millis() as u64;
         self.engine.handle_timeout(self.now);
         self.settle();
     }

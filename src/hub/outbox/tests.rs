@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::model::TopicName;
+use crate::model::{ClockState, Timestamp, TopicName};
 
 fn out(seq: u64, qos: QoS) -> Outgoing {
     let message = Message {
@@ -26,14 +26,18 @@ fn stored(seq: u64, qos: QoS) -> Outgoing {
 }
 
 fn poll(outbox: &mut Outbox) -> Option<Transmit> {
+    #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+    let mono = std::time::Instant::now();
+    let now = Moment { mono, wall: Timestamp::default(), boot_ms: 0 };
     let limits = PickLimits {
-        now: Timestamp::default(),
+        now,
+        clock: Clock::new(ClockState::default(), Seq(0), now),
         batch: 1,
         congested: false,
         trimming: false,
         qos_max: QoS::ExactlyOnce,
     };
-    outbox.poll_transmit(limits, |_| true, &mut Vec::new(), &mut Vec::new())
+    outbox.poll_transmit(limits, |_| {}, |_| true, &mut Vec::new(), &mut Vec::new())
 }
 
 fn next_id(outbox: &mut Outbox) -> NonZeroU16 {
