@@ -15,13 +15,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
+use crate::clock::{self, ClockTrust};
 use crate::config::Settings;
 use crate::field::{Bus, DeviceSettings};
 use crate::hub::{
     EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, TellDrops, UplinkSession,
 };
-use crate::model::Timestamp;
-use crate::payload::{Publisher, carry, drops_payload};
+use crate::model::{ClockState, Timestamp};
+use crate::payload::{Publisher, carry, drops_payload, retouch};
 use crate::store::{SessionOwner, Store};
 use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
 
@@ -49,6 +50,8 @@ pub struct Gateway {
     buses: Vec<JoinHandle<()>>,
     /// `None` once the last reading is with the hub.
     carrier: Option<JoinHandle<()>>,
+    /// Ends once the wall clock may be believed.
+    clock: JoinHandle<()>,
     published: watch::Receiver<u64>,
     uplinks: Vec<(JoinHandle<()>, watch::Receiver<UplinkState>)>,
     stop_buses: watch::Sender<bool>,
@@ -68,10 +71,13 @@ impl Gateway {
             .context("cannot open the queue")?;
         let start = snapshot.start;
         let queued: u64 = snapshot.sessions.iter().map(|session| session.queued).sum();
+        let clock_state = clock::look(gateway.clock);
         let options = EngineOptions {
             store_bytes_max: queue.size_bytes_max,
             age_max: queue.age_max,
             when_full: queue.when_full,
+            clock: clock_state,
+            retouch,
             ..EngineOptions::default()
         };
         let tell_drops = TellDrops {
@@ -89,10 +95,12 @@ impl Gateway {
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
         let (count, published) = watch::channel(0);
+        let (clock_teller, clock_state) = watch::channel(clock_state);
+        let clock = tokio::spawn(tell_of_clock(gateway.clock, hub.clone(), clock_teller));
         let hub_of_carrier = hub.clone();
         let carrier = Some(tokio::spawn(async move {
             if hub_of_carrier.publish(taken_back).await.is_ok() {
-                carry(inbox, publisher, hub_of_carrier, count).await;
+                carry(inbox, publisher, hub_of_carrier, count, clock_state).await;
             }
         }));
         let status_topic = Publisher::status_topic(&gateway.id).context("gateway.id")?;
@@ -124,7 +132,17 @@ impl Gateway {
                 tokio::spawn(bus.run(field_events.clone(), buses_stopped.clone()))
             })
             .collect();
-        Ok(Self { hub, hub_task, buses, carrier, published, uplinks, stop_buses, stop_uplinks })
+        Ok(Self {
+            hub,
+            hub_task,
+            buses,
+            carrier,
+            clock,
+            published,
+            uplinks,
+            stop_buses,
+            stop_uplinks,
+        })
     }
 
     /// The hub, for those who want to look at it.
@@ -183,6 +201,7 @@ impl Gateway {
     /// its time is left; whatever was committed is there at the next start.
     pub async fn stop(mut self) {
         self.stop_polling().await;
+        self.clock.abort();
         let Self { hub, hub_task, uplinks, stop_uplinks, .. } = self;
         let (left, dropped) = drain(&hub, &uplinks).await.unzip();
         stop_uplinks.send_replace(true);
@@ -195,6 +214,17 @@ impl Gateway {
             warn!("store did not close in time; everything it had committed is kept");
         }
         info!(queued = left, dropped = dropped.filter(|count| *count > 0), "gateway stopped");
+    }
+}
+
+/// Tells the hub and whoever marks readings once the wall clock may be believed; nothing else is left to do then.
+async fn tell_of_clock(trust: ClockTrust, hub: HubHandle, teller: watch::Sender<ClockState>) {
+    if *teller.borrow() == ClockState::Unsynced {
+        let state = clock::synchronised(trust).await;
+        // The hub first: what is still marked then is set right there.
+        if hub.clock(state).await.is_ok() {
+            teller.send_replace(state);
+        }
     }
 }
 

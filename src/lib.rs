@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod bench;
 pub mod broker;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod field;

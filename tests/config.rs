@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fieldpost::cli::{self, CheckArgs, ExitStatus};
+use fieldpost::clock::ClockTrust;
 use fieldpost::config::{
     self, Complaints, Parsed, SecretAnswer, SecretReference, SecretSource, Settings, Severity,
     SystemSecrets,
@@ -211,6 +212,7 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!(settings.queue.size_bytes_max, 256 << 20);
     assert_eq!(settings.queue.age_max, Duration::from_secs(30 * 86_400));
     assert_eq!(settings.queue.state_dir, PathBuf::from("/var/lib/fieldpost"));
+    assert_eq!(settings.gateway.clock, ClockTrust::Auto);
     assert_eq!(&*settings.log.level, "info");
 }
 

@@ -12,11 +12,12 @@ const LINES_MAX: usize = 700;
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("backoff", &[]),
+    ("clock", &["model"]),
     ("mqtt", &["model"]),
-    ("field", &["model", "backoff"]),
+    ("field", &["model", "backoff", "clock"]),
     ("store", &["model"]),
     ("service", &[]),
-    ("hub", &["model", "mqtt", "store"]),
+    ("hub", &["model", "mqtt", "store", "clock"]),
     ("uplink", &["model", "mqtt", "hub", "backoff"]),
     ("broker", &["model", "mqtt", "hub"]),
     ("payload", &["model", "field", "hub"]),
@@ -59,6 +60,7 @@ const NOT_IN_A_CORE: &[&str] = &[
 /// Words of one room: the library and the only room that may name it.
 const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("rusqlite", "store"),
+    ("libc", "clock"),
     ("granit_parser", "config"),
     ("tokio_serial", "field demo"),
     ("tokio_rustls", "uplink broker"),

@@ -16,6 +16,7 @@ use super::secret::SecretSource;
 use super::settings::{GatewaySettings, LogSettings, Settings};
 use super::tree::Node;
 use super::uplink::{self, Uplink};
+use crate::clock::ClockTrust;
 use crate::store::{QueueSettings, WhenFull};
 
 const EXAMPLE: &str =
@@ -40,6 +41,7 @@ struct Gateway {
     id: Given<Rc<str>>,
     state_dir: Given<Rc<str>>,
     runtime_dir: Given<Rc<str>>,
+    clock: Given<ClockTrust>,
 }
 
 /// The whole file as written.
@@ -117,7 +119,10 @@ impl File {
         }
         self.warn_of_idle_buses(notes);
         Some(Settings {
-            gateway: GatewaySettings { id: Arc::from(&*id) },
+            gateway: GatewaySettings {
+                id: Arc::from(&*id),
+                clock: self.gateway.clock.or(ClockTrust::Auto),
+            },
             buses,
             devices,
             uplinks,
@@ -216,7 +221,12 @@ fn section<'n>(
 }
 
 fn read_gateway(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Gateway {
-    let wrong = Gateway { id: Given::Wrong, state_dir: Given::Absent, runtime_dir: Given::Absent };
+    let wrong = Gateway {
+        id: Given::Wrong,
+        state_dir: Given::Absent,
+        runtime_dir: Given::Absent,
+        clock: Given::Absent,
+    };
     let Some(field) = fields.take("gateway") else {
         notes.error(&fields.head(), "the file has no `gateway`", GATEWAY_EXAMPLE);
         return wrong;
@@ -235,8 +245,16 @@ fn read_gateway(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Gateway {
     let runtime_dir = gateway.given("runtime_dir", notes, |field, notes| {
         uplink::absolute_path(field, "write a path such as `/run/fieldpost`", notes)
     });
+    let clock = gateway.given("clock", notes, |field, notes| {
+        let choices = [
+            ("auto", ClockTrust::Auto),
+            ("trusted", ClockTrust::Trusted),
+            ("kernel", ClockTrust::Kernel),
+        ];
+        field.choice(&choices, &[], notes)
+    });
     gateway.finish(&[], &[("name", "id"), ("client_id", "id")], notes);
-    Gateway { id, state_dir, runtime_dir }
+    Gateway { id, state_dir, runtime_dir, clock }
 }
 
 fn gateway_id(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {

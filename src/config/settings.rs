@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::ClockTrust;
 use crate::field::{BusSettings, DeviceSettings};
 use crate::store::QueueSettings;
 use crate::uplink::UplinkSettings;
@@ -28,6 +29,8 @@ pub struct Settings {
 pub struct GatewaySettings {
     /// Topic root and default client id: one topic level of 1 to 64 characters out of `a-z A-Z 0-9 - _ .`.
     pub id: Arc<str>,
+    /// Whose word counts on whether the wall clock is right.
+    pub clock: ClockTrust,
 }
 
 /// The log.

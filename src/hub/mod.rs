@@ -3,6 +3,7 @@
 //! One engine for both directions: an uplink is a session that dials out, a LAN client one that dials in. Knows topics,
 //! sessions, packet ids and phases. Does not know sockets, SQLite, Modbus or the configuration file.
 
+pub mod clock;
 mod drops;
 mod engine;
 pub mod inbox;
@@ -11,6 +12,7 @@ mod outgoing;
 pub mod packet_ids;
 mod progress;
 pub mod retained;
+mod retouch;
 pub mod session;
 mod task;
 pub mod topic_tree;
@@ -21,5 +23,6 @@ pub use engine::{
     Output, UplinkSession,
 };
 pub use outgoing::LiveFirst;
+pub use retouch::{Marks, Retouch};
 pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};
 pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound};

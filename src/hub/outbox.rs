@@ -35,6 +35,8 @@ struct Flight {
     sent: bool,
     /// Sent on any connection.
     dup: bool,
+    /// It was under way before this start, and how it was sent is not known.
+    found: bool,
 }
 
 /// What one session sends next.
@@ -126,7 +128,7 @@ impl Outbox {
                 subscription_ids: Vec::new(),
                 stored: Some(stored.targets),
                 batch: 0,
-                late: false,
+                late: phase == Phase::AssignedLate,
             };
             if !outbox.progress.take(seq) {
                 continue;
@@ -142,6 +144,7 @@ impl Outbox {
                 batch: 0,
                 sent: false,
                 dup: true,
+                found: true,
             };
             outbox.flights.insert(number, flight);
         }
@@ -364,6 +367,7 @@ impl Outbox {
         self.unsent.clear();
         self.in_window = 0;
         self.window = window.clamp(1, MESSAGE_ID_MAX);
+        let mut unsettled = Vec::new();
         for flight in flights.into_values().rev() {
             if flight.released && trust {
                 self.settle_pending(&flight.out);
@@ -378,12 +382,21 @@ impl Outbox {
                 // What waits in the store goes before it.
                 self.progress.give_back(flight.out.seq);
             } else {
-                self.ready.push_front(flight.out);
+                unsettled.push(flight.out);
             }
         }
+        self.put_back(unsettled);
         lost.trusted.reverse();
         self.connect();
         lost
+    }
+
+    /// What was under way waits again: in the order it was taken, which is not that in which it was sent if some passed
+    /// others.
+    fn put_back(&mut self, unsettled: Vec<Outgoing>) {
+        self.ready.extend(unsettled);
+        let place = |out: &Outgoing| out.stored.as_ref().map(|_| out.seq);
+        self.ready.make_contiguous().sort_by_key(place);
     }
 
     /// The connection is gone: QoS 0 under way is taken back, what lives in memory only goes, everything else waits for
@@ -409,22 +422,24 @@ impl Outbox {
                 }
             }
         }
-        unwritten.into_iter().rev().for_each(|out| self.ready.push_front(out));
+        self.put_back(unwritten);
         let waiting = self.ready.len();
         self.ready.retain(|out| out.stored.is_some());
         self.queued = self.queued.saturating_sub((waiting - self.ready.len()) as u64);
     }
 
     /// What to send next: first what is to be sent again, then the waiting messages, as far as the window allows. What
-    /// expired, or does not fit into a packet the other side takes (`fits`), is settled instead.
+    /// expired, or does not fit into a packet the other side takes (`fits`), is settled instead. `set_right` is applied to
+    /// what is sent for the first time, as far as that is known; a repeat says what was said before.
     pub fn poll_transmit(
         &mut self,
         limits: PickLimits,
+        set_right: impl Fn(&mut Outgoing),
         fits: impl Fn(&Outgoing) -> bool,
         changes: &mut Vec<Change>,
         settled: &mut Vec<Settled>,
     ) -> Option<Transmit> {
-        if let Some(transmit) = self.resend(&fits, settled) {
+        if let Some(transmit) = self.resend(&set_right, &fits, settled) {
             return transmit;
         }
         if let Some(packet_id) = self.packet_ids.poll_release(self.window) {
@@ -434,20 +449,22 @@ impl Outbox {
             let next = self.live.front().or_else(|| self.ready.front())?;
             let must_wait = (next.qos == QoS::AtMostOnce && limits.congested)
                 || (next.stored.is_some() && limits.trimming)
-                || self.is_held_back(limits.mono);
+                || self.is_held_back(limits.now.mono);
             if self.in_window >= self.window || must_wait {
                 return None;
             }
             let mut out = self.live.pop_front().or_else(|| self.ready.pop_front())?;
             out.late = self.is_late(&out);
             if let Some(pause) = self.backfill_pause().filter(|_| out.late) {
-                let from = self.backfill_from.unwrap_or(limits.mono);
-                let earliest = limits.mono.checked_sub(BACKFILL_BURST).unwrap_or(limits.mono);
+                let from = self.backfill_from.unwrap_or(limits.now.mono);
+                let earliest =
+                    limits.now.mono.checked_sub(BACKFILL_BURST).unwrap_or(limits.now.mono);
                 self.backfill_from = Some(from.max(earliest) + pause);
             }
             self.join_live();
             out.qos = out.qos.min(limits.qos_max);
-            let outcome = if out.message.is_expired(limits.now) {
+            set_right(&mut out);
+            let outcome = if limits.clock.is_expired(out.seq, &out.message, limits.now) {
                 Outcome::Expired
             } else if !fits(&out) {
                 Outcome::TooLarge
@@ -487,6 +504,7 @@ impl Outbox {
     #[allow(clippy::option_option, reason = "nothing to resend and not yet are different answers")]
     fn resend(
         &mut self,
+        set_right: impl Fn(&mut Outgoing),
         fits: impl Fn(&Outgoing) -> bool,
         settled: &mut Vec<Settled>,
     ) -> Option<Option<Transmit>> {
@@ -496,7 +514,10 @@ impl Outbox {
                 return Some(None);
             }
             self.unsent.remove(&number);
-            let flight = self.flights.get(&number)?;
+            let flight = self.flights.get_mut(&number)?;
+            if std::mem::take(&mut flight.found) {
+                set_right(&mut flight.out);
+            }
             if flight.released || fits(&flight.out) {
                 break number;
             }
@@ -536,7 +557,7 @@ impl Outbox {
                     session,
                     seq: out.seq,
                     packet_id,
-                    phase: Phase::Assigned,
+                    phase: if out.late { Phase::AssignedLate } else { Phase::Assigned },
                 });
                 let oldest = self.flights.values().find_map(|flight| flight.packet_id);
                 let block = self.packet_ids.reserve(packet_id, oldest.unwrap_or(packet_id));
@@ -554,6 +575,7 @@ impl Outbox {
             batch: needs,
             sent: true,
             dup: true,
+            found: false,
         };
         self.flights.insert(number, flight);
         Transmit { what: Send::Publish { out, packet_id, dup: false, flight: number }, needs }

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::model::{Message, QoS, Seq, Timestamp};
+use super::clock::Clock;
+use crate::model::{Message, Moment, QoS, Seq};
 use crate::store::Target;
 
 /// A message on its way to one session.
@@ -118,10 +118,10 @@ pub struct Lost {
 /// What a pick may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PickLimits {
-    /// The wall clock, for expiry.
-    pub now: Timestamp,
-    /// The monotonic clock, for the rate of a backlog.
-    pub mono: Instant,
+    /// The time, for expiry and for the rate of a backlog.
+    pub now: Moment,
+    /// What is known of it.
+    pub clock: Clock,
     /// The batch that takes changes.
     pub batch: u64,
     /// Whether the connection's queue is full: no QoS 0 then.

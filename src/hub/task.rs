@@ -1,8 +1,8 @@
 //! shell: the hub's task. Owns the engine, talks to the store, speaks with everybody else over channels.
-#![allow(clippy::disallowed_methods, reason = "this shell reads the clocks the engine is handed")]
+#![allow(clippy::disallowed_methods, reason = "this shell waits for the deadlines of the engine")]
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -13,7 +13,8 @@ use super::engine::{
     Output, UplinkSession,
 };
 use super::session::ConnectionId;
-use crate::model::{Message, Moment};
+use crate::clock::now;
+use crate::model::{ClockState, Message};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::store::{Snapshot, Store, StoreEvent};
 
@@ -63,6 +64,7 @@ enum Command {
     Say { connection: ConnectionId, message: Box<Message>, last: bool },
     Congestion(ConnectionId, bool),
     Detach(ConnectionId, DetachCause),
+    Clock(ClockState),
     Status(oneshot::Sender<HubStatus>),
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
@@ -155,6 +157,14 @@ impl HubHandle {
         cause: DetachCause,
     ) -> Result<(), HubError> {
         self.send(Command::Detach(connection, cause)).await
+    }
+
+    /// Whether the wall clock may be believed has changed.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn clock(&self, state: ClockState) -> Result<(), HubError> {
+        self.send(Command::Clock(state)).await
     }
 
     /// The hub as it is.
@@ -343,6 +353,7 @@ impl Hub {
                 self.engine.handle_detach(connection, cause, now);
                 self.connections.remove(&connection);
             }
+            Command::Clock(state) => self.engine.handle_clock(state, now),
             Command::Status(answer) => {
                 let _ = answer.send(self.engine.status());
             }
@@ -433,8 +444,4 @@ fn log_fact(fact: &Fact) {
             warn!(%uplink, queued, "stored messages wait for an uplink that is not configured");
         }
     }
-}
-
-fn now() -> Moment {
-    Moment { mono: Instant::now(), wall: SystemTime::now().into() }
 }

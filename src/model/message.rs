@@ -67,19 +67,11 @@ pub struct Message {
     pub retain: bool,
     /// Properties that travel unchanged; `None` is the common case and costs nothing.
     pub properties: Option<Arc<MessageProperties>>,
-    /// When it entered the hub.
+    /// When it entered the hub. A time that no set clock can have said ([`Timestamp::is_set`]) is one since the boot: the
+    /// wall clock was not to be believed then.
     pub accepted: Timestamp,
-    /// When it stops being worth delivering (message expiry interval, 3.3.2.3.3).
+    /// When it stops being worth delivering (message expiry interval, 3.3.2.3.3), by the same clock as `accepted`.
     pub expires: Option<Timestamp>,
     /// Whose words the payload is.
     pub body: Body,
-}
-
-impl Message {
-    /// Whether it is not worth delivering any more. If the clock was set after it was accepted nobody can tell.
-    #[must_use]
-    pub fn is_expired(&self, now: Timestamp) -> bool {
-        let comparable = self.accepted.is_set() || !now.is_set();
-        comparable && self.expires.is_some_and(|end| end <= now)
-    }
 }

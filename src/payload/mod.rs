@@ -4,8 +4,10 @@
 
 mod drops;
 mod publisher;
+mod retouch;
 mod task;
 
 pub use drops::drops_payload;
 pub use publisher::{Publisher, payload};
+pub use retouch::retouch;
 pub use task::carry;

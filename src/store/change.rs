@@ -37,6 +37,8 @@ pub enum Phase {
     Assigned = 1,
     /// PUBREC came; PUBREL may have been sent.
     Released = 2,
+    /// As [`Self::Assigned`], and newer messages have passed it.
+    AssignedLate = 4,
 }
 
 /// Why a message that was to be delivered is not.
@@ -284,6 +286,8 @@ pub struct Snapshot {
     pub staged_lost: bool,
     /// The last place that may have been given.
     pub last_seq: Seq,
+    /// The first place whose message was accepted since the machine was booted.
+    pub boot_first: Seq,
     /// The highest session number given.
     pub last_session: u32,
     /// The durable sessions.

@@ -1,6 +1,8 @@
 //! shell: one SQLite connection: opens, migrates, commits batches, reads back. Runs on the store's own thread.
 #![allow(clippy::disallowed_methods, reason = "the store's shell makes its directory")]
 
+mod boot;
+
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -362,8 +364,9 @@ impl Database {
             u32::try_from(meta(&self.connection, "last_session")?).unwrap_or(u32::MAX);
         let retained = load_retained(&self.connection)?;
         let last_seq = Seq(last_seq);
+        let boot_first = boot::note(&self.connection, boot::id(), last_seq)?;
         let staged_lost = false;
-        Ok(Snapshot { start, staged_lost, last_seq, last_session, sessions, retained })
+        Ok(Snapshot { start, staged_lost, last_seq, boot_first, last_session, sessions, retained })
     }
 }
 

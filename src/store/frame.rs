@@ -231,6 +231,7 @@ fn read_change(from: &mut &[u8]) -> Result<Change, RowError> {
             let phase = match take_u8(from)? {
                 1 => Phase::Assigned,
                 2 => Phase::Released,
+                4 => Phase::AssignedLate,
                 SETTLED_PHASE => return Ok(Change::Settled { session, first: seq, last: seq }),
                 _ => return Err(FOREIGN),
             };
@@ -390,6 +391,7 @@ mod tests {
             Change::Append { seq, message: message("x"), targets: Arc::from([target]) },
             Change::Delete { first: Seq(1), last: seq },
             Change::Flight { session, seq, packet_id, phase: Phase::Released },
+            Change::Flight { session, seq, packet_id, phase: Phase::AssignedLate },
             Change::Settled { session, first: seq, last: Seq(1 << 41) },
             Change::Dropped {
                 session,

@@ -141,6 +141,7 @@ pub(super) fn load_flights(
         let phase = match row.get(2)? {
             1u8 => Phase::Assigned,
             2 => Phase::Released,
+            4 => Phase::AssignedLate,
             _ => return Err(Fault::Row(seq, RowError::Foreign { column: "phase" })),
         };
         let mut found = message.query([seq])?;

@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clock;
 mod counting;
 mod kill;
 mod neighbours;

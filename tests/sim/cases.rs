@@ -110,6 +110,7 @@ impl Bench {
     fn pass(&mut self, time: Duration) {
         self.now.mono += time;
         self.now.wall = self.now.wall.plus(time);
+        self.now.boot_ms += time.as_millis() as u64;
         self.engine.handle_timeout(self.now);
         self.settle();
     }

@@ -40,6 +40,8 @@ pub struct State {
     pub subscriptions: BTreeMap<(SessionId, TopicFilter), (u8, Option<u32>)>,
     pub retained: BTreeMap<TopicName, Message>,
     pub last_session: u32,
+    /// The first place of this boot; 0 if there was no start in it.
+    pub boot_first: Seq,
 }
 
 /// What one stored message counts for against the bound.
@@ -212,10 +214,15 @@ impl State {
         let places = places.chain(self.sessions.values().map(|row| row.cursor));
         let places = places.chain(self.flights.keys().map(|(_, seq)| *seq));
         let places = places.chain(self.settled.values().copied());
+        let last_seq = places.max().unwrap_or_default();
+        let is_first = self.boot_first == Seq(0);
+        self.boot_first =
+            if is_first { last_seq.next() } else { self.boot_first.min(last_seq.next()) };
         Snapshot {
             start: self.starts,
             staged_lost: false,
-            last_seq: places.max().unwrap_or_default(),
+            last_seq,
+            boot_first: self.boot_first,
             last_session: self.last_session,
             sessions: self.sessions.iter().map(|(id, row)| self.session(*id, row)).collect(),
             retained: self.retained.values().cloned().collect(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fieldpost::hub::{
     AttachClient, AttachUplink, Attached, DetachCause, DropSummary, Engine, EngineOptions, Fact,
-    Forward, LiveFirst, Output, TellDrops, UplinkSession,
+    Forward, LiveFirst, Marks, Output, TellDrops, UplinkSession,
 };
 use fieldpost::model::{Body, Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{Packet, ReasonCode, Version};
@@ -16,7 +16,7 @@ use fieldpost::store::{
     Change, Committed, Phase, SessionId, SessionOwner, StoreCommand, StoreEvent, Trimmed,
 };
 
-use crate::peer::{Heard, Peer};
+use crate::peer::{Heard, LATE, Peer};
 use crate::state::{Event, State};
 
 /// The places of the peers in [`World::peers`].
@@ -31,6 +31,11 @@ const FETCH_MAX: usize = 7;
 /// A payload that tells of drops: beyond all others, each its own, with the count below [`SUMMARY_UNIT`].
 const SUMMARY: u64 = 1_000_000_000_000;
 const SUMMARY_UNIT: u64 = 1_000_000;
+
+fn mark_late(payload: &Bytes, marks: Marks) -> Bytes {
+    let text = std::str::from_utf8(payload).expect("a number").trim_start_matches(LATE);
+    Bytes::from(if marks.late { format!("{LATE}{text}") } else { text.to_owned() })
+}
 
 fn tell(summary: &DropSummary<'_>) -> Bytes {
     static LAST: AtomicU64 = AtomicU64::new(0);
@@ -66,7 +71,7 @@ pub struct World {
     expected: BTreeMap<SessionId, BTreeMap<u64, Expected>>,
     appended: u64,
     arrived: BTreeMap<(SessionId, u64), u32>,
-    last_first: BTreeMap<(SessionId, QoS), u64>,
+    last_first: BTreeMap<(SessionId, QoS, bool), u64>,
     may_repeat: BTreeSet<(SessionId, u64)>,
     dropped: BTreeSet<u64>,
     from_peers: BTreeMap<u64, (QoS, BTreeSet<SessionId>)>,
@@ -86,7 +91,12 @@ impl World {
     }
 
     pub fn with_live_first(options: EngineOptions, live_first: Option<LiveFirst>) -> Self {
-        let now = Moment { mono: Instant::now(), wall: Timestamp::from_unix_ms(1_795_230_600_000) };
+        let now = Moment {
+            mono: Instant::now(),
+            wall: Timestamp::from_unix_ms(1_795_230_600_000),
+            boot_ms: 60_000,
+        };
+        let options = EngineOptions { retouch: mark_late, ..options };
         let mut state = State::default();
         let engine = start(options, live_first, &mut state, now);
         Self {
@@ -149,6 +159,7 @@ impl World {
     pub fn advance(&mut self, by: Duration) {
         self.now.mono += by;
         self.now.wall = self.now.wall.plus(by);
+        self.now.boot_ms += by.as_millis() as u64;
         self.engine.handle_timeout(self.now);
         self.settle();
     }
@@ -262,14 +273,14 @@ impl World {
             return false;
         }
         match self.peers[at].receive() {
-            Heard::Arrived { payload, qos } => self.arrive(at, payload, qos),
+            Heard::Arrived { payload, qos, late } => self.arrive(at, payload, qos, late),
             Heard::Accepted { payload } => self.accepted(payload),
             Heard::Subscribed | Heard::Nothing => {}
         }
         true
     }
 
-    fn arrive(&mut self, at: usize, payload: u64, qos: QoS) {
+    fn arrive(&mut self, at: usize, payload: u64, qos: QoS, late: bool) {
         let name = self.peers[at].name;
         let Some(session) = self.sessions[at].filter(|_| self.peers[at].durable) else { return };
         if qos == QoS::AtMostOnce && !self.peers[at].is_uplink {
@@ -287,10 +298,15 @@ impl World {
             return;
         }
         let expected = self.expected(session, payload).expect("only what is durable is sent");
-        // New messages may pass a backlog on purpose.
-        let in_order = self.live_first.is_none() || !self.peers[at].is_uplink;
-        if !expected.twice && in_order {
-            let last = self.last_first.insert((session, qos), expected.index);
+        // New messages may pass a backlog on purpose; that keeps its own order.
+        assert!(
+            !late || (self.live_first.is_some() && self.peers[at].is_uplink),
+            "{payload} is late"
+        );
+        // What others published bears no mark, so nobody can tell whether it waited.
+        let is_marked = self.live_first.is_none() || !self.from_peers.contains_key(&payload);
+        if !expected.twice && is_marked {
+            let last = self.last_first.insert((session, qos, late), expected.index);
             assert!(
                 last < Some(expected.index),
                 "{name} got {payload} ({expected:?}) after {last:?}"
@@ -454,14 +470,19 @@ impl World {
         match packet {
             Packet::Publish(publish) if publish.qos > QoS::AtMostOnce => {
                 let text = std::str::from_utf8(&publish.payload).expect("a number");
-                let payload = text.parse().expect("a number");
+                let payload = text.trim_start_matches(LATE).parse().expect("a number");
                 let expected = self.expected(session, payload);
                 let Expected { seq, .. } =
                     expected.unwrap_or_else(|| panic!("{payload} leaves before it is durable"));
                 if publish.qos == QoS::ExactlyOnce {
                     let row = state.flights.get(&(session, seq));
                     let id = publish.packet_id.expect("at QoS 2").0;
-                    assert_eq!(row, Some(&(id, Phase::Assigned)), "PUBLISH of {payload}");
+                    let late = row == Some(&(id, Phase::AssignedLate));
+                    let is_assigned = late || row == Some(&(id, Phase::Assigned));
+                    assert!(is_assigned, "PUBLISH of {payload}: {row:?}");
+                    // What others published bears no mark.
+                    let is_marked = !self.from_peers.contains_key(&payload) && payload < SUMMARY;
+                    assert!(!is_marked || late == text.starts_with(LATE), "{text} late: {late}");
                 }
             }
             Packet::PubRel(ack) => {
@@ -605,7 +626,7 @@ pub fn message(payload: u64, qos: QoS) -> Message {
         properties: None,
         accepted: Timestamp::default(),
         expires: None,
-        body: Body::Foreign,
+        body: Body::Reading { unsynced_at: None },
     }
 }
 

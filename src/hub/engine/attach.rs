@@ -138,8 +138,9 @@ impl Engine {
         }
         if !session.is_uplink() && expiry != u32::MAX {
             // A session that was connected when the program ended has been away since now.
-            // So has one that left before the clock was set, as far as anybody can tell.
-            let away_since = away_since.filter(|since| since.is_set());
+            // So has one that left, or is found, while the clock cannot be believed, as far as anybody can tell.
+            let is_known = self.clock.believes(now);
+            let away_since = away_since.filter(|since| since.is_set() && is_known);
             let away = away_since.map_or(Duration::ZERO, |since| now.wall.since(since));
             let left = Duration::from_secs(expiry.into()).saturating_sub(away);
             self.timers.insert((now.mono + left, id, Timer::Expiry));
@@ -196,6 +197,7 @@ impl Engine {
 
     /// An uplink has its CONNACK.
     pub fn handle_attach_uplink(&mut self, attach: &AttachUplink, now: Moment) -> Option<Attached> {
+        self.clock.handle_time(now);
         let id = *self.uplinks.get(&attach.name)?;
         if let Some(old) = self.sessions.get(&id)?.link.as_ref().map(|link| link.id) {
             self.handle_detach(old, DetachCause::Lost, now);
@@ -251,7 +253,7 @@ impl Engine {
         let Some(session) = self.sessions.get(&id) else { return };
         let mut again: BTreeMap<TopicName, (Message, Subscription)> = BTreeMap::new();
         for (rule, Forward { filter, qos, .. }) in session.forward.iter().enumerate() {
-            for message in self.retained.matching(filter, now.wall) {
+            for message in self.retained_for(filter, now) {
                 if !accept.iter().any(|filter| filter.matches(&message.topic)) {
                     let own = || (message.clone(), Subscription::of_rule(rule, *qos));
                     again.entry(message.topic.clone()).or_insert_with(own);
@@ -265,6 +267,7 @@ impl Engine {
 
     /// A LAN client connects: its older connection ends, its session is resumed or begins.
     pub fn handle_attach_client(&mut self, attach: AttachClient, now: Moment) -> Attached {
+        self.clock.handle_time(now);
         if let Some(id) = self.clients.get(&attach.client_id).copied() {
             self.take_over(id, &attach, now);
         }
@@ -372,7 +375,7 @@ impl Engine {
             self.end_session(id, now);
             return;
         }
-        self.changes.push(Change::Away { session: id, since: Some(now.wall) });
+        self.changes.push(Change::Away { session: id, since: Some(self.clock.stamp(now)) });
         if expiry != u32::MAX {
             let end = now.mono + Duration::from_secs(expiry.into());
             self.timers.insert((end, id, Timer::Expiry));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Engine, Fact};
 use crate::hub::drops::DropSummary;
 use crate::hub::outbox::Outgoing;
-use crate::model::{Body, Message, Moment, QoS, Seq, Timestamp};
+use crate::model::{Body, Message, Moment, QoS, Seq};
 use crate::store::{Change, DropReason, SessionId, StoreCommand, Target, Trimmed, WhenFull};
 
 /// How often the age of the queue is looked at.
@@ -75,6 +75,7 @@ fn low_mark(bytes_max: u64) -> u64 {
 impl Engine {
     /// What must be dropped to keep the bounds, if anything.
     pub(super) fn poll_trim(&mut self, now: Moment) -> Option<StoreCommand> {
+        self.clock.handle_time(now);
         let Self { bounds, options, .. } = self;
         let size_max = options.store_bytes_max;
         let full = bounds
@@ -94,9 +95,7 @@ impl Engine {
             });
         } else {
             bounds.age_checked = Some(now.mono);
-            let age_ms = u64::try_from(options.age_max.as_millis()).unwrap_or(u64::MAX);
-            let limit = now.wall.unix_ms().checked_sub(age_ms).map(Timestamp::from_unix_ms);
-            older_than = Some(limit.filter(|_| now.wall.is_set())?);
+            older_than = Some(self.clock.age_limit(options.age_max, now)?);
         }
         bounds.trimming = Some(full.unwrap_or(DropReason::TooOld));
         let keep = self.sessions.values().flat_map(|s| s.outbox.inflight_seqs()).collect();

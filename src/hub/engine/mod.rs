@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
 
 use self::bounds::Bounds;
+use super::clock::Clock;
 use super::retained::Retained;
+use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
 use super::topic_tree::TopicTree;
-use crate::model::{Moment, Seq};
+use crate::model::{ClockState, Message, Moment, Seq, TopicFilter};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::store::{
     Change, DropReason, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent, WhenFull,
@@ -33,8 +35,8 @@ const FETCH_BYTES: usize = 512 * 1024;
 /// How long after a read that failed the next one waits.
 const READ_PAUSE: Duration = Duration::from_secs(5);
 
-/// Bounds of the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Bounds of the hub, and what it is told of the world.
+#[derive(Debug, Clone, Copy)]
 pub struct EngineOptions {
     /// The most the store may use, in bytes.
     pub store_bytes_max: u64,
@@ -46,6 +48,10 @@ pub struct EngineOptions {
     pub client_window: u16,
     /// Messages waiting in memory for one session without a stored queue, at most.
     pub memory_queue_max: usize,
+    /// Whether the wall clock may be believed at the start.
+    pub clock: ClockState,
+    /// How the payload of a reading is set right.
+    pub retouch: Retouch,
 }
 
 impl Default for EngineOptions {
@@ -56,6 +62,8 @@ impl Default for EngineOptions {
             when_full: WhenFull::DropOldest,
             client_window: 256,
             memory_queue_max: 10_000,
+            clock: ClockState::default(),
+            retouch: untouched,
         }
     }
 }
@@ -156,6 +164,7 @@ enum Timer {
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
+    clock: Clock,
     sessions: HashMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
     uplinks: HashMap<Arc<str>, SessionId>,
@@ -198,14 +207,19 @@ impl Engine {
     /// Takes up what a start found in the store.
     #[must_use]
     pub fn new(options: EngineOptions, snapshot: Snapshot, now: Moment) -> Self {
+        let mut retained = snapshot.retained;
+        // Nobody can tell how much of its life is left to one that came before the clock was set.
+        let undated = retained.iter_mut().filter(|message| !message.accepted.is_set());
+        undated.for_each(|message| message.expires = None);
         let mut engine = Self {
             options,
+            clock: Clock::new(options.clock, snapshot.boot_first, now),
             sessions: HashMap::new(),
             clients: HashMap::new(),
             uplinks: HashMap::new(),
             connections: HashMap::new(),
             tree: TopicTree::default(),
-            retained: Retained::new(snapshot.retained),
+            retained: Retained::new(retained),
             wills: HashMap::new(),
             timers: BTreeSet::new(),
             last_seq: snapshot.last_seq,
@@ -239,9 +253,26 @@ impl Engine {
 
     /// Looks after every session that has something to do. The shell calls it before it drains the outputs.
     pub fn settle_down(&mut self, now: Moment) {
+        self.clock.handle_time(now);
         while let Some(id) = self.dirty.pop_first() {
             self.pump(id, now);
         }
+    }
+
+    /// Whether the wall clock may be believed has changed.
+    pub fn handle_clock(&mut self, state: ClockState, now: Moment) {
+        self.clock.handle_state(state, now);
+    }
+
+    /// The retained messages that `filter` takes and that have not expired.
+    fn retained_for<'a>(
+        &'a self,
+        filter: &'a TopicFilter,
+        now: Moment,
+    ) -> impl Iterator<Item = &'a Message> {
+        // Those that are dated by the time since the boot came since this start.
+        let is_expired = move |m: &Message| self.clock.is_expired(Seq(u64::MAX), m, now);
+        self.retained.matching(filter).filter(move |message| !is_expired(message))
     }
 
     /// What the shell must do next.

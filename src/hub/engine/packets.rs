@@ -260,7 +260,7 @@ impl Engine {
             self.sync = true;
         }
         if sends_retained(wanted.retain_handling, existed) {
-            let found = self.retained.matching(filter, now.wall).cloned();
+            let found = self.retained_for(filter, now).cloned();
             retained.extend(found.map(|message| (message, subscription.clone())));
         }
         match wanted.qos {

@@ -58,7 +58,7 @@ impl Engine {
         now: Moment,
     ) -> u64 {
         self.accepted += 1;
-        message.accepted = now.wall;
+        self.clock.handle_entry(&mut message, now);
         let mut needs = 0;
         if message.retain && self.retained.keep(&message) {
             let kept = (!message.payload.is_empty()).then(|| message.clone());

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
-use crate::model::{Message, Timestamp, TopicName};
+use crate::hub::clock::Clock;
+use crate::model::{ClockState, Message, Moment, Timestamp, TopicName};
 use crate::store::Target;
 
 fn out(seq: u64, qos: QoS) -> Outgoing {
@@ -40,15 +41,16 @@ fn start() -> Instant {
 }
 
 fn poll_at(outbox: &mut Outbox, mono: Instant) -> Option<Transmit> {
+    let now = Moment { mono, wall: Timestamp::default(), boot_ms: 0 };
     let limits = PickLimits {
-        now: Timestamp::default(),
-        mono,
+        now,
+        clock: Clock::new(ClockState::default(), Seq(0), now),
         batch: 1,
         congested: false,
         trimming: false,
         qos_max: QoS::ExactlyOnce,
     };
-    outbox.poll_transmit(limits, |_| true, &mut Vec::new(), &mut Vec::new())
+    outbox.poll_transmit(limits, |_| {}, |_| true, &mut Vec::new(), &mut Vec::new())
 }
 
 fn next_id(outbox: &mut Outbox) -> NonZeroU16 {
