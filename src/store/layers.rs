@@ -175,7 +175,7 @@ impl Layers {
 
     /// Reads a session's messages out of both layers.
     pub(super) fn fetch(
-        &self,
+        &mut self,
         session: SessionId,
         after: Seq,
         count_max: usize,

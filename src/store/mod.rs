@@ -4,14 +4,20 @@
 //! being committed joins the next. Knows rows. Does not know connections, what topics mean or which packet is sent
 //! next.
 
+mod bounds;
 mod change;
 mod database;
 mod frame;
+mod gather;
+mod gone;
 mod layers;
+mod migrate;
 mod overlay;
 mod read;
 mod row;
 mod schema;
+mod segment;
+mod segments;
 mod settings;
 mod staged;
 mod task;

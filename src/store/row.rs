@@ -22,6 +22,12 @@ pub enum RowError {
         /// Which column.
         column: &'static str,
     },
+    /// A column does not have the checksum it was written with.
+    #[error("the column {column} is damaged: its checksum does not fit")]
+    Damaged {
+        /// Which column.
+        column: &'static str,
+    },
 }
 
 /// QoS in the low two bits, the retain flag above them.
