@@ -13,6 +13,9 @@ use crate::model::{Seq, Timestamp};
 /// After this many segments in a row of which no age is known, nobody looks further for old ones.
 const AGELESS_MAX: usize = 64;
 
+/// Messages that went, each with those it was for.
+type Dropped = Vec<(Seq, Arc<[Target]>)>;
+
 /// What the queue may hold.
 #[derive(Debug)]
 pub(super) struct Bounds<'a> {
@@ -26,12 +29,12 @@ pub(super) struct Bounds<'a> {
 
 impl Bounds<'_> {
     /// Drops the oldest messages that are not kept, a segment at a time, until the pages are few enough; and those that
-    /// are too old. Gives each that went with those it was for.
+    /// are too old.
     pub(super) fn trim(
         &self,
         connection: &Connection,
         last_read: &mut LastRead,
-    ) -> Result<Vec<(Seq, Arc<[Target]>)>, Fault> {
+    ) -> Result<Dropped, Fault> {
         let (mut dropped, mut after, mut ageless) = (Vec::new(), Seq(0), 0);
         while let Some(entry) = segments::next(connection, after)? {
             after = entry.last;

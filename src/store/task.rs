@@ -162,7 +162,7 @@ impl Thread {
         while let Some(command) = self.next() {
             let answer = match command {
                 StoreCommand::Commit { batch, changes, sync } => {
-                    match self.layers.take(&changes, sync) {
+                    match self.layers.take(changes, sync) {
                         Need::Nothing => {}
                         Need::Flush if self.flush().is_none() => return,
                         Need::Flush => {}
