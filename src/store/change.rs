@@ -53,7 +53,7 @@ pub enum Change {
         /// Who it is for; never empty.
         targets: Arc<[Target]>,
     },
-    /// Everybody has it: the rows go.
+    /// Everybody has them: they go. Those that are not there are not missed.
     Delete {
         /// First place.
         first: Seq,
@@ -190,7 +190,7 @@ pub struct StoredFlight {
     pub packet_id: Option<NonZeroU16>,
     /// How far it came.
     pub phase: Phase,
-    /// The message; `None` when settled, or if its row is gone.
+    /// The message; `None` when settled, or if it is gone.
     pub stored: Option<StoredMessage>,
 }
 

@@ -151,7 +151,8 @@ fn write_change(change: &Change, out: &mut Vec<u8>) {
 pub(super) fn write_append(seq: Seq, message: &Message, targets: &[Target], out: &mut Vec<u8>) {
     out.push(APPEND);
     put_u64(out, seq.0);
-    put_bytes(out, &row::write_targets(targets));
+    put_len(out, targets.len() * row::TARGET_LEN);
+    row::write_targets(targets, out);
     put_message(out, message);
 }
 
@@ -168,9 +169,13 @@ fn put_u64(out: &mut Vec<u8>, value: u64) {
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    // No packet is longer than 268 MB, so no field of one is.
-    put_u32(out, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    put_len(out, bytes.len());
     out.extend_from_slice(bytes);
+}
+
+fn put_len(out: &mut Vec<u8>, length: usize) {
+    // No packet is longer than 268 MB, so no field of one is.
+    put_u32(out, u32::try_from(length).unwrap_or(u32::MAX));
 }
 
 fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {

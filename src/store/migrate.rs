@@ -31,6 +31,10 @@ pub(super) fn migrate(connection: &mut Connection, found: usize) -> Result<(), F
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.commit()?;
     }
+    if (1..MIGRATIONS.len()).contains(&found) {
+        // A queue that was carried over has gone through the log as a whole; the disk gets that back at once.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! The only place that opens SQLite: schema, migrations, commit, settle, bounds.
 //!
 //! One thread owns the one connection. The hub hands it batches of changes, one at a time; what arrives while a batch is
-//! being committed joins the next. Knows rows. Does not know connections, what topics mean or which packet is sent
-//! next.
+//! being committed joins the next. Knows rows, and the runs of messages in them. Does not know connections, what topics
+//! mean or which packet is sent next.
 
 mod bounds;
 mod change;

@@ -41,19 +41,20 @@ pub(super) fn read_flags(flags: u8) -> Result<(QoS, bool), RowError> {
     Ok((qos, flags & 4 != 0))
 }
 
+/// Bytes of a target.
+pub(super) const TARGET_LEN: usize = 5;
+
 /// Five bytes a target: the session, little endian, and its flags.
-pub(super) fn write_targets(targets: &[Target]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(targets.len() * 5);
+pub(super) fn write_targets(targets: &[Target], out: &mut Vec<u8>) {
     for target in targets {
         out.extend_from_slice(&target.session.0.to_le_bytes());
         out.push(flags(target.qos, target.retain));
     }
-    out
 }
 
 /// The inverse of [`write_targets`].
 pub(super) fn read_targets(bytes: &[u8]) -> Result<Arc<[Target]>, RowError> {
-    let (chunks, rest) = bytes.as_chunks::<5>();
+    let (chunks, rest) = bytes.as_chunks::<TARGET_LEN>();
     if !rest.is_empty() {
         return Err(RowError::Short { column: "targets" });
     }
@@ -182,6 +183,9 @@ mod tests {
             Target { session: SessionId(1), qos: QoS::ExactlyOnce, retain: false },
             Target { session: SessionId(70_000), qos: QoS::AtMostOnce, retain: true },
         ];
-        assert_eq!(read_targets(&write_targets(&targets)).unwrap().as_ref(), targets);
+        let mut bytes = Vec::new();
+        write_targets(&targets, &mut bytes);
+        assert_eq!(bytes.len(), targets.len() * TARGET_LEN);
+        assert_eq!(read_targets(&bytes).unwrap().as_ref(), targets);
     }
 }

@@ -236,7 +236,7 @@ fn without_holes(
     entry: &Entry,
 ) -> Result<Gone, Fault> {
     let mut gone = Gone::new(entry.first, entry.last, &[]);
-    if entry.count == (entry.last.0 - entry.first.0).saturating_add(1) {
+    if entry.count == entry.last.0.saturating_sub(entry.first.0).saturating_add(1) {
         return Ok(gone);
     }
     let messages = match last_read.read(connection, entry.first) {

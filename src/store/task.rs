@@ -39,7 +39,7 @@ pub enum StoreCommand {
         session: SessionId,
         /// After which place.
         after: Seq,
-        /// Rows to look at, at most.
+        /// Messages to look at, at most.
         count_max: usize,
         /// Payload bytes to bring, at most (one message more).
         bytes_max: usize,
