@@ -308,9 +308,13 @@ proptest! {
         both.fetch(SessionId(1), Seq(0), 100, usize::MAX);
         both.reopen(false);
         both.fetch(SessionId(1), Seq(0), 100, usize::MAX);
-        // With its last message the last row of it goes: what is used is what an empty queue uses.
-        let (first, last) = (Seq(1), Seq(both.last.max(1)));
-        both.commit(vec![Change::Delete { first, last }, Change::EndSession { session: SessionId(1) }]);
+        // Deleted one by one, each segment goes with its last message.
+        let mut changes: Vec<Change> =
+            both.map.keys().map(|seq| Change::Delete { first: *seq, last: *seq }).collect();
+        both.rng.shuffle(&mut changes);
+        let half = changes.split_off(changes.len() / 2);
+        both.commit(changes);
+        both.commit(half);
         both.assert_no_rows();
     }
 }
