@@ -20,7 +20,7 @@ use fieldpost::model::{
 };
 use fieldpost::store::{
     Change, FILE_NAME, Phase, SessionId, SessionOwner, Snapshot, Staging, Store, StoreCommand,
-    StoreError, StoreEvent, Target, Trimmed,
+    StoreError, StoreEvent, StoredMessage, Target, Trimmed,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -83,6 +83,15 @@ impl Open {
             Some(StoreEvent::Fetched { messages, examined, .. }) => {
                 (messages.into_iter().map(|stored| stored.seq).collect(), examined)
             }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn fetch_all(&mut self, session: SessionId) -> Vec<StoredMessage> {
+        let (after, count_max, bytes_max) = (Seq(0), usize::MAX, usize::MAX);
+        self.store.send(StoreCommand::Fetch { session, after, count_max, bytes_max });
+        match self.events.blocking_recv() {
+            Some(StoreEvent::Fetched { messages, .. }) => messages,
             other => panic!("{other:?}"),
         }
     }
@@ -467,8 +476,9 @@ fn a_bound_in_bytes_drops_the_oldest_and_keeps_what_is_under_way() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path()).unwrap();
     let mut changes = vec![session(1, "a", 0)];
-    let large = "x".repeat(2000);
-    changes.extend((1..=500).map(|seq| append_message(seq, &[1], message(&large))));
+    let mut rng = Rng::with_seed(5);
+    let mut noise = || (0..2000).map(|_| rng.alphanumeric()).collect::<String>();
+    changes.extend((1..=500).map(|seq| append_message(seq, &[1], message(&noise()))));
     let before = store.commit(changes);
     let trimmed = store.trim(&[1, 2, 70], Some(before / 2), None);
     assert!(trimmed.bytes_used <= before / 2, "{} of {before}", trimmed.bytes_used);
@@ -508,21 +518,14 @@ fn a_second_store_in_the_same_directory_is_refused() {
 
 #[test]
 fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
-    let database = |sql: &str| {
-        let dir = tempfile::tempdir().unwrap();
-        let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
-        connection.execute_batch(sql).unwrap();
-        connection.close().unwrap();
-        dir
-    };
     let garbage = tempfile::tempdir().unwrap();
     fs::write(garbage.path().join(FILE_NAME), "not a database at all, ".repeat(100)).unwrap();
     let newer =
         include_str!("data/schema/v1.sql").replace("user_version = 1", "user_version = 999");
     for (dir, says) in [
         (garbage, "was not written by fieldpost"),
-        (database("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)"), "was not written by"),
-        (database(&newer), "has schema 999"),
+        (dumped("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)"), "was not written by"),
+        (dumped(&newer), "has schema 999"),
     ] {
         let file = dir.path().join(FILE_NAME);
         let before = fs::read(&file).unwrap();
@@ -534,12 +537,18 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
     }
 }
 
-#[test]
-fn a_database_of_every_older_schema_is_opened_with_all_that_is_in_it() {
+/// A directory with the database that a dump tells.
+fn dumped(sql: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
-    connection.execute_batch(include_str!("data/schema/v1.sql")).unwrap();
+    connection.execute_batch(sql).unwrap();
     connection.close().unwrap();
+    dir
+}
+
+#[test]
+fn a_database_of_schema_1_is_opened_with_all_that_is_in_it() {
+    let dir = dumped(include_str!("data/schema/v1.sql"));
     let (_, found) = open(dir.path()).unwrap();
     assert_eq!((found.start, found.last_seq, found.last_session), (8, Seq(14), 9));
     let [cloud, panel] = &found.sessions[..] else { panic!("{:?}", found.sessions) };
@@ -556,4 +565,88 @@ fn a_database_of_every_older_schema_is_opened_with_all_that_is_in_it() {
     assert_eq!(panel.subscriptions, [(TopicFilter::new("site/#").unwrap(), 10, Some(5))]);
     assert_eq!((panel.inbox.as_slice(), panel.queued), (&[id(77)][..], 1));
     assert_eq!(found.retained[0].topic.as_str(), "site/status");
+}
+
+#[test]
+fn a_database_of_schema_2_is_opened_with_all_that_is_in_it() {
+    let dir = dumped(include_str!("data/schema/v2.sql"));
+    let (mut store, found) = open(dir.path()).unwrap();
+    assert_eq!((found.start, found.last_seq, found.last_session), (2, Seq(11), 3));
+    let [cloud, panel] = &found.sessions[..] else { panic!("{:?}", found.sessions) };
+    let id = |id| NonZeroU16::new(id).unwrap();
+    assert_eq!((cloud.cursor, cloud.queued), (Seq(3), 7));
+    assert_eq!(cloud.reserved, Some((id(1), id(4096))));
+    let flights: Vec<_> = cloud.flights.iter().map(|f| (f.seq.0, f.packet_id, f.phase)).collect();
+    assert_eq!(cloud.settled, [(Seq(6), Seq(6))]);
+    assert_eq!(flights, [(4, id(4), Phase::Released), (9, id(9), Phase::Assigned)]);
+    let stored: Vec<_> = cloud.flights.iter().map(|f| f.stored.is_some()).collect();
+    assert_eq!(stored, [true, true]);
+    assert_eq!((panel.owner.clone(), panel.queued), (SessionOwner::Client("panel".into()), 1));
+    assert_eq!(panel.inbox, [id(77)]);
+    assert_eq!(panel.away_since, Some(Timestamp::from_unix_ms(NOW)));
+    let retained = &found.retained[0];
+    assert_eq!((retained.topic.as_str(), &retained.payload[..]), ("site/status", &b"online"[..]));
+
+    let messages = store.fetch_all(SessionId(1));
+    let told: Vec<_> = messages
+        .iter()
+        .map(|m| (m.seq.0, m.message.topic.as_str(), m.message.accepted.unix_ms()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (4, "site/1", NOW + 4),
+            (5, "site/2", NOW + 5),
+            (7, "site/1", NOW + 7),
+            (8, "site/2", NOW + 8),
+            (9, "site/é", NOW + 9),
+            (10, "site/early", 5000),
+            (11, "site/empty", NOW + 11)
+        ]
+    );
+    let payloads: Vec<&[u8]> = messages.iter().map(|m| &m.message.payload[..]).collect();
+    let early = &b"before the clock was set"[..];
+    let readings = [&b"reading 4"[..], b"reading 5", b"reading 7", b"reading 8"];
+    assert_eq!(payloads, [&readings[..], &[b"nine", early, b""]].concat());
+    let nine = &messages[4];
+    assert_eq!((nine.message.qos, nine.message.retain), (QoS::ExactlyOnce, true));
+    assert_eq!(nine.message.expires, Some(Timestamp::from_unix_ms(NOW + 100_000)));
+    let properties = MessageProperties {
+        payload_is_utf8: Some(true),
+        content_type: Some("text/plain".into()),
+        response_topic: Some(TopicName::new("answers").unwrap()),
+        correlation_data: Some(Bytes::from_static(&[0, 255])),
+        user_properties: vec![("a".into(), "b".into())],
+    };
+    assert_eq!(nine.message.properties.as_deref(), Some(&properties));
+    let target = |session, qos, retain| Target { session: SessionId(session), qos, retain };
+    assert_eq!(
+        &nine.targets[..],
+        [target(1, QoS::ExactlyOnce, false), target(3, QoS::AtLeastOnce, true)]
+    );
+    assert_eq!(messages[5].message.qos, QoS::AtMostOnce);
+    let (_, again) = reopen(store, dir.path());
+    assert_eq!(again, Snapshot { start: 3, ..found });
+}
+
+#[test]
+fn a_long_queue_of_schema_2_is_carried_over_whole_and_in_order() {
+    let dir = dumped(include_str!("data/schema/v2.sql"));
+    let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 12 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+                INSERT INTO message SELECT i * 3, 1795230600000 + i, NULL, 2, 'site/x', \
+                x'0100000002', NULL, CAST('reading ' || i AS BLOB) FROM n";
+    connection.execute_batch(rows).unwrap();
+    connection.close().unwrap();
+    let before = fs::metadata(dir.path().join(FILE_NAME)).unwrap().len();
+    let (mut store, found) = open(dir.path()).unwrap();
+    assert_eq!(found.last_seq, Seq(60_000));
+    assert_eq!(found.sessions[0].queued, 7 + 19_989);
+    let messages = store.fetch_all(SessionId(1));
+    let expected = (12..=20_000).map(|i: u64| (i * 3, format!("reading {i}").into_bytes()));
+    let told = messages[7..].iter().map(|m| (m.seq.0, m.message.payload.to_vec()));
+    assert!(told.eq(expected));
+    store.store.close();
+    let after = fs::metadata(dir.path().join(FILE_NAME)).unwrap().len();
+    assert!(after <= before + 4096 * 16, "{after} bytes instead of {before}");
 }

@@ -3,7 +3,8 @@
 //! Knows the rooms it measures and the process figures of Linux. Decides nothing: it runs, counts and reports.
 
 mod queue;
+mod readings;
 mod road;
 
-pub use queue::{QueueFigures, queue};
+pub use queue::{QueueFigures, queue, start_ms_at_rows};
 pub use road::{RoadFigures, road};

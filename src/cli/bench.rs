@@ -11,6 +11,9 @@ use super::ExitStatus;
 use super::run::runtime;
 use crate::bench;
 
+/// Readings that wait when a start is measured, unless told otherwise.
+const START_ROWS: usize = 10_000_000;
+
 /// Arguments of `bench`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BenchArgs {
@@ -22,11 +25,14 @@ pub struct BenchArgs {
 /// What `bench` measures.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum BenchWhat {
-    /// Readings a second through commit, beside a plain file with fdatasync
+    /// Readings a second through commit, beside a plain file with fdatasync; and a start with a long queue
     Queue {
         /// A directory on the disk to be measured
         #[arg(long, value_name = "DIR", default_value = ".")]
         dir: PathBuf,
+        /// How many readings wait in the queue of the start that is measured
+        #[arg(long, value_name = "COUNT", default_value_t = START_ROWS)]
+        rows: usize,
         /// How long, and how it is printed
         #[command(flatten)]
         common: Common,
@@ -56,18 +62,19 @@ pub struct Common {
 /// What is measured cannot be run, or `out` cannot be written to.
 pub fn bench(args: &BenchArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let text = match &args.what {
-        BenchWhat::Queue { dir, common } => queue(dir, common)?,
+        BenchWhat::Queue { dir, rows, common } => queue(dir, *rows, common)?,
         BenchWhat::Road { common } => road(common)?,
     };
     out.write_all(text.as_bytes()).context("cannot write the figures")?;
     Ok(ExitStatus::Done)
 }
 
-fn queue(dir: &Path, common: &Common) -> anyhow::Result<String> {
+fn queue(dir: &Path, start_rows: usize, common: &Common) -> anyhow::Result<String> {
     let mut rows = Vec::new();
     for batch in [1, 10, 100, 1000] {
         rows.push(bench::queue(dir, batch, common.time)?);
     }
+    let start_ms = bench::start_ms_at_rows(dir, start_rows)?;
     if common.json {
         let rows: Vec<Value> = rows
             .iter()
@@ -80,15 +87,24 @@ fn queue(dir: &Path, common: &Common) -> anyhow::Result<String> {
                 })
             })
             .collect();
-        return Ok(format!("{:#}\n", json!({ "append": rows })));
+        let mut figures = json!({
+            "append": rows,
+            "start_rows": start_rows,
+            "start_ms": rounded(start_ms, 1),
+        });
+        if start_rows == START_ROWS {
+            figures["start_ms_at_10m_rows"] = json!(rounded(start_ms, 1));
+        }
+        return Ok(format!("{figures:#}\n"));
     }
     let head = "readings a commit   readings/s   of a plain file   bytes to disk a reading\n";
-    Ok(rows.iter().fold(head.to_owned(), |text, row| {
+    let text = rows.iter().fold(head.to_owned(), |text, row| {
         let bench::QueueFigures { batch, rows_per_s, ratio_to_file, bytes_per_reading } = row;
         text + &format!(
             "{batch:>17} {rows_per_s:>12.0} {ratio_to_file:>16.2}x {bytes_per_reading:>25.0}\n"
         )
-    }))
+    });
+    Ok(text + &format!("a start with {start_rows} readings in the queue: {start_ms:.0} ms\n"))
 }
 
 fn road(common: &Common) -> anyhow::Result<String> {

@@ -115,7 +115,7 @@ pub enum Change {
         /// Who it is for; never empty.
         targets: Arc<[Target]>,
     },
-    /// Everybody has it: the rows go.
+    /// Everybody has them: they go. Those that are not there are not missed.
     Delete {
         /// First place.
         first: Seq,

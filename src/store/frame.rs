@@ -1,12 +1,15 @@
 //! core: how a batch of changes stands in the staged layer: length, checksum, changes. What was torn off by a kill is
 //! recognised and left out: it was acknowledged to nobody.
+//!
+//! The segments of the database hold appends in the same form, and for years: what was once written stays readable, a
+//! change of form gets a tag of its own.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::change::{Change, DropCount, DropReason, Phase, SessionId, SessionOwner};
+use super::change::{Change, DropCount, DropReason, Phase, SessionId, SessionOwner, Target};
 use super::row::{self, RowError};
 use crate::model::{Body, Message, Seq, Timestamp, TopicFilter, TopicName};
 
@@ -75,12 +78,7 @@ fn checksum(bytes: &[u8]) -> u64 {
 
 fn write_change(change: &Change, out: &mut Vec<u8>) {
     match change {
-        Change::Append { seq, message, targets } => {
-            out.push(APPEND);
-            put_u64(out, seq.0);
-            put_bytes(out, &row::write_targets(targets));
-            put_message(out, message);
-        }
+        Change::Append { seq, message, targets } => write_append(*seq, message, targets, out),
         Change::Delete { first, last } => {
             out.push(DELETE);
             put_u64(out, first.0);
@@ -167,6 +165,15 @@ fn write_change(change: &Change, out: &mut Vec<u8>) {
     }
 }
 
+/// One [`Change::Append`], without length and checksum.
+pub(super) fn write_append(seq: Seq, message: &Message, targets: &[Target], out: &mut Vec<u8>) {
+    out.push(APPEND);
+    put_u64(out, seq.0);
+    put_len(out, targets.len() * row::TARGET_LEN);
+    row::write_targets(targets, out);
+    put_message(out, message);
+}
+
 fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_le_bytes());
 }
@@ -180,9 +187,13 @@ fn put_u64(out: &mut Vec<u8>, value: u64) {
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    // No packet is longer than 268 MB, so no field of one is.
-    put_u32(out, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    put_len(out, bytes.len());
     out.extend_from_slice(bytes);
+}
+
+fn put_len(out: &mut Vec<u8>, length: usize) {
+    // No packet is longer than 268 MB, so no field of one is.
+    put_u32(out, u32::try_from(length).unwrap_or(u32::MAX));
 }
 
 fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
@@ -206,7 +217,8 @@ fn put_message(out: &mut Vec<u8>, message: &Message) {
     put_bytes(out, &message.payload);
 }
 
-fn read_changes(mut bytes: &[u8]) -> Result<Vec<Change>, RowError> {
+/// Changes one after the other, without length and checksum.
+pub(super) fn read_changes(mut bytes: &[u8]) -> Result<Vec<Change>, RowError> {
     let mut changes = Vec::new();
     while !bytes.is_empty() {
         changes.push(read_change(&mut bytes)?);
@@ -365,7 +377,6 @@ fn take_message(from: &mut &[u8]) -> Result<Message, RowError> {
 mod tests {
     use super::*;
     use crate::model::{MessageProperties, QoS};
-    use crate::store::Target;
 
     fn message(payload: &'static str) -> Message {
         Message {

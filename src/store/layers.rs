@@ -102,15 +102,15 @@ impl Layers {
     /// Takes a batch. It outlives a kill when this returns, unless it says that the database must have it first: to
     /// outlive a power cut as well (`sync`), or because it cannot be staged.
     #[must_use = "a batch that needs a flush is not safe before it"]
-    pub(super) fn take(&mut self, changes: &[Change], sync: bool) -> Need {
+    pub(super) fn take(&mut self, changes: Vec<Change>, sync: bool) -> Need {
         let now = Instant::now();
         let staged = match &mut self.staged {
-            Some(staged) => staged.append(changes),
+            Some(staged) => staged.append(&changes),
             None => Err(io::ErrorKind::Unsupported.into()),
         };
         // What could not be staged is in the overlay all the same, and goes to the database with it.
         for change in changes {
-            self.overlay.handle_change(change.clone(), now);
+            self.overlay.handle_change(change, now);
         }
         if let (Some(_), Err(cause)) = (&self.staged, &staged) {
             tracing::warn!(%cause, "cannot stage; written to the disk at once");
@@ -167,7 +167,7 @@ impl Layers {
 
     /// Reads a session's messages out of both layers.
     pub(super) fn fetch(
-        &self,
+        &mut self,
         session: SessionId,
         after: Seq,
         count_max: usize,

@@ -1,17 +1,23 @@
 //! The only place that opens SQLite: schema, migrations, commit, settle, bounds.
 //!
 //! One thread owns the one connection. The hub hands it batches of changes, one at a time; what arrives while a batch is
-//! being committed joins the next. Knows rows. Does not know connections, what topics mean or which packet is sent
-//! next.
+//! being committed joins the next. Knows rows, and the runs of messages in them. Does not know connections, what topics
+//! mean or which packet is sent next.
 
+mod bounds;
 mod change;
 mod database;
 mod frame;
+mod gather;
+mod gone;
 mod layers;
+mod migrate;
 mod overlay;
 mod read;
 mod row;
 mod schema;
+mod segment;
+mod segments;
 mod settings;
 mod staged;
 mod task;

@@ -117,9 +117,11 @@ impl Overlay {
                 }
             }
             Change::EndSession { .. } => {
-                let before = self.take_net();
-                self.sealed.extend(before);
-                self.sealed.push(change);
+                let mut sealed = std::mem::take(&mut self.sealed);
+                self.put_net(&mut sealed);
+                self.forget_net();
+                sealed.push(change);
+                self.sealed = sealed;
                 self.wait(now);
             }
             Change::Reserve { .. }
@@ -231,9 +233,8 @@ impl Overlay {
         }));
     }
 
-    fn take_net(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
-        self.put_net(&mut changes);
+    /// Forgets what went to the database, and notes what it has of it.
+    fn forget_net(&mut self) {
         self.plain.clear();
         let last = self.messages.last_key_value().map(|(seq, _)| *seq);
         self.stored_to = last.map_or(self.stored_to, |last| last.max(self.stored_to));
@@ -266,7 +267,6 @@ impl Overlay {
                 self.stored_inbox.remove(&key)
             };
         }
-        changes
     }
 
     /// The database has everything; `has_messages` says whether it holds any message.
@@ -291,7 +291,7 @@ impl Overlay {
                 | Change::Subscription { .. } => None,
             })
             .collect();
-        self.take_net();
+        self.forget_net();
         self.stored_flights.retain(|(session, _)| !ended.contains(session));
         self.stored_inbox.retain(|(session, _)| !ended.contains(session));
         self.stored_settled.retain(|(session, _)| !ended.contains(session));

@@ -39,7 +39,7 @@ pub enum StoreCommand {
         session: SessionId,
         /// After which place.
         after: Seq,
-        /// Rows to look at, at most.
+        /// Messages to look at, at most.
         count_max: usize,
         /// Payload bytes to bring, at most (one message more).
         bytes_max: usize,
@@ -162,7 +162,7 @@ impl Thread {
         while let Some(command) = self.next() {
             let answer = match command {
                 StoreCommand::Commit { batch, changes, sync } => {
-                    match self.layers.take(&changes, sync) {
+                    match self.layers.take(changes, sync) {
                         Need::Nothing => {}
                         Need::Flush if self.flush().is_none() => return,
                         Need::Flush => {}

@@ -43,11 +43,10 @@ pub(super) fn note(connection: &Connection, id: u64, last_seq: Seq) -> rusqlite:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::schema::MIGRATIONS;
 
     fn store() -> Connection {
-        let connection = Connection::open_in_memory().expect("memory");
-        MIGRATIONS.iter().for_each(|step| connection.execute_batch(step).expect("a schema"));
+        let mut connection = Connection::open_in_memory().expect("memory");
+        crate::store::migrate::migrate(&mut connection, 0).expect("a schema");
         connection
     }
 
