@@ -63,7 +63,7 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn serve(settings: Settings) -> anyhow::Result<ExitStatus> {
     let mut signals = Signals::listen().context("cannot take over SIGTERM")?;
-    let mut gateway = Gateway::start(settings)?;
+    let mut gateway = Gateway::start(settings).await?;
     service::ready();
     tokio::select! {
         _ = signals.next_stop() => {}

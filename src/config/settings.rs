@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::BrokerSettings;
 use crate::field::{BusSettings, DeviceSettings};
 use crate::store::QueueSettings;
 use crate::uplink::UplinkSettings;
@@ -17,6 +18,8 @@ pub struct Settings {
     pub devices: Vec<DeviceSettings>,
     /// The upstream brokers, in the order of the file.
     pub uplinks: Vec<UplinkSettings>,
+    /// The broker for the LAN.
+    pub broker: BrokerSettings,
     /// The durable queue.
     pub queue: QueueSettings,
     /// The log.

@@ -15,6 +15,7 @@ mod support;
 
 mod counting;
 mod kill;
+mod lan;
 mod neighbours;
 mod outage;
 mod queue;
