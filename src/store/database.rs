@@ -13,6 +13,7 @@ use super::row::{self, RowError};
 use super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::staged::Origin;
 use crate::model::{Seq, Timestamp};
+use crate::step::{self, Step};
 
 /// The database's name in the state directory.
 pub const FILE_NAME: &str = "fieldpost.db";
@@ -216,6 +217,7 @@ impl Database {
                     .prepare_cached("INSERT OR REPLACE INTO meta VALUES ('generation', ?1)")?
                     .execute([generation])?;
             }
+            step::pass(Step::CommitTorn);
             Ok(transaction.commit()?)
         };
         commit(&mut self.connection).map_err(|fault| self.named(fault))
@@ -297,6 +299,7 @@ impl Database {
                     break;
                 }
             }
+            step::pass(Step::TrimTorn);
             Ok(transaction.commit()?)
         };
         run().map_err(|fault| self.named(fault))?;
