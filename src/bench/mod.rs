@@ -2,6 +2,7 @@
 //!
 //! Knows the rooms it measures and the process figures of Linux. Decides nothing: it runs, counts and reports.
 
+pub mod crash;
 mod queue;
 mod road;
 
