@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::ExitStatus;
 use super::run::runtime;
 use crate::bench;
-use crate::bench::crash::{Options, Subject, report};
+use crate::bench::crash::{Options, Subject, Upstream, report};
 use crate::model::QoS;
 use crate::mqtt::Version;
 use crate::service::Signals;
@@ -63,9 +63,21 @@ pub struct CrashArgs {
     /// Kill another program in the gateway's place as well, and show both
     #[arg(long, value_name = "NAME")]
     pub peer: Option<CrashPeer>,
+    /// Who stands upstream: mosquitto where it is installed, or else a second fieldpost
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Option<CrashUpstream>,
     /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Who stands upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CrashUpstream {
+    /// An installed mosquitto, restarted in order: one that is killed loses what it has accepted
+    Mosquitto,
+    /// This program as a broker, killed as the gateway is
+    Fieldpost,
 }
 
 /// Who is killed for comparison.
@@ -174,7 +186,11 @@ fn crash(args: &CrashArgs) -> anyhow::Result<(String, ExitStatus)> {
     let version = if args.version == 5 { Version::V5 } else { Version::V311 };
     let qos = if args.qos == 2 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
     let kills = args.kills;
-    let options = |subject| Options { subject, kills, qos, version, seed };
+    let upstream = args.upstream.map(|upstream| match upstream {
+        CrashUpstream::Mosquitto => Upstream::Mosquitto,
+        CrashUpstream::Fieldpost => Upstream::Fieldpost,
+    });
+    let options = |subject| Options { subject, kills, qos, version, seed, upstream };
     let rows = async {
         let mut signals = Signals::listen().context("cannot take over SIGTERM")?;
         let run = async {

@@ -26,7 +26,7 @@ pub mod setting;
 pub mod tap;
 mod wire;
 
-pub use run::{Options, Subject, crash};
+pub use run::{Options, Subject, Upstream, crash};
 
 use std::num::NonZeroU16;
 

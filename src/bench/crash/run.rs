@@ -39,6 +39,7 @@ const SETTLED: Duration = Duration::from_millis(300);
 /// What a process that aborts ends by.
 const SIGABRT: i32 = 6;
 const SIGKILL: i32 = 9;
+const MISSING: &str = "mosquitto is not installed";
 
 /// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,15 @@ pub enum Subject {
     Fieldpost,
     /// A mosquitto with a bridge in its place. It has no steps: it is killed from outside where a step was drawn.
     MosquittoBridge,
+}
+
+/// Who stands upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upstream {
+    /// A mosquitto, which is restarted in order.
+    Mosquitto,
+    /// This program as a broker, which is killed.
+    Fieldpost,
 }
 
 /// What is run.
@@ -62,6 +72,8 @@ pub struct Options {
     pub version: Version,
     /// What the plan is drawn from.
     pub seed: u64,
+    /// Who is the upstream; `None` takes mosquitto where it is installed.
+    pub upstream: Option<Upstream>,
 }
 
 /// Kills the subject as often as asked, lets it finish, and says what became of the messages. `program` is this program.
@@ -97,6 +109,8 @@ struct Stage {
     setting: Setting,
     program: PathBuf,
     mosquitto: Option<PathBuf>,
+    /// Whose upstream: a mosquitto's, or our own.
+    of: Upstream,
     upstream: Running,
     wire: Wire,
     up: Lane,
@@ -121,12 +135,21 @@ impl Stage {
             std::fs::create_dir(files.join(name)).context("cannot make a state directory")?;
         }
         let mosquitto = find("mosquitto");
+        let of = match (options.upstream, &mosquitto) {
+            (Some(upstream), _) => upstream,
+            (None, Some(_)) => Upstream::Mosquitto,
+            (None, None) => Upstream::Fieldpost,
+        };
         let upstream = free_port();
         let wire =
             Wire::start(upstream, options.version).await.context("cannot listen on loopback")?;
         let (lan, version, qos) = (free_port(), options.version, options.qos);
         let setting = Setting { version, qos, lan, wire: wire.port(), upstream };
-        let upstream = start_upstream(program, mosquitto.as_deref(), &setting, &files).await?;
+        let upstream = match of {
+            Upstream::Mosquitto => Some(mosquitto.as_deref().context(MISSING)?),
+            Upstream::Fieldpost => None,
+        };
+        let upstream = start_upstream(program, upstream, &setting, &files).await?;
         let (stop, stopped) = watch::channel(false);
         let lane = |topic, checker, port| {
             let (progress, _) = watch::channel(Progress::default());
@@ -143,6 +166,7 @@ impl Stage {
             setting,
             program: program.to_owned(),
             mosquitto,
+            of,
             upstream,
             wire,
             up,
@@ -164,7 +188,10 @@ impl Stage {
             Version::V5 => "MQTT 5",
             Version::V31 | Version::V311 => "MQTT 3.1.1",
         };
-        let upstream = if self.mosquitto.is_some() { "mosquitto" } else { "fieldpost" };
+        let upstream = match self.of {
+            Upstream::Mosquitto => "mosquitto",
+            Upstream::Fieldpost => "fieldpost",
+        };
         let qos = self.options.qos as u8;
         let autosave = match self.options.subject {
             Subject::Fieldpost => String::new(),
@@ -221,7 +248,7 @@ impl Stage {
                 command.arg("-c").arg(self.files.join("bridge.conf"));
                 command
             }
-            (Subject::MosquittoBridge, None) => bail!("mosquitto is not installed"),
+            (Subject::MosquittoBridge, None) => bail!(MISSING),
         };
         if let Some((step, count)) = abort_at {
             command.env(step::VARIABLE, format!("{}:{count}", step.name()));
@@ -293,7 +320,7 @@ impl Stage {
         timeout(PATIENCE, is_in).await.context("the publisher does not get in")??;
         match life.weather {
             Weather::Cut => self.wire.cut(),
-            Weather::UpstreamRestart => _ = self.upstream.stop().await?,
+            Weather::UpstreamRestart => self.stop_upstream().await?,
             Weather::Fair | Weather::Dark => {}
         }
         match life.kill {
@@ -309,10 +336,19 @@ impl Stage {
         Ok(())
     }
 
+    /// A mosquitto that is killed loses what it has accepted since its last save: it is stopped in order instead.
+    async fn stop_upstream(&mut self) -> anyhow::Result<()> {
+        match self.of {
+            Upstream::Mosquitto => self.upstream.stop().await?,
+            Upstream::Fieldpost => self.upstream.kill().await?,
+        };
+        Ok(())
+    }
+
     async fn restart_upstream(&mut self) -> anyhow::Result<()> {
         // The gateway may have ended before it was asked to.
-        self.upstream.stop().await?;
-        let mosquitto = self.mosquitto.as_deref();
+        self.stop_upstream().await?;
+        let mosquitto = self.mosquitto.as_deref().filter(|_| self.of == Upstream::Mosquitto);
         self.upstream =
             start_upstream(&self.program, mosquitto, &self.setting, &self.files).await?;
         Ok(())
