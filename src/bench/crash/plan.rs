@@ -74,7 +74,11 @@ fn kill(random: &mut fastrand::Rng) -> Kill {
         1 | 2 => Kill::Time(Duration::from_micros(random.u64(..300_000))),
         3 | 4 => Kill::Messages(random.u64(1..300)),
         _ => {
-            let step = Step::ALL[random.usize(..Step::ALL.len())];
+            let mut step = Step::ALL[random.usize(..Step::ALL.len())];
+            if random.u8(..8) == 0 {
+                // Reached only where the life before left something staged: seldom.
+                step = if random.bool() { Step::StartFound } else { Step::StartCommitted };
+            }
             Kill::Step(step, random.u64(1..=passes(step)))
         }
     }
@@ -83,7 +87,6 @@ fn kill(random: &mut fastrand::Rng) -> Kill {
 /// How often a life of some hundred milliseconds passes a step, at least.
 fn passes(step: Step) -> u64 {
     match step {
-        // Only a start passes these.
         Step::StartFound | Step::StartCommitted | Step::TrimTorn => 1,
         Step::StageBefore
         | Step::StageTorn
@@ -98,6 +101,12 @@ fn passes(step: Step) -> u64 {
         | Step::ReadAfter => 40,
         Step::HandBefore | Step::HandAfter | Step::AckBefore | Step::AckAfter => 80,
     }
+}
+
+/// Whether only a start passes a step, if anything does.
+#[must_use]
+pub fn is_of_start(step: Step) -> bool {
+    matches!(step, Step::StartFound | Step::StartCommitted | Step::TrimTorn)
 }
 
 fn weather(random: &mut fastrand::Rng) -> Weather {

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::checker::Checker;
 use super::client::Client;
-use super::plan::{Kill, Life, Plan, Weather};
+use super::plan::{Kill, Life, Plan, Weather, is_of_start};
 use super::process::{Running, find, free_port, listens};
 use super::publisher::Publisher;
 use super::report::{Books, Row};
@@ -30,6 +30,8 @@ use crate::step::{self, Step};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a life goes on that has not come to its number of messages or its step.
 const LIFE_MAX: Duration = Duration::from_millis(700);
+/// How long one goes on that was to end while it starts, and has not.
+const START_MAX: Duration = Duration::from_millis(50);
 /// Messages that are published after the last kill.
 const TAIL: u64 = 50;
 /// How long nothing must happen until what has not arrived counts as lost; longer than any pause between two tries.
@@ -331,6 +333,7 @@ impl Stage {
                 // Where the backlog is at its bound nothing more is accepted.
                 let _ = timeout(LIFE_MAX, progress.wait_for(enough)).await;
             }
+            Kill::Step(step, _) if is_of_start(step) => sleep(START_MAX).await,
             Kill::Step(..) => sleep(LIFE_MAX).await,
         }
         Ok(())
