@@ -128,6 +128,12 @@ fn a_run_that_is_stopped_leaves_no_process_and_no_file() {
     assert_eq!(bench.terminate().code(), Some(1));
     assert!(bench.log().contains("stopped before the end"), "{}", bench.log());
     assert!(made().is_none());
+    let prefix = format!("fieldpost-demo-{}-", bench.id());
+    let of_it =
+        |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
+    let left =
+        std::fs::read_dir("/dev/shm").into_iter().flatten().filter_map(Result::ok).find(of_it);
+    assert!(left.is_none(), "{left:?}");
     let of_it = |entry: &std::fs::DirEntry| {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(&dir.display().to_string())

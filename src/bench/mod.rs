@@ -1,4 +1,4 @@
-//! Measures the product on the machine it runs on, each figure beside its limit in the same run.
+//! Measures the product on the machine it runs on, each figure beside its limit in the same run, and kills it there.
 //!
 //! Knows the rooms it measures and the process figures of Linux. Decides nothing: it runs, counts and reports.
 

@@ -62,7 +62,13 @@ impl Plan {
             if random.u8(..10) == 0 {
                 commits_at_once = !commits_at_once;
             }
-            Life { kill: kill(&mut random), weather: weather(&mut random), commits_at_once }
+            let kill = kill(&mut random);
+            let weather = match (weather(&mut random), kill) {
+                // Without a link the life would not come to its step.
+                (Weather::Dark, Kill::Step(step, _)) if is_of_uplink(step) => Weather::Fair,
+                (weather, _) => weather,
+            };
+            Life { kill, weather, commits_at_once }
         });
         Self { lives: lives.collect(), window }
     }
@@ -79,12 +85,14 @@ fn kill(random: &mut fastrand::Rng) -> Kill {
                 // Reached only where the life before left something staged: seldom.
                 step = if random.bool() { Step::StartFound } else { Step::StartCommitted };
             }
-            Kill::Step(step, random.u64(1..=passes(step)))
+            // Early ones are more, as each life is sure to come to them.
+            let most = random.u64(1..=passes(step));
+            Kill::Step(step, random.u64(1..=most))
         }
     }
 }
 
-/// How often a life of some hundred milliseconds passes a step, at least.
+/// How often a life of some hundred milliseconds passes a step, mostly.
 fn passes(step: Step) -> u64 {
     match step {
         Step::StartFound | Step::StartCommitted | Step::TrimTorn => 1,
@@ -107,6 +115,10 @@ fn passes(step: Step) -> u64 {
 #[must_use]
 pub fn is_of_start(step: Step) -> bool {
     matches!(step, Step::StartFound | Step::StartCommitted | Step::TrimTorn)
+}
+
+fn is_of_uplink(step: Step) -> bool {
+    matches!(step, Step::WriteBefore | Step::WriteTorn | Step::ReadAfter)
 }
 
 fn weather(random: &mut fastrand::Rng) -> Weather {

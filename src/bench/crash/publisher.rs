@@ -225,6 +225,7 @@ mod tests {
         publisher
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "a publisher sends nothing else")]
     /// What it sends: `p1` is PUBLISH of number 1, `d1` the same with DUP, `r1` PUBREL for packet id 1.
     fn sent(publisher: &mut Publisher) -> Vec<String> {
         std::iter::from_fn(|| publisher.poll_packet())

@@ -111,8 +111,7 @@ struct Stage {
     setting: Setting,
     program: PathBuf,
     mosquitto: Option<PathBuf>,
-    /// Whose upstream: a mosquitto's, or our own.
-    of: Upstream,
+    upstream_is: Upstream,
     upstream: Running,
     wire: Wire,
     up: Lane,
@@ -137,7 +136,7 @@ impl Stage {
             std::fs::create_dir(files.join(name)).context("cannot make a state directory")?;
         }
         let mosquitto = find("mosquitto");
-        let of = match (options.upstream, &mosquitto) {
+        let upstream_is = match (options.upstream, &mosquitto) {
             (Some(upstream), _) => upstream,
             (None, Some(_)) => Upstream::Mosquitto,
             (None, None) => Upstream::Fieldpost,
@@ -147,7 +146,7 @@ impl Stage {
             Wire::start(upstream, options.version).await.context("cannot listen on loopback")?;
         let (lan, version, qos) = (free_port(), options.version, options.qos);
         let setting = Setting { version, qos, lan, wire: wire.port(), upstream };
-        let upstream = match of {
+        let upstream = match upstream_is {
             Upstream::Mosquitto => Some(mosquitto.as_deref().context(MISSING)?),
             Upstream::Fieldpost => None,
         };
@@ -168,7 +167,7 @@ impl Stage {
             setting,
             program: program.to_owned(),
             mosquitto,
-            of,
+            upstream_is,
             upstream,
             wire,
             up,
@@ -190,7 +189,7 @@ impl Stage {
             Version::V5 => "MQTT 5",
             Version::V31 | Version::V311 => "MQTT 3.1.1",
         };
-        let upstream = match self.of {
+        let upstream = match self.upstream_is {
             Upstream::Mosquitto => "mosquitto",
             Upstream::Fieldpost => "fieldpost",
         };
@@ -205,6 +204,7 @@ impl Stage {
     }
 
     async fn begin(&mut self, window: usize) -> anyhow::Result<()> {
+        self.configure(false)?;
         let mut gateway = self.start(None)?;
         let is_subscribed = |progress: &Progress| progress.subscribed;
         wait(&self.up.progress, is_subscribed, &gateway).await?;
@@ -236,16 +236,12 @@ impl Stage {
         Ok(tokio::spawn(client.run(self.stop.subscribe())))
     }
 
-    /// Starts the subject; `abort_at` arms a step.
+    /// Starts the subject as it is configured; `abort_at` arms a step.
     fn start(&self, abort_at: Option<(Step, u64)>) -> anyhow::Result<Running> {
         let log = self.files.join("gateway.log");
         let mut command = match (self.options.subject, &self.mosquitto) {
             (Subject::Fieldpost, _) => fieldpost(&self.program, &self.files.join("gateway.yaml")),
             (Subject::MosquittoBridge, Some(mosquitto)) => {
-                std::fs::write(
-                    self.files.join("bridge.conf"),
-                    self.setting.bridge(&self.files.join("gateway")),
-                )?;
                 let mut command = Command::new(mosquitto);
                 command.arg("-c").arg(self.files.join("bridge.conf"));
                 command
@@ -255,16 +251,18 @@ impl Stage {
         if let Some((step, count)) = abort_at {
             command.env(step::VARIABLE, format!("{}:{count}", step.name()));
         }
-        if !self.files.join("gateway.yaml").exists() {
-            self.configure(false)?;
-        }
         Running::spawn(command, &log)
     }
 
     fn configure(&self, commits_at_once: bool) -> anyhow::Result<()> {
-        let text = self.setting.gateway(&self.files.join("gateway"), &self.run, commits_at_once);
-        std::fs::write(self.files.join("gateway.yaml"), text)
-            .context("cannot write a configuration")
+        let dir = self.files.join("gateway");
+        let (name, text) = match self.options.subject {
+            Subject::Fieldpost => {
+                ("gateway.yaml", self.setting.gateway(&dir, &self.run, commits_at_once))
+            }
+            Subject::MosquittoBridge => ("bridge.conf", self.setting.bridge(&dir)),
+        };
+        std::fs::write(self.files.join(name), text).context("cannot write a configuration")
     }
 
     /// One life of the plan.
@@ -299,7 +297,7 @@ impl Stage {
         self.row.kills += 1;
         match (status.signal(), armed) {
             (Some(SIGABRT), Some((step, _))) => {
-                *self.row.steps.entry(step.name()).or_default() += 1
+                *self.row.steps.entry(step.name()).or_default() += 1;
             }
             (Some(SIGKILL), armed) => {
                 self.row.outside += 1;
@@ -341,7 +339,7 @@ impl Stage {
 
     /// A mosquitto that is killed loses what it has accepted since its last save: it is stopped in order instead.
     async fn stop_upstream(&mut self) -> anyhow::Result<()> {
-        match self.of {
+        match self.upstream_is {
             Upstream::Mosquitto => self.upstream.stop().await?,
             Upstream::Fieldpost => self.upstream.kill().await?,
         };
@@ -351,7 +349,8 @@ impl Stage {
     async fn restart_upstream(&mut self) -> anyhow::Result<()> {
         // The gateway may have ended before it was asked to.
         self.stop_upstream().await?;
-        let mosquitto = self.mosquitto.as_deref().filter(|_| self.of == Upstream::Mosquitto);
+        let mosquitto =
+            self.mosquitto.as_deref().filter(|_| self.upstream_is == Upstream::Mosquitto);
         self.upstream =
             start_upstream(&self.program, mosquitto, &self.setting, &self.files).await?;
         Ok(())
