@@ -16,5 +16,6 @@ pub mod model;
 pub mod mqtt;
 pub mod payload;
 pub mod service;
+pub mod step;
 pub mod store;
 pub mod uplink;

@@ -209,6 +209,8 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!(cloud.forward[0].to, Some(Arc::from("plant/boiler/{rest}")));
     assert_eq!((cloud.forward[1].qos, &cloud.forward[1].to), (QoS::AtLeastOnce, &None));
     assert_eq!(cloud.accept[0].filter.as_str(), "sites/announcements/#");
+    let addresses: Vec<_> = settings.broker.listeners.iter().map(|l| l.address).collect();
+    assert_eq!(addresses, ["127.0.0.1:1883".parse().expect("an address")]);
     assert_eq!(settings.queue.size_bytes_max, 256 << 20);
     assert_eq!(settings.queue.age_max, Duration::from_secs(30 * 86_400));
     assert_eq!(settings.queue.state_dir, PathBuf::from("/var/lib/fieldpost"));
@@ -258,6 +260,21 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((uplink.port, &uplink.tls), (1_883, &None));
     assert_eq!(uplink.forward[0].filter.as_str(), "g/#");
     assert_eq!((uplink.forward[0].qos, uplink.accept.len()), (QoS::AtLeastOnce, 0));
+}
+
+#[test]
+fn a_broker_needs_neither_devices_nor_uplinks() {
+    let path = "tests/data/config/valid/a-broker-alone.yaml";
+    let listeners = settings(path).broker.listeners;
+    let addresses: Vec<String> = listeners.iter().map(|l| l.address.to_string()).collect();
+    assert_eq!(addresses, ["127.0.0.1:1883", "[::1]:1883", "127.0.0.2:0", "127.0.0.2:0"]);
+    let (status, out) = check(path, false);
+    assert_eq!(status, ExitStatus::Done);
+    assert!(
+        out.ends_with("yaml: fine: 0 buses, 0 devices, 0 points, 0 uplinks, 4 listeners\n"),
+        "{out}"
+    );
+    assert!(settings("tests/data/config/valid/smallest.yaml").broker.listeners.is_empty());
 }
 
 #[test]

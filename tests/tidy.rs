@@ -12,14 +12,15 @@ const LINES_MAX: usize = 700;
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("backoff", &[]),
+    ("step", &[]),
     ("clock", &["model"]),
     ("mqtt", &["model"]),
     ("field", &["model", "backoff", "clock"]),
-    ("store", &["model"]),
+    ("store", &["model", "step"]),
     ("service", &[]),
-    ("hub", &["model", "mqtt", "store", "clock"]),
-    ("uplink", &["model", "mqtt", "hub", "backoff"]),
-    ("broker", &["model", "mqtt", "hub"]),
+    ("hub", &["model", "mqtt", "store", "clock", "step"]),
+    ("uplink", &["model", "mqtt", "hub", "backoff", "step"]),
+    ("broker", &["model", "mqtt", "hub", "step"]),
     ("payload", &["model", "field", "hub"]),
     ("console", &["model", "hub"]),
     ("config", &["model", "settings"]),
@@ -55,6 +56,8 @@ const NOT_IN_A_CORE: &[&str] = &[
     "env::var",
     "TcpStream",
     "UdpSocket",
+    "step::pass",
+    "step::is_due",
 ];
 
 /// Words of one room: the library and the only room that may name it.

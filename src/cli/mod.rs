@@ -7,7 +7,7 @@ mod check;
 mod demo;
 mod run;
 
-pub use bench::{BenchArgs, BenchWhat, bench};
+pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
 pub use run::{RunArgs, run};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::broker::BrokerSettings;
 use crate::clock::ClockTrust;
 use crate::field::{BusSettings, DeviceSettings};
 use crate::store::QueueSettings;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub devices: Vec<DeviceSettings>,
     /// The upstream brokers, in the order of the file.
     pub uplinks: Vec<UplinkSettings>,
+    /// The broker for the LAN.
+    pub broker: BrokerSettings,
     /// The durable queue.
     pub queue: QueueSettings,
     /// The log.

@@ -70,7 +70,7 @@ pub async fn play(options: Options, show: Show, begin: Instant) -> anyhow::Resul
     let witness = Witness::subscribe(upstream.hub()).await?;
     let devices = settings.devices.len();
     let ledger = Ledger::new(settings.gateway.id.clone());
-    let gateway = Gateway::start(settings)?;
+    let gateway = Gateway::start(settings).await?;
     let mut run = Run {
         begin,
         road: format!("RTU 9600 baud, TCP -> {version}, QoS {} -> upstream", qos.level()),

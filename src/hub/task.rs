@@ -16,6 +16,7 @@ use super::session::ConnectionId;
 use crate::clock::now;
 use crate::model::{ClockState, Message};
 use crate::mqtt::{Packet, ReasonCode};
+use crate::step::{self, Step};
 use crate::store::{Snapshot, Store, StoreEvent};
 
 /// Commands that may wait; a full channel slows whoever publishes.
@@ -375,7 +376,11 @@ impl Hub {
         while let Some(command) = self.engine.poll_store(now) {
             self.store.send(command);
         }
+        let mut handed_out = false;
         while let Some(output) = self.engine.poll_output() {
+            if !std::mem::replace(&mut handed_out, true) {
+                step::pass(Step::HandBefore);
+            }
             let (connection, event) = match output {
                 Output::Packet(connection, packet) => (connection, ConnectionEvent::Packet(packet)),
                 Output::Said(connection) => (connection, ConnectionEvent::Said),
@@ -385,6 +390,9 @@ impl Hub {
                 // A connection that is gone says so itself with a detach.
                 let _ = events.send(event);
             }
+        }
+        if handed_out {
+            step::pass(Step::HandAfter);
         }
         while let Some(fact) = self.engine.poll_fact() {
             log_fact(&fact);

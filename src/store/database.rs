@@ -18,6 +18,7 @@ use super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::segments::{self, LastRead};
 use super::staged::Origin;
 use crate::model::{Seq, Timestamp};
+use crate::step::{self, Step};
 
 /// The database's name in the state directory.
 pub const FILE_NAME: &str = "fieldpost.db";
@@ -224,6 +225,7 @@ impl Database {
                     .prepare_cached("INSERT OR REPLACE INTO meta VALUES ('generation', ?1)")?
                     .execute([generation])?;
             }
+            step::pass(Step::CommitTorn);
             Ok(transaction.commit()?)
         };
         commit(&mut self.connection, &mut self.last_read).map_err(|fault| {
@@ -261,6 +263,7 @@ impl Database {
             let bounds =
                 Bounds { keep, pages_max: bytes_target.map(|b| b / page_size), older_than };
             let dropped = bounds.trim(&transaction, last_read)?;
+            step::pass(Step::TrimTorn);
             transaction.commit()?;
             Ok(dropped)
         };

@@ -11,6 +11,7 @@ use super::overlay::Overlay;
 use super::settings::Staging;
 use super::staged::{FILE_NAME, Origin, Staged};
 use crate::model::{Seq, Timestamp};
+use crate::step::{self, Step};
 
 /// Bytes of staged messages at which the database must take them, whatever their age.
 const STAGED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -63,7 +64,9 @@ impl Layers {
         if let Some(batches) = found.filter(|batches| !batches.is_empty()) {
             let changes: Vec<Change> = batches.into_iter().flatten().collect();
             origin.generation += 1;
+            step::pass(Step::StartFound);
             database.commit(&changes, Some(origin.generation))?;
+            step::pass(Step::StartCommitted);
         }
         let will_stage = staging.as_ref().is_some_and(|staging| !staging.commit_every.is_zero());
         let snapshot = Snapshot { staged_lost, ..database.load()? };
@@ -105,7 +108,12 @@ impl Layers {
     pub(super) fn take(&mut self, changes: Vec<Change>, sync: bool) -> Need {
         let now = Instant::now();
         let staged = match &mut self.staged {
-            Some(staged) => staged.append(&changes),
+            Some(staged) => {
+                step::pass(Step::StageBefore);
+                let done = staged.append(&changes);
+                step::pass(Step::StageAfter);
+                done
+            }
             None => Err(io::ErrorKind::Unsupported.into()),
         };
         // What could not be staged is in the overlay all the same, and goes to the database with it.
@@ -144,7 +152,9 @@ impl Layers {
             return Ok(());
         }
         let generation = self.origin.generation + 1;
+        step::pass(Step::CommitBefore);
         self.database.commit(&changes, self.staging.is_some().then_some(generation))?;
+        step::pass(Step::CommitAfter);
         self.origin.generation = generation;
         let has_messages = self.database.has_messages().unwrap_or(true);
         self.overlay.handle_flushed(has_messages);
@@ -152,6 +162,7 @@ impl Layers {
         self.bytes_room = self.database.bytes_room();
         // The old file is of an older generation: whether it is replaced or not, it counts no more.
         self.begin_staging();
+        step::pass(Step::FlushAfter);
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod support;
 mod clock;
 mod counting;
 mod kill;
+mod lan;
 mod neighbours;
 mod outage;
 mod queue;
