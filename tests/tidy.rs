@@ -59,6 +59,7 @@ const NOT_IN_A_CORE: &[&str] = &[
 /// Words of one room: the library and the only room that may name it.
 const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("rusqlite", "store"),
+    ("rsqlite_vfs", "store"),
     ("granit_parser", "config"),
     ("tokio_serial", "field demo"),
     ("tokio_rustls", "uplink broker"),
