@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::ExitStatus;
+use super::powercut::{PowercutArgs, powercut};
 use super::run::runtime;
 use crate::bench;
 
@@ -37,6 +38,8 @@ pub enum BenchWhat {
         #[command(flatten)]
         common: Common,
     },
+    /// What power cuts cost: the store on a disk in memory that is cut at any write, and what arrives upstream afterwards
+    Powercut(PowercutArgs),
 }
 
 /// What every measurement takes.
@@ -56,6 +59,7 @@ pub struct Common {
 /// What is measured cannot be run, or `out` cannot be written to.
 pub fn bench(args: &BenchArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let text = match &args.what {
+        BenchWhat::Powercut(args) => return powercut(args, out),
         BenchWhat::Queue { dir, common } => queue(dir, common)?,
         BenchWhat::Road { common } => road(common)?,
     };
