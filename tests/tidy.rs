@@ -64,6 +64,7 @@ const NOT_IN_A_CORE: &[&str] = &[
 const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("rusqlite", "store"),
     ("libc", "clock"),
+    ("rsqlite_vfs", "store"),
     ("granit_parser", "config"),
     ("tokio_serial", "field demo"),
     ("tokio_rustls", "uplink broker"),

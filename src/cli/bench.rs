@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use super::ExitStatus;
+use super::powercut::{PowercutArgs, powercut};
 use super::run::runtime;
 use crate::bench;
 use crate::bench::crash::{Options, Subject, Upstream, report};
@@ -49,6 +50,8 @@ pub enum BenchWhat {
     },
     /// Kill a gateway again and again, and count at the far side what was lost, doubled and out of order
     Crash(CrashArgs),
+    /// What power cuts cost: the store on a disk in memory that is cut at any write, and what arrives upstream afterwards
+    Powercut(PowercutArgs),
 }
 
 /// Arguments of `bench crash`.
@@ -110,6 +113,7 @@ pub struct Common {
 /// What is measured cannot be run, or `out` cannot be written to.
 pub fn bench(args: &BenchArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let (text, status) = match &args.what {
+        BenchWhat::Powercut(args) => return powercut(args, out),
         BenchWhat::Queue { dir, rows, common } => (queue(dir, *rows, common)?, ExitStatus::Done),
         BenchWhat::Road { common } => (road(common)?, ExitStatus::Done),
         BenchWhat::Crash(args) => crash(args)?,

@@ -5,11 +5,13 @@
 mod bench;
 mod check;
 mod demo;
+mod powercut;
 mod run;
 
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
+pub use powercut::PowercutArgs;
 pub use run::{RunArgs, run};
 
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ mod boot;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
 use super::bounds::{self, Bounds};
 use super::change::{Change, DropCount, SessionId, SessionOwner, Snapshot, StoredMessage, Trimmed};
@@ -131,17 +131,24 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens or makes the database in `state_dir` and brings its schema up to date.
-    pub(super) fn open(state_dir: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(state_dir)
-            .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
+    /// Opens or makes the database in `state_dir` and brings its schema up to date. `vfs` names a file system of SQLite's
+    /// other than its own; `state_dir` is a path in it then.
+    pub(super) fn open(state_dir: &Path, vfs: Option<&str>) -> Result<Self, StoreError> {
+        if vfs.is_none() {
+            std::fs::create_dir_all(state_dir)
+                .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
+        }
         let path = state_dir.join(FILE_NAME);
         let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy) => StoreError::InUse { path: path.clone() },
             Some(ErrorCode::NotADatabase) => StoreError::Foreign { path: path.clone() },
             Some(_) | None => StoreError::Sqlite { path: path.clone(), cause: source },
         };
-        let mut connection = Connection::open(&path).map_err(sqlite)?;
+        let mut connection = match vfs {
+            Some(vfs) => Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), vfs),
+            None => Connection::open(&path),
+        }
+        .map_err(sqlite)?;
         // A locking mode of EXCLUSIVE keeps a second process out and spares the shared-memory file.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(sqlite)?;
         // Nothing is written before it is known whose the file is.
@@ -287,6 +294,15 @@ impl Database {
         let free: u64 =
             self.connection.pragma_query_value(None, "freelist_count", |row| row.get(0)).ok()?;
         Some(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(free * self.page_size))
+    }
+
+    /// What SQLite finds wrong when it looks at every page and row, `None` if nothing.
+    pub(super) fn find_damage(&self) -> Result<Option<String>, StoreError> {
+        let found: String = self
+            .connection
+            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+            .map_err(|error| self.named(error.into()))?;
+        Ok((found != "ok").then_some(found))
     }
 
     fn named(&self, fault: Fault) -> StoreError {

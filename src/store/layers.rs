@@ -1,6 +1,4 @@
 //! shell: the two layers of the store: staged at once, committed when it must be.
-#![allow(clippy::disallowed_methods, reason = "this shell reads the clock the overlay is handed")]
-
 use std::collections::BTreeSet;
 use std::io;
 use std::time::Instant;
@@ -105,8 +103,7 @@ impl Layers {
     /// Takes a batch. It outlives a kill when this returns, unless it says that the database must have it first: to
     /// outlive a power cut as well (`sync`), or because it cannot be staged.
     #[must_use = "a batch that needs a flush is not safe before it"]
-    pub(super) fn take(&mut self, changes: Vec<Change>, sync: bool) -> Need {
-        let now = Instant::now();
+    pub(super) fn take(&mut self, changes: Vec<Change>, sync: bool, now: Instant) -> Need {
         let staged = match &mut self.staged {
             Some(staged) => {
                 step::pass(Step::StageBefore);
@@ -174,6 +171,11 @@ impl Layers {
         {
             tracing::debug!(%cause, "the staged file cannot be shortened");
         }
+    }
+
+    /// What SQLite finds wrong with the database, `None` if nothing.
+    pub(super) fn find_damage(&self) -> Result<Option<String>, StoreError> {
+        self.database.find_damage()
     }
 
     /// Reads a session's messages out of both layers.

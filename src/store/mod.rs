@@ -2,11 +2,14 @@
 //!
 //! One thread owns the one connection. The hub hands it batches of changes, one at a time; what arrives while a batch is
 //! being committed joins the next. Knows rows, and the runs of messages in them. Does not know connections, what topics
-//! mean or which packet is sent next.
+//! mean or which packet is sent next. `disk` is a disk in memory to prove it on, `DirectStore` the store without its
+//! thread.
 
 mod bounds;
 mod change;
 mod database;
+mod direct;
+pub mod disk;
 mod frame;
 mod gather;
 mod gone;
@@ -27,6 +30,7 @@ pub use change::{
     StoredFlight, StoredMessage, StoredSession, Target, Trimmed,
 };
 pub use database::{FILE_NAME, StoreError};
+pub use direct::DirectStore;
 pub use row::RowError;
 pub use settings::{QueueSettings, Staging, WhenFull};
 pub use task::{Store, StoreCommand, StoreEvent};

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimmed};
 use super::database::{Database, StoreError};
+use super::disk::{Disk, VFS_NAME};
 use super::layers::{Layers, Need};
 use super::settings::Staging;
 use crate::model::{Seq, Timestamp};
@@ -82,6 +83,22 @@ pub enum StoreEvent {
     },
 }
 
+impl StoreEvent {
+    pub(super) fn of_fetch(
+        session: SessionId,
+        fetched: Result<(Vec<StoredMessage>, Option<Seq>), StoreError>,
+    ) -> Self {
+        match fetched {
+            Ok((messages, examined)) => Self::Fetched { session, messages, examined },
+            Err(error) => Self::Failed(error),
+        }
+    }
+
+    pub(super) fn of_trim(trimmed: Result<Trimmed, StoreError>) -> Self {
+        trimmed.map_or_else(Self::Failed, Self::Trimmed)
+    }
+}
+
 /// The running store. Dropping it lets the thread finish what was asked and closes the database.
 #[derive(Debug)]
 pub struct Store {
@@ -100,7 +117,29 @@ impl Store {
         staging: Option<Staging>,
         events: UnboundedSender<StoreEvent>,
     ) -> Result<(Self, Snapshot), StoreError> {
-        let (layers, snapshot) = Layers::open(Database::open(state_dir)?, staging)?;
+        Self::start(Database::open(state_dir, None)?, state_dir, staging, events)
+    }
+
+    /// The same on a recorded disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] says which file and what to do.
+    pub fn open_on(
+        disk: &Disk,
+        staging: Option<Staging>,
+        events: UnboundedSender<StoreEvent>,
+    ) -> Result<(Self, Snapshot), StoreError> {
+        let state_dir = disk.state_dir();
+        Self::start(Database::open(&state_dir, Some(VFS_NAME))?, &state_dir, staging, events)
+    }
+
+    fn start(
+        database: Database,
+        state_dir: &Path,
+        staging: Option<Staging>,
+        events: UnboundedSender<StoreEvent>,
+    ) -> Result<(Self, Snapshot), StoreError> {
+        let (layers, snapshot) = Layers::open(database, staging)?;
         let (commands, inbox) = channel();
         let thread = Thread {
             layers,
@@ -162,7 +201,7 @@ impl Thread {
         while let Some(command) = self.next() {
             let answer = match command {
                 StoreCommand::Commit { batch, changes, sync } => {
-                    match self.layers.take(changes, sync) {
+                    match self.layers.take(changes, sync, Instant::now()) {
                         Need::Nothing => {}
                         Need::Flush if self.flush().is_none() => return,
                         Need::Flush => {}
@@ -170,18 +209,11 @@ impl Thread {
                     StoreEvent::Committed(self.layers.committed(batch))
                 }
                 StoreCommand::Fetch { session, after, count_max, bytes_max } => {
-                    match self.layers.fetch(session, after, count_max, bytes_max) {
-                        Ok((messages, examined)) => {
-                            StoreEvent::Fetched { session, messages, examined }
-                        }
-                        Err(error) => StoreEvent::Failed(error),
-                    }
+                    let fetched = self.layers.fetch(session, after, count_max, bytes_max);
+                    StoreEvent::of_fetch(session, fetched)
                 }
                 StoreCommand::Trim { keep, bytes_target, older_than } => {
-                    match self.layers.trim(&keep, bytes_target, older_than) {
-                        Ok(trimmed) => StoreEvent::Trimmed(trimmed),
-                        Err(error) => StoreEvent::Failed(error),
-                    }
+                    StoreEvent::of_trim(self.layers.trim(&keep, bytes_target, older_than))
                 }
             };
             if self.events.send(answer).is_err() {
