@@ -225,7 +225,7 @@ impl Both {
 
     fn trim(&mut self, keep: BTreeSet<Seq>, target: u64, older_than: Option<Timestamp>) -> Trimmed {
         let bytes_target = Some(target);
-        let answer = self.ask(StoreCommand::Trim { keep, bytes_target, older_than });
+        let answer = self.ask(StoreCommand::Trim { keep, bytes_target, thin: false, older_than });
         let StoreEvent::Trimmed(trimmed) = answer else { panic!("{answer:?}") };
         trimmed
     }

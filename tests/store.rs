@@ -99,7 +99,17 @@ impl Open {
     fn trim(&mut self, keep: &[u64], target: Option<u64>, older_than: Option<u64>) -> Trimmed {
         let keep: BTreeSet<Seq> = keep.iter().map(|seq| Seq(*seq)).collect();
         let older_than = older_than.map(Timestamp::from_unix_ms);
-        self.store.send(StoreCommand::Trim { keep, bytes_target: target, older_than });
+        self.store.send(StoreCommand::Trim { keep, bytes_target: target, thin: false, older_than });
+        match self.events.blocking_recv() {
+            Some(StoreEvent::Trimmed(trimmed)) => trimmed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn thin(&mut self, keep: &[u64], target: u64) -> Trimmed {
+        let keep: BTreeSet<Seq> = keep.iter().map(|seq| Seq(*seq)).collect();
+        let bytes_target = Some(target);
+        self.store.send(StoreCommand::Trim { keep, bytes_target, thin: true, older_than: None });
         match self.events.blocking_recv() {
             Some(StoreEvent::Trimmed(trimmed)) => trimmed,
             other => panic!("{other:?}"),
@@ -489,6 +499,44 @@ fn a_bound_in_bytes_drops_the_oldest_and_keeps_what_is_under_way() {
     assert!(last < 400, "much more than needed went: up to {last}");
     assert_eq!(store.fetch(SessionId(1), Seq(0), 2).0, [Seq(1), Seq(2)]);
     assert_eq!(seqs(&store.trim(&[], Some(before), None)), [0; 0]);
+}
+
+#[test]
+fn a_queue_that_is_thinned_keeps_its_whole_time_at_greater_distances() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path()).unwrap();
+    let mut rng = Rng::with_seed(3);
+    let mut reading = |seq: u64| {
+        let payload: Vec<u8> = (0..400).map(|_| rng.u8(..)).collect();
+        let topic = TopicName::new(if seq % 3 == 0 { "gw/a/b" } else { "gw/a/c" }).unwrap();
+        // One of a hundred is somebody else's.
+        let body = match seq % 100 {
+            0 => Body::Foreign,
+            _ => Body::Reading { unsynced_at: None },
+        };
+        append_message(seq, &[1], Message { topic, payload: payload.into(), body, ..message("") })
+    };
+    store.commit(vec![session(1, "a", 0)]);
+    let mut full = 0;
+    for first in (1..=2000).step_by(100) {
+        full = store.commit((first..first + 100).map(&mut reading).collect());
+    }
+    let half = store.thin(&[1001, 1002], full / 2 + full / 20);
+    assert!(half.bytes_used <= full / 2 + full / 20 && half.dropped.is_empty(), "{half:?}");
+    let left: Vec<u64> = store.fetch(SessionId(1), Seq(0), 5000).0.iter().map(|s| s.0).collect();
+    assert_eq!(left.len() + half.thinned.len(), 2000);
+    assert!(half.thinned.len() > 800, "{} went", half.thinned.len());
+    assert!([1001, 1002].iter().all(|seq| left.contains(seq)), "they are on the wire");
+    assert!((100..=2000).step_by(100).all(|seq| left.contains(&seq)), "they are no readings");
+    let distance = left.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+    assert!(distance <= 8 && left[0] <= 3 && left.last() > Some(&1990), "a gap of {distance}");
+    // The next pass begins at the oldest again.
+    let quarter = store.thin(&[], full / 4 + full / 20);
+    assert!(quarter.bytes_used <= full / 4 + full / 20 && quarter.dropped.is_empty());
+    assert!(quarter.thinned[0].0 < Seq(20) || half.thinned.last().unwrap().0 < Seq(1990));
+    // What is not to be thinned any more goes as the oldest.
+    let little = store.thin(&[], 0);
+    assert_eq!(little.dropped.len(), 22, "others' messages, and the oldest reading of each topic");
 }
 
 #[test]

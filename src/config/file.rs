@@ -323,10 +323,12 @@ fn read_queue(
     let size = queue.given("max_size", notes, |field, notes| field.size_bytes(SIZE_LEAST, notes));
     let age = queue.given("max_age", notes, |field, notes| field.duration(ages, notes));
     let when_full = queue.given("when_full", notes, |field, notes| {
-        let choices =
-            [("drop-oldest", WhenFull::DropOldest), ("drop-newest", WhenFull::DropNewest)];
-        let later = [("thin", "write `drop-oldest` or remove the key")];
-        field.choice(&choices, &later, notes)
+        let choices = [
+            ("drop-oldest", WhenFull::DropOldest),
+            ("drop-newest", WhenFull::DropNewest),
+            ("thin", WhenFull::Thin),
+        ];
+        field.choice(&choices, &[], notes)
     });
     let commits = Duration::ZERO..=Duration::from_secs(3600);
     let commit_every =

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::change::{SessionId, StoredMessage, Target};
 use super::database::{Fault, used_pages};
 use super::segments::{self, LastRead};
+use super::thinning::Thinning;
 use crate::model::{Seq, Timestamp};
 
 /// After this many segments in a row of which no age is known, nobody looks further for old ones.
@@ -69,6 +70,34 @@ impl Bounds<'_> {
             }
         }
         Ok(dropped)
+    }
+
+    /// Drops every second reading of each topic, from where the last call ended, until the pages are few enough or a whole
+    /// pass has found nothing.
+    pub(super) fn thin(
+        &self,
+        connection: &Connection,
+        last_read: &mut LastRead,
+        thinning: &mut Thinning,
+    ) -> Result<Dropped, Fault> {
+        let mut thinned = Vec::new();
+        let Some(pages_max) = self.pages_max else { return Ok(thinned) };
+        while used_pages(connection)? > pages_max {
+            let Some(entry) = segments::next(connection, thinning.after())? else {
+                if thinning.begin_again() { continue } else { break }
+            };
+            let messages = last_read.read(connection, entry.first)?;
+            let (gone, left): (Vec<&StoredMessage>, Vec<&StoredMessage>) =
+                entry.left(&messages).partition(|stored| thinning.goes(stored, self.keep));
+            if !gone.is_empty() {
+                thinned.extend(gone.iter().map(|stored| (stored.seq, stored.targets.clone())));
+                segments::replace(connection, &entry, &left)?;
+                // The row may begin at another place from here on.
+                last_read.forget();
+            }
+            thinning.pass(entry.last);
+        }
+        Ok(thinned)
     }
 
     fn is_old(&self, stored: &StoredMessage) -> bool {

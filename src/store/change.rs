@@ -57,17 +57,20 @@ pub enum DropReason {
     TooLarge = 5,
     /// An operator's command removed it.
     Purged = 6,
+    /// The queue was full, and made coarser instead of shorter.
+    Thinned = 7,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::QueueFull,
         Self::DiskFull,
         Self::TooOld,
         Self::Expired,
         Self::TooLarge,
         Self::Purged,
+        Self::Thinned,
     ];
 
     /// The reason of this number.
@@ -86,6 +89,7 @@ impl DropReason {
             Self::Expired => "expired",
             Self::TooLarge => "too_large",
             Self::Purged => "purged",
+            Self::Thinned => "thinned",
         }
     }
 }
@@ -310,8 +314,10 @@ pub struct Committed {
 /// Messages that were dropped to keep a bound.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trimmed {
-    /// Each message that went, with those it was still for.
+    /// Each message that went because it was the oldest, or too old, with those it was still for.
     pub dropped: Vec<(Seq, Arc<[Target]>)>,
+    /// Each reading that went to make the queue coarser, with those it was still for.
+    pub thinned: Vec<(Seq, Arc<[Target]>)>,
     /// Bytes of the database in use afterwards.
     pub bytes_used: u64,
     /// Bytes it may still grow by: what is free on the disk and in the file itself; `None` if the system does not tell.

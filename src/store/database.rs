@@ -17,6 +17,7 @@ use super::row::{self, RowError};
 use super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::segments::{self, LastRead};
 use super::staged::Origin;
+use super::thinning::Thinning;
 use crate::model::{Seq, Timestamp};
 use crate::step::{self, Step};
 
@@ -128,6 +129,7 @@ pub(super) struct Database {
     page_size: u64,
     last_bytes_used: u64,
     last_read: LastRead,
+    thinning: Thinning,
 }
 
 impl Database {
@@ -175,7 +177,8 @@ impl Database {
         let page_size =
             connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(sqlite)?;
         let last_read = LastRead::default();
-        Ok(Self { connection, path, page_size, last_bytes_used: 0, last_read })
+        let thinning = Thinning::default();
+        Ok(Self { connection, path, page_size, last_bytes_used: 0, last_read, thinning })
     }
 
     /// Counts this start and reads what it needs.
@@ -256,30 +259,33 @@ impl Database {
             .map_err(|fault| self.named(fault))
     }
 
-    /// Drops the oldest messages that are not in `keep` until at most `bytes_target` are used, and all that were accepted
-    /// before `older_than`.
+    /// Drops messages that are not in `keep` until at most `bytes_target` are used, the oldest or, with `thin`, every
+    /// second reading first; and all that were accepted before `older_than`.
     pub(super) fn trim(
         &mut self,
         keep: &BTreeSet<Seq>,
         bytes_target: Option<u64>,
+        thin: bool,
         older_than: Option<Timestamp>,
     ) -> Result<Trimmed, StoreError> {
-        let page_size = self.page_size;
-        let run = |connection: &mut Connection, last_read: &mut LastRead| -> Result<_, Fault> {
+        let Self { connection, last_read, thinning, page_size, .. } = self;
+        let mut run = || -> Result<_, Fault> {
             let transaction = connection.transaction()?;
             let bounds =
-                Bounds { keep, pages_max: bytes_target.map(|b| b / page_size), older_than };
+                Bounds { keep, pages_max: bytes_target.map(|b| b / *page_size), older_than };
+            let thinned =
+                if thin { bounds.thin(&transaction, last_read, thinning)? } else { Vec::new() };
             let dropped = bounds.trim(&transaction, last_read)?;
             step::pass(Step::TrimTorn);
             transaction.commit()?;
-            Ok(dropped)
+            Ok((dropped, thinned))
         };
-        let dropped = run(&mut self.connection, &mut self.last_read);
+        let went = run();
         self.last_read.forget();
-        let dropped = dropped.map_err(|fault| self.named(fault))?;
+        let (dropped, thinned) = went.map_err(|fault| self.named(fault))?;
         self.last_bytes_used = self.bytes_used().unwrap_or(self.last_bytes_used);
         let (bytes_used, bytes_room) = (self.last_bytes_used, self.bytes_room());
-        Ok(Trimmed { dropped, bytes_used, bytes_room })
+        Ok(Trimmed { dropped, thinned, bytes_used, bytes_room })
     }
 
     /// Bytes in pages that hold something.

@@ -48,8 +48,8 @@ impl DirectStore {
                 let fetched = self.layers.fetch(session, after, count_max, bytes_max);
                 StoreEvent::of_fetch(session, fetched)
             }
-            StoreCommand::Trim { keep, bytes_target, older_than } => {
-                StoreEvent::of_trim(self.layers.trim(&keep, bytes_target, older_than))
+            StoreCommand::Trim { keep, bytes_target, thin, older_than } => {
+                StoreEvent::of_trim(self.layers.trim(&keep, bytes_target, thin, older_than))
             }
         })
     }

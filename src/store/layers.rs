@@ -201,12 +201,13 @@ impl Layers {
         &mut self,
         keep: &BTreeSet<Seq>,
         bytes_target: Option<u64>,
+        thin: bool,
         older_than: Option<Timestamp>,
     ) -> Result<Trimmed, StoreError> {
         if bytes_target.is_some() {
             self.flush()?;
         }
-        let trimmed = self.database.trim(keep, bytes_target, older_than)?;
+        let trimmed = self.database.trim(keep, bytes_target, thin, older_than)?;
         (self.bytes_used, self.bytes_room) = (trimmed.bytes_used, trimmed.bytes_room);
         Ok(trimmed)
     }

@@ -24,6 +24,7 @@ mod segments;
 mod settings;
 mod staged;
 mod task;
+mod thinning;
 
 pub use change::{
     Change, Committed, DropCount, DropReason, Phase, SessionId, SessionOwner, Snapshot,

@@ -47,4 +47,6 @@ pub enum WhenFull {
     DropOldest,
     /// What is new is not taken.
     DropNewest,
+    /// Every second reading of each point goes, from the oldest on, again and again.
+    Thin,
 }

@@ -49,8 +49,10 @@ pub enum StoreCommand {
     Trim {
         /// Messages on the wire, which stay.
         keep: BTreeSet<Seq>,
-        /// Drop the oldest until no more than this many bytes are used.
+        /// Drop until no more than this many bytes are used.
         bytes_target: Option<u64>,
+        /// Whether every second reading of each topic goes for that before the oldest messages do.
+        thin: bool,
         /// Drop what was accepted before.
         older_than: Option<Timestamp>,
     },
@@ -212,8 +214,8 @@ impl Thread {
                     let fetched = self.layers.fetch(session, after, count_max, bytes_max);
                     StoreEvent::of_fetch(session, fetched)
                 }
-                StoreCommand::Trim { keep, bytes_target, older_than } => {
-                    StoreEvent::of_trim(self.layers.trim(&keep, bytes_target, older_than))
+                StoreCommand::Trim { keep, bytes_target, thin, older_than } => {
+                    StoreEvent::of_trim(self.layers.trim(&keep, bytes_target, thin, older_than))
                 }
             };
             if self.events.send(answer).is_err() {

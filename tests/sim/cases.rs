@@ -511,7 +511,7 @@ fn messages_that_are_dropped_are_told_once_until_it_is_over() {
         bench.state.messages.iter().map(|(seq, row)| (*seq, row.targets.clone())).collect();
     let mut facts = Vec::new();
     for (seq, targets) in rows {
-        let trimmed = Trimmed { dropped: vec![(seq, targets)], bytes_used: 0, bytes_room: None };
+        let trimmed = Trimmed { dropped: vec![(seq, targets)], ..Trimmed::default() };
         bench.engine.handle_store(StoreEvent::Trimmed(trimmed), bench.now);
         facts.extend(std::iter::from_fn(|| bench.engine.poll_fact()));
     }

@@ -29,7 +29,8 @@ fn steps(rng: &mut Rng, dangers: Dangers, count: usize) {
         2 => Some(LiveFirst { pause: None }),
         _ => Some(LiveFirst { pause: rng.choice(pauses) }),
     };
-    let when_full = if rng.bool() { WhenFull::DropOldest } else { WhenFull::DropNewest };
+    let policies = [WhenFull::DropOldest, WhenFull::DropNewest, WhenFull::Thin];
+    let when_full = rng.choice(policies).unwrap();
     let options = EngineOptions { store_bytes_max, when_full, ..EngineOptions::default() };
     let mut world = World::with_live_first(options, live_first);
     for _ in 0..count {

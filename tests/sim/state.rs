@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
-use fieldpost::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
+use fieldpost::model::{Body, Message, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::store::{
     Change, DropCount, DropReason, Phase, SessionId, SessionOwner, Snapshot, StoredFlight,
     StoredMessage, StoredSession, Target,
@@ -205,6 +205,20 @@ impl State {
             dropped.extend(self.messages.remove(&seq));
         }
         dropped
+    }
+
+    /// Takes every second reading out, from the oldest on, once over.
+    pub fn thin(&mut self, keep: &BTreeSet<Seq>, bytes_target: u64) -> Vec<StoredMessage> {
+        let is_reading = |stored: &&StoredMessage| !matches!(stored.message.body, Body::Foreign);
+        let readings = self.messages.values().filter(is_reading).map(|stored| stored.seq);
+        let candidates: Vec<Seq> = readings.filter(|seq| !keep.contains(seq)).collect();
+        let mut thinned = Vec::new();
+        for seq in candidates.into_iter().skip(1).step_by(2) {
+            if self.bytes_used() > bytes_target {
+                thinned.extend(self.messages.remove(&seq));
+            }
+        }
+        thinned
     }
 
     /// What a start finds, as `Database::open` reads it.

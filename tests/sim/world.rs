@@ -342,14 +342,22 @@ impl World {
                 let (messages, examined) = self.state.fetch(session, after, count_max);
                 StoreEvent::Fetched { session, messages, examined }
             }
-            StoreCommand::Trim { keep, bytes_target, .. } => {
+            StoreCommand::Trim { keep, bytes_target, thin, .. } => {
+                let thinned = match bytes_target.filter(|_| thin) {
+                    Some(target) => self.state.thin(&keep, target),
+                    None => Vec::new(),
+                };
                 let dropped = self.state.trim(&keep, bytes_target);
-                self.dropped.extend(dropped.iter().map(|stored| payload(&stored.message)));
-                let summaries = dropped.iter().map(|stored| payload(&stored.message));
-                self.told.extend(summaries.filter(|number| *number >= SUMMARY));
-                let dropped = dropped.into_iter().map(|m| (m.seq, m.targets)).collect();
+                let all = dropped.iter().chain(&thinned).map(|stored| payload(&stored.message));
+                let all: Vec<u64> = all.collect();
+                self.told.extend(all.iter().filter(|number| **number >= SUMMARY));
+                self.dropped.extend(all);
+                let of = |went: Vec<fieldpost::store::StoredMessage>| {
+                    went.into_iter().map(|stored| (stored.seq, stored.targets)).collect()
+                };
                 let bytes_used = self.state.bytes_used();
-                StoreEvent::Trimmed(Trimmed { dropped, bytes_used, bytes_room: None })
+                let (dropped, thinned) = (of(dropped), of(thinned));
+                StoreEvent::Trimmed(Trimmed { dropped, thinned, bytes_used, bytes_room: None })
             }
         };
         self.events.push_back(event);

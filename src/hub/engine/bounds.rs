@@ -99,7 +99,8 @@ impl Engine {
         }
         bounds.trimming = Some(full.unwrap_or(DropReason::TooOld));
         let keep = self.sessions.values().flat_map(|s| s.outbox.inflight_seqs()).collect();
-        Some(StoreCommand::Trim { keep, bytes_target, older_than })
+        let thin = bytes_target.is_some() && self.options.when_full == WhenFull::Thin;
+        Some(StoreCommand::Trim { keep, bytes_target, thin, older_than })
     }
 
     /// Takes what the store says of its size.
@@ -119,10 +120,12 @@ impl Engine {
     pub(super) fn handle_trimmed(&mut self, trimmed: &Trimmed, now: Moment) {
         let reason = self.bounds.trimming.take().unwrap_or(DropReason::QueueFull);
         self.measure(trimmed.bytes_used, trimmed.bytes_room);
-        if reason != DropReason::TooOld && trimmed.dropped.is_empty() {
+        let (dropped, thinned) = (&trimmed.dropped, &trimmed.thinned);
+        if reason != DropReason::TooOld && dropped.is_empty() && thinned.is_empty() {
             self.bounds.trim_from = Some(now.mono + TRIM_PAUSE);
         }
-        self.handle_dropped(&trimmed.dropped, reason, now);
+        self.handle_dropped(dropped, reason, now);
+        self.handle_dropped(thinned, DropReason::Thinned, now);
         // What stands in the store may get under way again.
         self.dirty.extend(self.sessions.keys());
     }
