@@ -1,4 +1,5 @@
 //! A queue that has been full for a long time: its files, through the real hub and store.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::time::Duration;

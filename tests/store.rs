@@ -508,7 +508,8 @@ fn a_queue_that_is_thinned_keeps_its_whole_time_at_greater_distances() {
     let mut rng = Rng::with_seed(3);
     let mut reading = |seq: u64| {
         let payload: Vec<u8> = (0..400).map(|_| rng.u8(..)).collect();
-        let topic = TopicName::new(if seq % 3 == 0 { "gw/a/b" } else { "gw/a/c" }).unwrap();
+        let topic =
+            TopicName::new(if seq.is_multiple_of(3) { "gw/a/b" } else { "gw/a/c" }).unwrap();
         // One of a hundred is somebody else's.
         let body = match seq % 100 {
             0 => Body::Foreign,

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::counting::Counting;
-use crate::reading::readings;
+use crate::reading::{Reading, readings};
 use crate::support::{
-    DEADLINE, ModbusServer, Mosquitto, Site, Subscriber, free_port, wait_until_for,
+    DEADLINE, ModbusServer, Mosquitto, Received, Site, Subscriber, free_port, wait_until_for,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -20,7 +20,7 @@ fn bytes_in(dir: &Path) -> u64 {
 /// Messages the gateway says it has dropped.
 fn dropped(log: &str) -> u64 {
     log.lines()
-        .filter(|line| line.contains("oldest messages dropped") || line.contains("oldest dropped"))
+        .filter(|line| line.contains("messages dropped"))
         .filter_map(|line| line.split("count=").nth(1)?.trim().parse::<u64>().ok())
         .sum()
 }
@@ -93,6 +93,16 @@ log: {{ level: \"info,fieldpost::hub=debug\" }}
     assert!(gateway.sigterm().success(), "{}", gateway.log());
     let expected: Vec<u64> = (taken + 1 - queued as u64..=taken).collect();
     assert_eq!(got, expected);
+    // The upstream is told what it did not get: once, before all that waited, also over a start.
+    let all = far.received();
+    let is_told = |message: &&Received| message.topic == "gw/gateway/dropped";
+    let told: Vec<&Received> = all.iter().filter(is_told).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let json: serde_json::Value = serde_json::from_str(&told[0].payload).unwrap();
+    assert_eq!((&json["uplink"], &json["dropped"]), (&"far".into(), &dropped.into()), "{json}");
+    assert_eq!(json["reasons"], serde_json::json!({ "queue_full": dropped }));
+    let first_reading = all.iter().position(|message| Reading::of(message).is_some());
+    assert!(all.iter().position(|message| is_told(&message)) < first_reading);
 }
 
 #[test]

@@ -16,6 +16,8 @@ struct State {
     swallows_up: AtomicBool,
     /// From the server to the client nothing passes.
     swallows_down: AtomicBool,
+    /// Something from the server was held back since then.
+    holds_down: AtomicBool,
     /// How often everything was cut.
     cuts: AtomicU32,
     gone: AtomicBool,
@@ -82,7 +84,13 @@ impl Proxy {
 
     /// Nothing passes any more from the server to the client.
     pub fn swallow_down(&self) {
+        self.state.holds_down.store(false, Ordering::SeqCst);
         self.state.swallows_down.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server has said something that did not pass.
+    pub fn holds_down(&self) -> bool {
+        self.state.holds_down.load(Ordering::SeqCst)
     }
 
     /// Everything passes again, what was under way first.
@@ -132,6 +140,9 @@ fn forward(mut from: &TcpStream, mut to: &TcpStream, way: &Way) {
     to.set_nodelay(true).expect("no delay");
     loop {
         let read = from.read(&mut buffer);
+        if matches!(read, Ok(1..)) && !way.is_up && way.state.swallows_down.load(Ordering::SeqCst) {
+            way.state.holds_down.store(true, Ordering::SeqCst);
+        }
         if !way.passes() {
             break;
         }
