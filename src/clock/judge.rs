@@ -16,6 +16,9 @@ pub struct Signs {
     pub kernel: Option<bool>,
     /// What a hardware clock says, if there is one that says anything.
     pub rtc: Option<Timestamp>,
+    /// Whether machines of this kind all have one: where there is none then, it is a virtual machine or a container, and
+    /// its host keeps the time.
+    pub is_pc: bool,
 }
 
 /// Whether `wall` may be believed. A clock from before 2020 never is.
@@ -29,7 +32,10 @@ pub fn is_right(trust: ClockTrust, signs: Signs, wall: Timestamp) -> bool {
             ClockTrust::Trusted => true,
             ClockTrust::Kernel => signs.kernel == Some(true),
             // Where nobody can be asked, a clock that is set was set by somebody.
-            ClockTrust::Auto => signs.kernel != Some(false) || kept,
+            ClockTrust::Auto => {
+                let is_guest = signs.is_pc && signs.rtc.is_none();
+                signs.kernel != Some(false) || kept || is_guest
+            }
         }
 }
 
@@ -41,7 +47,7 @@ mod tests {
     const DAYS_3: Duration = Duration::from_secs(3 * 86_400);
 
     fn auto(kernel: Option<bool>, rtc: Option<Timestamp>) -> bool {
-        is_right(ClockTrust::Auto, Signs { kernel, rtc }, NOW)
+        is_right(ClockTrust::Auto, Signs { kernel, rtc, is_pc: false }, NOW)
     }
 
     #[test]
@@ -66,6 +72,15 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_is_right_as_its_host_is_and_a_pc_with_a_dead_battery_is_not() {
+        let guest = Signs { kernel: Some(false), rtc: None, is_pc: true };
+        assert!(is_right(ClockTrust::Auto, guest, NOW));
+        assert!(!is_right(ClockTrust::Auto, guest, Timestamp::from_unix_ms(60_000)));
+        let dead = Signs { rtc: Some(Timestamp::from_unix_ms(946_684_800_000)), ..guest };
+        assert!(!is_right(ClockTrust::Auto, dead, NOW));
+    }
+
+    #[test]
     fn where_the_kernel_cannot_be_asked_a_clock_that_is_set_is_believed() {
         assert!(auto(None, None));
         assert!(!is_right(ClockTrust::Kernel, Signs::default(), NOW));
@@ -73,14 +88,14 @@ mod tests {
 
     #[test]
     fn the_operator_has_the_last_word_but_not_on_1970() {
-        let signs = Signs { kernel: Some(false), rtc: None };
+        let signs = Signs { kernel: Some(false), ..Signs::default() };
         assert!(is_right(ClockTrust::Trusted, signs, NOW));
-        let signs = Signs { kernel: Some(true), rtc: None };
+        let signs = Signs { kernel: Some(true), ..Signs::default() };
         let start = Timestamp::from_unix_ms(60_000);
         for trust in [ClockTrust::Auto, ClockTrust::Trusted, ClockTrust::Kernel] {
             assert!(!is_right(trust, signs, start));
         }
-        let kept = Signs { kernel: Some(false), rtc: Some(NOW) };
+        let kept = Signs { kernel: Some(false), rtc: Some(NOW), is_pc: false };
         assert!(!is_right(ClockTrust::Kernel, kept, NOW));
     }
 }

@@ -24,7 +24,8 @@ pub fn now() -> Moment {
 /// What the machine says of its wall clock.
 #[must_use]
 pub fn signs() -> Signs {
-    Signs { kernel: is_synchronised(), rtc: rtc() }
+    let is_pc = cfg!(any(target_arch = "x86_64", target_arch = "x86"));
+    Signs { kernel: is_synchronised(), rtc: rtc(), is_pc }
 }
 
 /// `None` if the kernel refuses to say: a filter of system calls does that.
