@@ -148,6 +148,9 @@ impl Link {
                 .map(|secret| Bytes::copy_from_slice(secret.reveal().as_bytes())),
             properties: ConnectProperties {
                 session_expiry: (settings.version == Version::V5).then_some(expiry),
+                // As much may be under way down here as up: a broker repeats no more than that after a lost link.
+                receive_maximum: NonZeroU16::new(settings.window)
+                    .filter(|_| settings.version == Version::V5),
                 // A larger message would end every connection it is sent on.
                 maximum_packet_size: NonZeroU32::new(PACKET_BYTES_MAX)
                     .filter(|_| settings.version == Version::V5),
