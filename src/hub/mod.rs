@@ -3,6 +3,7 @@
 //! One engine for both directions: an uplink is a session that dials out, a LAN client one that dials in. Knows topics,
 //! sessions, packet ids and phases. Does not know sockets, SQLite, Modbus or the configuration file.
 
+mod aside;
 mod engine;
 pub mod inbox;
 pub mod outbox;
@@ -12,9 +13,11 @@ pub mod session;
 mod task;
 pub mod topic_tree;
 
+pub use aside::{Looked, Purge, PurgedSlice};
 pub use engine::{
-    AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, HubStatus,
-    Output, UplinkSession,
+    AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
+    HubStatus, Output, UplinkSession,
 };
+pub use outbox::Oldest;
 pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};
 pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound};

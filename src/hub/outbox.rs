@@ -8,9 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+pub use operator::Oldest;
+
 use super::packet_ids::{MESSAGE_ID_MAX, PacketIds};
 use crate::model::{Message, QoS, Seq, Timestamp};
 use crate::store::{Change, Phase, SessionId, StoredFlight, Target};
+
+mod operator;
 
 /// How many fetched messages wait in memory at most; what is beyond stays in the store.
 pub const READY_MAX: usize = 1000;
@@ -167,6 +171,8 @@ pub struct Outbox {
     last_appended: Seq,
     /// What was durable when the read under way was asked for.
     fetching: Option<Seq>,
+    /// What that read brings was purged meanwhile, or part of it.
+    fetching_in_vain: bool,
     queued: u64,
     cursor_moved: bool,
 }
@@ -192,6 +198,7 @@ impl Outbox {
             loaded_to: Seq(0),
             last_appended: Seq(0),
             fetching: None,
+            fetching_in_vain: false,
             queued: 0,
             cursor_moved: false,
         }
@@ -333,6 +340,9 @@ impl Outbox {
         examined: Option<Seq>,
     ) {
         let Some(durable_then) = self.fetching.take() else { return };
+        if std::mem::take(&mut self.fetching_in_vain) {
+            return;
+        }
         let examined = examined.unwrap_or(durable_then);
         for out in messages {
             if out.seq > self.loaded_to
@@ -346,8 +356,12 @@ impl Outbox {
             self.loaded_to = examined;
             self.cursor_moved = true;
         }
+        self.recount();
+    }
+
+    /// When everything is in memory, an estimate made at the start can be set right.
+    fn recount(&mut self) {
         if self.loaded_to >= self.last_appended {
-            // Everything is in memory, so an estimate made at the start can be set right.
             self.queued = (self.ready.len() + self.flights.len()) as u64;
         }
     }
@@ -355,6 +369,7 @@ impl Outbox {
     /// A read failed; it may be asked for again.
     pub fn handle_fetch_failed(&mut self) {
         self.fetching = None;
+        self.fetching_in_vain = false;
     }
 
     /// Takes out messages that the store dropped. Those in flight stay.

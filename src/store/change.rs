@@ -10,7 +10,7 @@ use crate::model::{Message, QoS, Seq, Timestamp, TopicFilter, TopicName};
 pub struct SessionId(pub u32);
 
 /// Who a durable session belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SessionOwner {
     /// An uplink, by its name in the configuration.
     Uplink(Arc<str>),

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
 use super::change::{Change, Phase, SessionId, SessionOwner, Snapshot, StoredMessage, Trimmed};
 use super::read::{count_queued, load_flights, load_retained, load_sessions, read_message};
@@ -40,7 +40,10 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// Another process has the database open.
-    #[error("{} is in use by another process; is a second fieldpost running with this state_dir?", path.display())]
+    #[error(
+        "{} is in use by another process; is a second fieldpost, or a `fieldpost queue`, running with this state_dir?",
+        path.display()
+    )]
     InUse {
         /// Which file.
         path: PathBuf,
@@ -64,6 +67,18 @@ pub enum StoreError {
         /// Ours.
         known: usize,
     },
+    /// There is no database.
+    #[error("there is no queue: {} is missing; does the gateway run with this state_dir?", path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file was written by an earlier version, and is not to be changed by a look at it.
+    #[error("{} was written by an earlier version; start the gateway once, it brings the file up to date", path.display())]
+    Older {
+        /// Which file.
+        path: PathBuf,
+    },
     /// SQLite refused.
     #[error("{}: {cause}{}", path.display(), hint(cause))]
     Sqlite {
@@ -73,7 +88,10 @@ pub enum StoreError {
         cause: rusqlite::Error,
     },
     /// A row cannot be understood.
-    #[error("{}: message {seq}: {source}", path.display())]
+    #[error(
+        "{}: message {seq}: {source}; `fieldpost queue verify` names all such rows, `purge --damaged` removes them",
+        path.display()
+    )]
     Row {
         /// Which file.
         path: PathBuf,
@@ -117,8 +135,8 @@ impl From<rusqlite::Error> for Fault {
 /// The open database.
 #[derive(Debug)]
 pub(super) struct Database {
-    connection: Connection,
-    path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
     page_size: u64,
     last_bytes_used: u64,
 }
@@ -129,12 +147,28 @@ impl Database {
         std::fs::create_dir_all(state_dir)
             .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
         let path = state_dir.join(FILE_NAME);
-        let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy) => StoreError::InUse { path: path.clone() },
-            Some(ErrorCode::NotADatabase) => StoreError::Foreign { path: path.clone() },
-            Some(_) | None => StoreError::Sqlite { path: path.clone(), cause: source },
-        };
-        let mut connection = Connection::open(&path).map_err(sqlite)?;
+        let connection = Connection::open(&path).map_err(|error| refused(&path, error))?;
+        Self::begin(connection, path, true)
+    }
+
+    /// Opens the database in `state_dir` if it is there and of this version, and leaves it as it is.
+    pub(super) fn open_existing(state_dir: &Path) -> Result<Self, StoreError> {
+        let path = state_dir.join(FILE_NAME);
+        if !path.exists() {
+            return Err(StoreError::Missing { path });
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(&path, flags).map_err(|error| refused(&path, error))?;
+        Self::begin(connection, path, false)
+    }
+
+    fn begin(
+        mut connection: Connection,
+        path: PathBuf,
+        may_migrate: bool,
+    ) -> Result<Self, StoreError> {
+        let sqlite = |source: rusqlite::Error| refused(&path, source);
         // A locking mode of EXCLUSIVE keeps a second process out and spares the shared-memory file.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(sqlite)?;
         // Nothing is written before it is known whose the file is.
@@ -152,6 +186,9 @@ impl Database {
             .map_err(sqlite)?;
         if found > MIGRATIONS.len() {
             return Err(StoreError::Newer { path, found, known: MIGRATIONS.len() });
+        }
+        if found < MIGRATIONS.len() && !may_migrate {
+            return Err(StoreError::Older { path });
         }
         configure(&connection).map_err(sqlite)?;
         migrate(&mut connection, found).map_err(sqlite)?;
@@ -319,7 +356,7 @@ impl Database {
         Some(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(free * self.page_size))
     }
 
-    fn named(&self, fault: Fault) -> StoreError {
+    pub(super) fn named(&self, fault: Fault) -> StoreError {
         let path = self.path.clone();
         match fault {
             Fault::Sqlite(cause) => StoreError::Sqlite { path, cause },
@@ -362,6 +399,16 @@ impl Database {
         let last_seq = Seq(last_seq);
         let staged_lost = false;
         Ok(Snapshot { start, staged_lost, last_seq, last_session, sessions, retained })
+    }
+}
+
+/// SQLite's refusal of a file in words of ours.
+fn refused(path: &Path, error: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => StoreError::InUse { path },
+        Some(ErrorCode::NotADatabase) => StoreError::Foreign { path },
+        Some(_) | None => StoreError::Sqlite { path, cause: error },
     }
 }
 
@@ -413,7 +460,7 @@ fn oldest(connection: &Connection, after: Seq) -> rusqlite::Result<Vec<Oldest>> 
         .collect()
 }
 
-fn apply(connection: &Connection, change: &Change) -> Result<(), Fault> {
+pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Fault> {
     let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<(), Fault> {
         connection.prepare_cached(sql)?.execute(params)?;
         Ok(())

@@ -9,7 +9,9 @@ use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimm
 use super::database::{Database, StoreError};
 use super::overlay::Overlay;
 use super::settings::Staging;
-use super::staged::{FILE_NAME, Origin, Staged};
+use super::slice::{Slice, read_slice};
+use super::staged::{FILE_NAME, Origin, Staged, note_place};
+use super::verify::{self, Damage};
 use crate::model::{Seq, Timestamp};
 
 /// Bytes of staged messages at which the database must take them, whatever their age.
@@ -80,9 +82,21 @@ impl Layers {
         let mut layers =
             Self { database, overlay, staging, staged: None, origin, bytes_used, bytes_room };
         layers.begin_staging();
+        layers.note_place();
         // From here on a missing file means that it was lost, and before it that there was none.
         layers.database.set_staging(will_stage)?;
         Ok((layers, snapshot))
+    }
+
+    /// Leaves word beside the database where the staged layer lies.
+    fn note_place(&self) {
+        let (Some(staging), Some(state_dir)) = (&self.staging, self.database.path.parent()) else {
+            return;
+        };
+        if let Err(cause) = note_place(state_dir, &staging.runtime_dir) {
+            let directory = state_dir.display();
+            tracing::warn!(%directory, %cause, "cannot note the runtime directory; `fieldpost queue` may not find it");
+        }
     }
 
     /// Commits what is staged and notes that nothing is.
@@ -189,6 +203,36 @@ impl Layers {
             return Ok((merged, last));
         }
         Ok((merged, examined))
+    }
+
+    /// Reads a stretch of both layers, whoever the messages are for.
+    pub(super) fn slice(
+        &self,
+        after: Seq,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Result<Slice, StoreError> {
+        let mut slice = read_slice(&self.database.connection, after, count_max, bytes_max)
+            .map_err(|fault| self.database.named(fault))?;
+        self.overlay.merge_slice(after, &mut slice);
+        if slice.messages.len() > count_max {
+            slice.messages.truncate(count_max);
+            slice.examined = slice.messages.last().map(|stored| stored.seq);
+            let end = slice.examined;
+            slice.damaged.retain(|row| Some(row.seq) <= end);
+        }
+        Ok(slice)
+    }
+
+    /// What is wrong with the small tables and the staged file.
+    pub(super) fn verify(&self) -> Result<Vec<Damage>, StoreError> {
+        let found = verify::tables(&self.database.connection)
+            .map_err(|fault| self.database.named(fault))?;
+        let mut damages: Vec<Damage> = found.into_iter().map(|found| found.damage).collect();
+        if let (Some(_), Some(staging)) = (&self.staged, &self.staging) {
+            damages.extend(verify::staged(&staging.runtime_dir, self.origin).0);
+        }
+        Ok(damages)
     }
 
     /// Drops messages to keep a bound; what is staged is committed first.

@@ -12,9 +12,13 @@ mod overlay;
 mod read;
 mod row;
 mod schema;
+mod selection;
 mod settings;
+mod slice;
 mod staged;
+mod stopped;
 mod task;
+mod verify;
 
 pub use change::{
     Change, Committed, Phase, SessionId, SessionOwner, Snapshot, StoredFlight, StoredMessage,
@@ -22,5 +26,10 @@ pub use change::{
 };
 pub use database::{FILE_NAME, StoreError};
 pub use row::RowError;
+pub use selection::{Purged, PurgedSession, Selection, Waiting};
 pub use settings::{QueueSettings, Staging, WhenFull};
+pub use slice::{DamagedRow, Slice};
+pub use staged::noted_runtime_dir;
+pub use stopped::StoppedStore;
 pub use task::{Store, StoreCommand, StoreEvent};
+pub use verify::Damage;

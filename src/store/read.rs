@@ -100,13 +100,26 @@ pub(super) fn load_flights(
     connection: &Connection,
     session: SessionId,
 ) -> Result<Vec<StoredFlight>, Fault> {
-    let mut flights = Vec::new();
-    let mut statement = connection
-        .prepare("SELECT seq, packet_id, phase FROM flight WHERE session = ?1 ORDER BY seq")?;
+    let mut flights = load_flight_rows(connection, session)?;
     let mut message = connection.prepare(
         "SELECT seq, accepted, expires, flags, topic, targets, properties, payload \
          FROM message WHERE seq = ?1",
     )?;
+    for flight in &mut flights {
+        let mut found = message.query([flight.seq.0])?;
+        flight.stored = found.next()?.map(read_message).transpose()?;
+    }
+    Ok(flights)
+}
+
+/// The same without the messages.
+pub(super) fn load_flight_rows(
+    connection: &Connection,
+    session: SessionId,
+) -> Result<Vec<StoredFlight>, Fault> {
+    let mut flights = Vec::new();
+    let mut statement = connection
+        .prepare("SELECT seq, packet_id, phase FROM flight WHERE session = ?1 ORDER BY seq")?;
     let mut rows = statement.query([session.0])?;
     while let Some(row) = rows.next()? {
         let seq: u64 = row.get(0)?;
@@ -116,10 +129,8 @@ pub(super) fn load_flights(
             3 => Phase::Settled,
             _ => return Err(Fault::Row(seq, RowError::Foreign { column: "phase" })),
         };
-        let mut found = message.query([seq])?;
-        let stored = found.next()?.map(read_message).transpose()?;
         let packet_id = row.get::<_, Option<u16>>(1)?.and_then(NonZeroU16::new);
-        flights.push(StoredFlight { seq: Seq(seq), packet_id, phase, stored });
+        flights.push(StoredFlight { seq: Seq(seq), packet_id, phase, stored: None });
     }
     Ok(flights)
 }

@@ -16,6 +16,8 @@ use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimm
 use super::database::{Database, StoreError};
 use super::layers::{Layers, Need};
 use super::settings::Staging;
+use super::slice::Slice;
+use super::verify::Damage;
 use crate::model::{Seq, Timestamp};
 
 /// How long the thread waits before it tries a failed commit again.
@@ -44,6 +46,22 @@ pub enum StoreCommand {
         /// Payload bytes to bring, at most (one message more).
         bytes_max: usize,
     },
+    /// Read messages, whoever they are for.
+    Look {
+        /// The hub's number for the question.
+        question: u64,
+        /// After which place.
+        after: Seq,
+        /// Rows to look at, at most.
+        count_max: usize,
+        /// Payload bytes to bring, at most (one message more).
+        bytes_max: usize,
+    },
+    /// Look for rows of the small tables and staged batches that cannot be understood.
+    Verify {
+        /// The hub's number for the question.
+        question: u64,
+    },
     /// Keep the bounds.
     Trim {
         /// Messages on the wire, which stay.
@@ -68,6 +86,20 @@ pub enum StoreEvent {
         messages: Vec<StoredMessage>,
         /// Everything up to here was looked at; `None` if there is nothing beyond.
         examined: Option<Seq>,
+    },
+    /// Messages, whoever they are for.
+    Looked {
+        /// The hub's number for the question.
+        question: u64,
+        /// What stands there.
+        slice: Result<Slice, StoreError>,
+    },
+    /// What cannot be understood.
+    Verified {
+        /// The hub's number for the question.
+        question: u64,
+        /// What is wrong.
+        damages: Result<Vec<Damage>, StoreError>,
     },
     /// Messages were dropped to keep a bound.
     Trimmed(Trimmed),
@@ -177,6 +209,13 @@ impl Thread {
                         Err(error) => StoreEvent::Failed(error),
                     }
                 }
+                StoreCommand::Look { question, after, count_max, bytes_max } => {
+                    let slice = self.layers.slice(after, count_max, bytes_max);
+                    StoreEvent::Looked { question, slice }
+                }
+                StoreCommand::Verify { question } => {
+                    StoreEvent::Verified { question, damages: self.layers.verify() }
+                }
                 StoreCommand::Trim { keep, bytes_target, older_than } => {
                     match self.layers.trim(&keep, bytes_target, older_than) {
                         Ok(trimmed) => StoreEvent::Trimmed(trimmed),
@@ -244,6 +283,11 @@ impl Thread {
             }
             // What is asked meanwhile waits its turn; the end of the program does not.
             match self.commands.recv_timeout(RETRY_PAUSE) {
+                // Whoever looks at a stuck store wants to know now, and what cannot be written can be read.
+                Ok(StoreCommand::Look { question, after, count_max, bytes_max }) => {
+                    let slice = self.layers.slice(after, count_max, bytes_max);
+                    let _ = self.events.send(StoreEvent::Looked { question, slice });
+                }
                 Ok(command) => self.waiting.push_back(command),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,

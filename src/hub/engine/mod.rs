@@ -7,6 +7,7 @@
 mod attach;
 mod deliver;
 mod packets;
+mod purge;
 mod route;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
+pub use purge::EndUplinkError;
 
 use super::retained::Retained;
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
@@ -138,12 +140,16 @@ pub struct HubStatus {
     pub sessions: Vec<SessionStatus>,
     /// Publications taken since the start.
     pub accepted: u64,
+    /// The last place given to a message.
+    pub last_seq: Seq,
     /// Bytes the store uses.
     pub bytes_used: u64,
     /// Changes that are not durable yet.
     pub uncommitted: usize,
     /// Retained messages.
     pub retained: usize,
+    /// Why the store cannot write, and since when; `None` while it can.
+    pub stuck: Option<(Arc<str>, Timestamp)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -197,6 +203,10 @@ pub struct Engine {
     trimming_size: bool,
     /// Before then a trim for size would not help.
     trim_from: Option<Instant>,
+    /// The batch with what an operator purged last.
+    purge_batch: u64,
+    /// What the disk said when a commit failed, and when, until one goes through.
+    stuck: Option<(Arc<str>, Timestamp)>,
     age_checked: Option<Instant>,
     /// Before then nothing is read, because the last read failed.
     reads_from: Option<Instant>,
@@ -241,6 +251,8 @@ impl Engine {
             trimming: false,
             trimming_size: false,
             trim_from: None,
+            purge_batch: 0,
+            stuck: None,
             age_checked: None,
             reads_from: None,
             dropping: BTreeMap::new(),
@@ -317,7 +329,8 @@ impl Engine {
         let over = (self.bytes_used > self.options.store_bytes_max || self.bytes_lacking > 0)
             && self.trim_from.is_none_or(|at| at <= now.mono);
         let due = self.age_checked.is_none_or(|last| now.mono.duration_since(last) >= AGE_CHECK);
-        if self.trimming || !(over || due) {
+        // What an operator removed must not be counted as dropped as well.
+        if self.trimming || !self.is_committed(self.purge_batch) || !(over || due) {
             return None;
         }
         self.trimming = true;
@@ -372,7 +385,12 @@ impl Engine {
                     self.dirty.insert(*id);
                 }
             }
-            StoreEvent::Stuck(_) | StoreEvent::Unstuck { .. } => {}
+            StoreEvent::Stuck(cause) => {
+                self.stuck = Some((cause.to_string().into(), now.wall));
+            }
+            StoreEvent::Unstuck { .. } => self.stuck = None,
+            // Whoever asked is told by the shell.
+            StoreEvent::Looked { .. } | StoreEvent::Verified { .. } => {}
         }
     }
 
@@ -448,9 +466,12 @@ impl Engine {
             .map(|(id, session)| SessionStatus {
                 id: *id,
                 owner: session.owner.clone(),
+                durable: session.durable,
+                configured: session.configured,
                 connected: session.link.is_some(),
                 queued: session.outbox.queued(),
                 inflight: session.outbox.inflight(),
+                oldest: session.outbox.oldest(),
                 counters: session.counters,
             })
             .collect();
@@ -458,9 +479,11 @@ impl Engine {
         HubStatus {
             sessions,
             accepted: self.accepted,
+            last_seq: self.last_seq,
             bytes_used: self.bytes_used,
             uncommitted: self.uncommitted(),
             retained: self.retained.len(),
+            stuck: self.stuck.clone(),
         }
     }
 
