@@ -16,11 +16,12 @@ use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::config::Settings;
+use crate::control::{Control, Desk};
 use crate::field::{Bus, DeviceSettings};
 use crate::hub::{EngineOptions, Forward, Hub, HubHandle, HubStatus, UplinkSession};
 use crate::model::Timestamp;
 use crate::payload::{Publisher, carry};
-use crate::store::{SessionOwner, Store};
+use crate::store::{QueueSettings, SessionOwner, Store};
 use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
 
 /// Events that may wait between the buses and the hub.
@@ -51,6 +52,8 @@ pub struct Gateway {
     uplinks: Vec<(JoinHandle<()>, watch::Receiver<UplinkState>)>,
     stop_buses: watch::Sender<bool>,
     stop_uplinks: watch::Sender<bool>,
+    /// `None` if its socket cannot be made.
+    control: Option<Control>,
 }
 
 impl Gateway {
@@ -77,6 +80,7 @@ impl Gateway {
         let now = Timestamp::from(SystemTime::now());
         let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
+        let control = listen(&hub, &queue);
 
         let (stop_buses, buses_stopped) = watch::channel(false);
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
@@ -117,7 +121,17 @@ impl Gateway {
                 tokio::spawn(bus.run(field_events.clone(), buses_stopped.clone()))
             })
             .collect();
-        Ok(Self { hub, hub_task, buses, carrier, published, uplinks, stop_buses, stop_uplinks })
+        Ok(Self {
+            hub,
+            hub_task,
+            buses,
+            carrier,
+            published,
+            uplinks,
+            stop_buses,
+            stop_uplinks,
+            control,
+        })
     }
 
     /// The hub, for those who want to look at it.
@@ -176,12 +190,15 @@ impl Gateway {
     /// its time is left; whatever was committed is there at the next start.
     pub async fn stop(mut self) {
         self.stop_polling().await;
-        let Self { hub, hub_task, uplinks, stop_uplinks, .. } = self;
+        let Self { hub, hub_task, uplinks, stop_uplinks, control, .. } = self;
         let (left, dropped) = drain(&hub, &uplinks).await.unzip();
         stop_uplinks.send_replace(true);
         let end = Instant::now() + FAREWELL_MAX;
         for (uplink, _) in uplinks {
             let _ = timeout_at(end.into(), uplink).await;
+        }
+        if let Some(control) = control {
+            control.stop().await;
         }
         if timeout(COMMIT_MAX, hub.stop()).await.is_err() {
             hub_task.abort();
@@ -194,6 +211,19 @@ impl Gateway {
 /// Whether a task has ended; it must not be awaited after that.
 fn is_ready(task: &mut JoinHandle<()>, cx: &mut Context<'_>) -> bool {
     Pin::new(task).poll(cx).is_ready()
+}
+
+/// Opens the control socket; a gateway that cannot be asked does its work all the same.
+fn listen(hub: &HubHandle, queue: &QueueSettings) -> Option<Control> {
+    let dir = queue.runtime_dir.as_deref().unwrap_or(&queue.state_dir);
+    match Control::start(dir, Desk::new(hub.clone(), queue.clone())) {
+        Ok(control) => Some(control),
+        Err(cause) => {
+            let directory = dir.display();
+            warn!(%directory, %cause, "no control socket; `fieldpost queue` cannot ask this gateway");
+            None
+        }
+    }
 }
 
 fn session_of(uplink: &UplinkSettings) -> UplinkSession {

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod demo;
 pub mod field;
 pub mod hub;

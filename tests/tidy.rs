@@ -20,6 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("uplink", &["model", "mqtt", "hub", "backoff"]),
     ("broker", &["model", "mqtt", "hub"]),
     ("payload", &["model", "field", "hub"]),
+    ("control", &["model", "hub", "store"]),
     ("console", &["model", "hub"]),
     ("config", &["model", "settings"]),
     ("demo", &["*"]),
@@ -54,6 +55,8 @@ const NOT_IN_A_CORE: &[&str] = &[
     "env::var",
     "TcpStream",
     "UdpSocket",
+    "UnixStream",
+    "UnixListener",
 ];
 
 /// Words of one room: the library and the only room that may name it.
@@ -64,6 +67,8 @@ const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("tokio_rustls", "uplink broker"),
     ("systemd_journal_logger", "service"),
     ("sd_notify", "service"),
+    ("UnixListener", "control"),
+    ("UnixStream", "control"),
 ];
 
 /// One file of `src/`.

@@ -5,11 +5,14 @@
 mod bench;
 mod check;
 mod demo;
+mod queue;
+mod queue_text;
 mod run;
 
 pub use bench::{BenchArgs, BenchWhat, bench};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
+pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
 pub use run::{RunArgs, run};
 
 use std::process::ExitCode;
