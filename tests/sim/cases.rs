@@ -682,6 +682,32 @@ fn a_purge_leaves_what_is_in_flight() {
 }
 
 #[test]
+fn what_was_purged_is_not_read_again_before_its_end_is_durable() {
+    let mut world = World::new(EngineOptions::default());
+    world.connect(UPLINK, false, false, 20);
+    world.drain();
+    world.cut(UPLINK);
+    (0..5).for_each(|_| _ = world.publish(QoS::ExactlyOnce));
+    world.advance(Duration::from_secs(10));
+    (0..5).for_each(|_| _ = world.publish(QoS::ExactlyOnce));
+    world.drain();
+    // After a start nothing has been read yet.
+    world.crash(0);
+    world.drain();
+    let between = Timestamp::from_unix_ms(world.now.wall.unix_ms() - 5_000);
+    world.purge(Some(UPLINK), Some(between));
+    assert!(world.work_store());
+    // A commit is under way, so the purge has to wait for the next; the uplink comes and wants to read.
+    world.publish(QoS::ExactlyOnce);
+    assert!(world.hear_store());
+    world.connect(UPLINK, false, false, 20);
+    world.finish();
+    let status = world.engine.status();
+    let uplink = status.sessions.iter().find(|session| session.durable).expect("the uplink");
+    assert_eq!((uplink.counters.delivered, uplink.counters.purged), (6, 5));
+}
+
+#[test]
 fn a_removed_uplinks_session_goes_and_a_configured_one_does_not() {
     let mut bench = Bench::new();
     let end = |bench: &mut Bench, name| {
