@@ -184,8 +184,16 @@ fn size(bytes: u64) -> String {
 
 /// The two largest units of a duration, seconds at least: `3h 12m`.
 fn span(duration: Duration) -> String {
-    let whole = humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
-    whole.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    let mut rest = duration.as_secs();
+    let mut parts = Vec::new();
+    for (seconds, unit) in [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")] {
+        if rest >= seconds {
+            parts.push(format!("{}{unit}", rest / seconds));
+        }
+        rest %= seconds;
+    }
+    parts.truncate(2);
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
 /// A time as the reports write it.
@@ -241,7 +249,7 @@ mod tests {
         let expected = "\
 queue     /var/lib/fieldpost, gateway running
 size      1.2 MiB of 256 MiB
-age       at most 30days
+age       at most 30d
 when full drop-oldest
 disk      STUCK since 2026-11-21T03:00:00.000Z: disk full
 
@@ -267,5 +275,7 @@ uplink old is not in the configuration: its messages wait for ever; `fieldpost q
         assert_eq!(size(1 << 20), "1 MiB");
         assert_eq!(size((1 << 30) + (1 << 29)), "1.5 GiB");
         assert_eq!(span(Duration::from_millis(61_900)), "1m 1s");
+        assert_eq!(span(Duration::from_secs(90_061)), "1d 1h");
+        assert_eq!(span(Duration::ZERO), "0s");
     }
 }
