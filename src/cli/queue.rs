@@ -135,7 +135,7 @@ pub fn queue(args: &QueueArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
             return Ok(ExitStatus::Wrong);
         }
     };
-    let place = Place::new(settings);
+    let place = Place { settings };
     let done = match &args.what {
         QueueWhat::Status { json } => status(&place, *json, out),
         QueueWhat::Export(args) => export(&place, args, out),
@@ -168,28 +168,34 @@ fn time(text: &str) -> Result<Timestamp, String> {
 /// Where a gateway is to be found, and its queue if it does not run.
 #[derive(Debug)]
 struct Place {
-    queue: QueueSettings,
-    uplinks: Vec<String>,
-    sockets: Vec<PathBuf>,
+    settings: Settings,
 }
 
 impl Place {
-    fn new(settings: Settings) -> Self {
-        let Settings { mut queue, uplinks, .. } = settings;
-        // Where the gateway ran last goes before where it would run next; outside the service the environment has
-        // nothing to say.
+    /// Where the gateway ran last goes before where it would run next; outside the service the environment has nothing to
+    /// say. A gateway that is starting may just have noted it.
+    fn runtime_dirs(&self) -> Vec<PathBuf> {
+        let queue = &self.settings.queue;
         let noted = noted_runtime_dir(&queue.state_dir);
-        let runtime_dirs = [noted, queue.runtime_dir.take(), service::runtime_dir()];
-        let mut sockets = Vec::new();
-        for dir in runtime_dirs.iter().flatten().chain([&queue.state_dir]) {
+        [noted, queue.runtime_dir.clone(), service::runtime_dir()].into_iter().flatten().collect()
+    }
+
+    fn sockets(&self) -> Vec<PathBuf> {
+        let mut sockets: Vec<PathBuf> = Vec::new();
+        for dir in self.runtime_dirs().iter().chain([&self.settings.queue.state_dir]) {
             let socket = dir.join(SOCKET_NAME);
             if !sockets.contains(&socket) {
                 sockets.push(socket);
             }
         }
-        queue.runtime_dir = runtime_dirs.into_iter().flatten().next();
-        let uplinks = uplinks.iter().map(|uplink| uplink.name.to_string()).collect();
-        Self { queue, uplinks, sockets }
+        sockets
+    }
+
+    fn open(&self) -> Result<StoppedQueue, StoreError> {
+        let Settings { queue, uplinks, .. } = &self.settings;
+        let runtime_dir = self.runtime_dirs().into_iter().next();
+        let names = uplinks.iter().map(|uplink| uplink.name.to_string()).collect();
+        StoppedQueue::open(QueueSettings { runtime_dir, ..queue.clone() }, names)
     }
 
     /// Asks the gateway, or its store if nobody listens.
@@ -203,7 +209,7 @@ impl Place {
             if let Some(answers) = self.ask_gateway(request)? {
                 break answers.each(&mut item)?;
             }
-            match StoppedQueue::open(self.queue.clone(), self.uplinks.clone()) {
+            match self.open() {
                 Ok(mut queue) => {
                     break queue.answer(request, &mut item, |why| anyhow::anyhow!(why))?;
                 }
@@ -213,7 +219,7 @@ impl Place {
                     "{} is in use, but nobody answers at {}; is another `fieldpost queue` at work, or does the gateway \
                      run with another configuration, or another version? its log says where it listens",
                     path.display(),
-                    self.sockets
+                    self.sockets()
                         .iter()
                         .map(|s| s.display().to_string())
                         .collect::<Vec<_>>()
@@ -229,7 +235,7 @@ impl Place {
         &self,
         request: &Request,
     ) -> Result<Option<crate::control::Answers>, ClientError> {
-        for socket in &self.sockets {
+        for socket in &self.sockets() {
             match ask(socket, request) {
                 Ok(answers) => return Ok(Some(answers)),
                 Err(ClientError::NobodyListens { .. }) => {}

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
@@ -160,6 +161,8 @@ impl Database {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(&path, flags).map_err(|error| refused(&path, error))?;
+        // Who has it open keeps it: a gateway, which is asked instead.
+        connection.busy_timeout(Duration::ZERO).map_err(|error| refused(&path, error))?;
         Self::begin(connection, path, false)
     }
 
