@@ -1,4 +1,5 @@
-//! shell: builds the channels, starts the tasks, and stops them along the road: poll, commit, drain, say offline.
+//! shell: builds the channels, starts the tasks, and stops them along the road: poll and serve, commit, drain, say
+//! offline.
 #![allow(
     clippy::disallowed_methods,
     reason = "the app reads the time of its start and how long it may go on draining"
@@ -15,12 +16,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
+use crate::broker::{BrokerSettings, Listener, ListenerSettings};
+use crate::clock::{self, ClockTrust};
 use crate::config::Settings;
 use crate::control::{Control, Desk};
-use crate::field::{Bus, DeviceSettings};
-use crate::hub::{EngineOptions, Forward, Hub, HubHandle, HubStatus, UplinkSession};
-use crate::model::Timestamp;
-use crate::payload::{Publisher, carry};
+use crate::field::{Bus, DeviceSettings, FieldEvent};
+use crate::hub::{
+    EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, TellDrops, UplinkSession,
+};
+use crate::model::{ClockState, Timestamp};
+use crate::payload::{Publisher, carry, drops_payload, retouch};
 use crate::store::{QueueSettings, SessionOwner, Store};
 use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
 
@@ -45,12 +50,17 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 pub struct Gateway {
     hub: HubHandle,
     hub_task: JoinHandle<()>,
+    listeners: Vec<JoinHandle<()>>,
     buses: Vec<JoinHandle<()>>,
+    /// Keeps the carrier waiting while there is no bus; `None` once polling has ended.
+    field_events: Option<mpsc::Sender<FieldEvent>>,
     /// `None` once the last reading is with the hub.
     carrier: Option<JoinHandle<()>>,
+    /// Ends once the wall clock may be believed.
+    clock: JoinHandle<()>,
     published: watch::Receiver<u64>,
     uplinks: Vec<(JoinHandle<()>, watch::Receiver<UplinkState>)>,
-    stop_buses: watch::Sender<bool>,
+    stop_inputs: watch::Sender<bool>,
     stop_uplinks: watch::Sender<bool>,
     /// `None` if its socket cannot be made.
     control: Option<Control>,
@@ -58,38 +68,49 @@ pub struct Gateway {
 
 impl Gateway {
     /// Opens the store, registers the uplinks' sessions, then starts everything. When this returns, the buses are being
-    /// polled.
+    /// polled and LAN clients served.
     ///
     /// # Errors
-    /// The store cannot be opened; the message names the file and the remedy.
-    pub fn start(settings: Settings) -> anyhow::Result<Self> {
-        let Settings { gateway, buses, devices, uplinks, queue, log: _ } = settings;
+    /// The store cannot be opened, or a port cannot be listened on; the message names it and the remedy.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let Settings { gateway, buses, devices, uplinks, broker, queue, log: _ } = settings;
+        let listeners = listen(&broker).await?;
         let (store_events, events) = mpsc::unbounded_channel();
         let (store, snapshot) = Store::open(&queue.state_dir, queue.staging(), store_events)
             .context("cannot open the queue")?;
         let start = snapshot.start;
         let queued: u64 = snapshot.sessions.iter().map(|session| session.queued).sum();
+        let clock_state = clock::look(gateway.clock);
         let options = EngineOptions {
             store_bytes_max: queue.size_bytes_max,
             age_max: queue.age_max,
+            when_full: queue.when_full,
+            clock: clock_state,
+            retouch,
             ..EngineOptions::default()
         };
-        let sessions = uplinks.iter().map(session_of).collect();
+        let tell_drops = TellDrops {
+            topic: Publisher::drops_topic(&gateway.id).context("gateway.id")?,
+            payload: drops_payload,
+        };
+        let sessions = uplinks.iter().map(|uplink| session_of(uplink, &tell_drops)).collect();
         let publisher = Publisher::new(gateway.id.clone(), start);
         let names = devices.iter().map(|device| device.name.clone()).collect();
         let now = Timestamp::from(SystemTime::now());
         let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
-        let control = listen(&hub, &queue);
+        let control = open_control(&hub, &queue);
 
-        let (stop_buses, buses_stopped) = watch::channel(false);
+        let (stop_inputs, inputs_stopped) = watch::channel(false);
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
         let (count, published) = watch::channel(0);
+        let (clock_teller, clock_state) = watch::channel(clock_state);
+        let clock = tokio::spawn(tell_of_clock(gateway.clock, hub.clone(), clock_teller));
         let hub_of_carrier = hub.clone();
         let carrier = Some(tokio::spawn(async move {
             if hub_of_carrier.publish(taken_back).await.is_ok() {
-                carry(inbox, publisher, hub_of_carrier, count).await;
+                carry(inbox, publisher, hub_of_carrier, count, clock_state).await;
             }
         }));
         let status_topic = Publisher::status_topic(&gateway.id).context("gateway.id")?;
@@ -104,6 +125,9 @@ impl Gateway {
             queued,
             "gateway started"
         );
+        let serve =
+            |listener: Listener| tokio::spawn(listener.run(hub.clone(), inputs_stopped.clone()));
+        let listeners = listeners.into_iter().map(serve).collect();
         let uplinks = uplinks
             .into_iter()
             .map(|settings| {
@@ -118,17 +142,21 @@ impl Gateway {
                 let on_it = |device: &&DeviceSettings| device.bus == bus.name;
                 let on_it = devices.iter().filter(on_it).cloned().collect();
                 let bus = Bus::new(bus, on_it);
-                tokio::spawn(bus.run(field_events.clone(), buses_stopped.clone()))
+                tokio::spawn(bus.run(field_events.clone(), inputs_stopped.clone()))
             })
             .collect();
+        let field_events = Some(field_events);
         Ok(Self {
             hub,
             hub_task,
+            listeners,
             buses,
+            field_events,
             carrier,
+            clock,
             published,
             uplinks,
-            stop_buses,
+            stop_inputs,
             stop_uplinks,
             control,
         })
@@ -155,6 +183,8 @@ impl Gateway {
                 Poll::Ready("hub")
             } else if self.carrier.as_mut().is_some_and(&mut has_ended) {
                 Poll::Ready("carrier")
+            } else if self.listeners.iter_mut().any(&mut has_ended) {
+                Poll::Ready("listener")
             } else if self.buses.iter_mut().any(&mut has_ended) {
                 Poll::Ready("bus")
             } else if self.uplinks.iter_mut().any(|(uplink, _)| has_ended(uplink)) {
@@ -166,14 +196,16 @@ impl Gateway {
         .await
     }
 
-    /// The first stretch of [`Self::stop`]: polling ends, and what was polled becomes durable. Uplinks go on delivering.
+    /// The first stretch of [`Self::stop`]: polling ends, LAN clients are sent away, and what came in becomes durable.
+    /// Uplinks go on delivering.
     pub async fn stop_polling(&mut self) {
-        self.stop_buses.send_replace(true);
+        self.stop_inputs.send_replace(true);
+        self.field_events = None;
         // All of them stop at the same time, however many there are.
         let end = Instant::now() + POLL_STOP_MAX;
-        for bus in self.buses.drain(..) {
-            let abort = bus.abort_handle();
-            if timeout_at(end.into(), bus).await.is_err() {
+        for input in self.buses.drain(..).chain(self.listeners.drain(..)) {
+            let abort = input.abort_handle();
+            if timeout_at(end.into(), input).await.is_err() {
                 // Its answer would only be lost on the road.
                 abort.abort();
             }
@@ -190,6 +222,7 @@ impl Gateway {
     /// its time is left; whatever was committed is there at the next start.
     pub async fn stop(mut self) {
         self.stop_polling().await;
+        self.clock.abort();
         let Self { hub, hub_task, uplinks, stop_uplinks, control, .. } = self;
         let (left, dropped) = drain(&hub, &uplinks).await.unzip();
         stop_uplinks.send_replace(true);
@@ -208,13 +241,37 @@ impl Gateway {
     }
 }
 
+/// Tells the hub and whoever marks readings once the wall clock may be believed; nothing else is left to do then.
+async fn tell_of_clock(trust: ClockTrust, hub: HubHandle, teller: watch::Sender<ClockState>) {
+    if *teller.borrow() == ClockState::Unsynced {
+        let state = clock::synchronised(trust).await;
+        // The hub first: what is still marked then is set right there.
+        if hub.clock(state).await.is_ok() {
+            teller.send_replace(state);
+        }
+    }
+}
+
+/// Takes the ports first: whoever dials in before the hub runs waits instead of being refused.
+async fn listen(broker: &BrokerSettings) -> anyhow::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for ListenerSettings { address } in &broker.listeners {
+        let cannot =
+            || format!("cannot listen on {address}: does another program, or a second fieldpost?");
+        let listener = Listener::bind(*address).await.with_context(cannot)?;
+        info!(address = %listener.address().with_context(cannot)?, "broker listens");
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
 /// Whether a task has ended; it must not be awaited after that.
 fn is_ready(task: &mut JoinHandle<()>, cx: &mut Context<'_>) -> bool {
     Pin::new(task).poll(cx).is_ready()
 }
 
 /// Opens the control socket; a gateway that cannot be asked does its work all the same.
-fn listen(hub: &HubHandle, queue: &QueueSettings) -> Option<Control> {
+fn open_control(hub: &HubHandle, queue: &QueueSettings) -> Option<Control> {
     let dir = queue.runtime_dir.as_deref().unwrap_or(&queue.state_dir);
     match Control::start(dir, Desk::new(hub.clone(), queue.clone())) {
         Ok(control) => Some(control),
@@ -226,7 +283,7 @@ fn listen(hub: &HubHandle, queue: &QueueSettings) -> Option<Control> {
     }
 }
 
-fn session_of(uplink: &UplinkSettings) -> UplinkSession {
+fn session_of(uplink: &UplinkSettings, tell_drops: &TellDrops) -> UplinkSession {
     UplinkSession {
         name: uplink.name.clone(),
         forward: uplink
@@ -236,6 +293,10 @@ fn session_of(uplink: &UplinkSettings) -> UplinkSession {
             .collect(),
         window: uplink.window,
         trust_received: uplink.on_session_lost == OnSessionLost::Trust,
+        live_first: uplink.live_first.map(|backfill| LiveFirst {
+            pause: backfill.rate.map(|rate| Duration::from_secs(1) / rate),
+        }),
+        tell_drops: Some(tell_drops.clone()),
     }
 }
 
@@ -271,42 +332,43 @@ mod tests {
     use crate::config::{self, SystemSecrets};
 
     /// A gateway whose device and upstream are not there.
-    fn lonely(dir: &std::path::Path) -> Gateway {
+    async fn lonely(dir: &std::path::Path) -> Gateway {
         let (file, state) = (dir.join("fieldpost.yaml"), dir.join("state"));
         let yaml = format!(
             "gateway: {{ id: gw, state_dir: \"{}\" }}\n\
              buses: {{ plant: {{ modbus-tcp: \"127.0.0.1:1\" }} }}\n\
              devices: {{ boiler: {{ bus: plant, unit: 1, points: {{ flow: {{ holding: 0 }} }} }} }}\n\
-             uplinks: {{ cloud: {{ url: \"mqtt://127.0.0.1:1\" }} }}\n",
+             uplinks: {{ cloud: {{ url: \"mqtt://127.0.0.1:1\" }} }}\n\
+             broker: {{ listeners: [{{ tcp: 127.0.0.1:0, anonymous: true }}] }}\n",
             state.display()
         );
         fs::write(&file, yaml).expect("a configuration");
         let parsed = config::load(&file, &SystemSecrets::for_run()).expect("it is right");
-        Gateway::start(parsed.settings).expect("it starts")
+        Gateway::start(parsed.settings).await.expect("it starts")
     }
 
     #[tokio::test]
     async fn a_part_that_ends_by_itself_is_found_out() {
         type End = fn(&Gateway);
-        let ends: [(&str, End); 3] = [
+        let ends: [(&str, End); 4] = [
             ("hub", |gateway| gateway.hub_task.abort()),
             ("bus", |gateway| gateway.buses.iter().for_each(JoinHandle::abort)),
+            ("listener", |gateway| gateway.listeners.iter().for_each(JoinHandle::abort)),
             ("uplink", |gateway| gateway.uplinks.iter().for_each(|(uplink, _)| uplink.abort())),
         ];
         for (part, end) in ends {
             let dir = tempfile::tempdir().expect("a directory");
-            let mut gateway = lonely(dir.path());
+            let mut gateway = lonely(dir.path()).await;
             end(&gateway);
             let broken = gateway.broken().await;
-            // Without its only bus the carrier has nothing left to carry, and may be seen first.
-            assert!(broken == part || (part, broken) == ("bus", "carrier"), "{part}: {broken}");
+            assert_eq!(broken, part);
         }
     }
 
     #[tokio::test]
     async fn a_gateway_that_is_well_has_no_broken_part_and_stops() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut gateway = lonely(dir.path());
+        let mut gateway = lonely(dir.path()).await;
         let soon = Duration::from_millis(50);
         assert!(timeout(soon, gateway.broken()).await.is_err());
         gateway.stop().await;

@@ -19,7 +19,7 @@ enum Command {
     Run(cli::RunArgs),
     /// Show the main job in one process: simulated devices, a gateway and a stand-in upstream
     Demo(cli::DemoArgs),
-    /// Measure this machine: the durable queue beside a plain file
+    /// Measure this machine, or kill a gateway again and again and count what was lost
     Bench(cli::BenchArgs),
     /// Look at the durable queue, hand it out, remove from it, verify it
     Queue(cli::QueueArgs),

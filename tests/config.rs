@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fieldpost::cli::{self, CheckArgs, ExitStatus};
+use fieldpost::clock::ClockTrust;
 use fieldpost::config::{
     self, Complaints, Parsed, SecretAnswer, SecretReference, SecretSource, Settings, Severity,
     SystemSecrets,
@@ -203,13 +204,17 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!((cloud.keep_alive, cloud.window), (Duration::from_secs(30), 100));
     assert_eq!(cloud.session_expiry, Duration::from_secs(7 * 86_400));
     assert_eq!(cloud.on_session_lost, OnSessionLost::Republish);
+    assert_eq!(cloud.live_first, None);
     assert_eq!(cloud.forward[0].qos, QoS::ExactlyOnce);
     assert_eq!(cloud.forward[0].to, Some(Arc::from("plant/boiler/{rest}")));
     assert_eq!((cloud.forward[1].qos, &cloud.forward[1].to), (QoS::AtLeastOnce, &None));
     assert_eq!(cloud.accept[0].filter.as_str(), "sites/announcements/#");
+    let addresses: Vec<_> = settings.broker.listeners.iter().map(|l| l.address).collect();
+    assert_eq!(addresses, ["127.0.0.1:1883".parse().expect("an address")]);
     assert_eq!(settings.queue.size_bytes_max, 256 << 20);
     assert_eq!(settings.queue.age_max, Duration::from_secs(30 * 86_400));
     assert_eq!(settings.queue.state_dir, PathBuf::from("/var/lib/fieldpost"));
+    assert_eq!(settings.gateway.clock, ClockTrust::Auto);
     assert_eq!(&*settings.log.level, "info");
 }
 
@@ -255,6 +260,21 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((uplink.port, &uplink.tls), (1_883, &None));
     assert_eq!(uplink.forward[0].filter.as_str(), "g/#");
     assert_eq!((uplink.forward[0].qos, uplink.accept.len()), (QoS::AtLeastOnce, 0));
+}
+
+#[test]
+fn a_broker_needs_neither_devices_nor_uplinks() {
+    let path = "tests/data/config/valid/a-broker-alone.yaml";
+    let listeners = settings(path).broker.listeners;
+    let addresses: Vec<String> = listeners.iter().map(|l| l.address.to_string()).collect();
+    assert_eq!(addresses, ["127.0.0.1:1883", "[::1]:1883", "127.0.0.2:0", "127.0.0.2:0"]);
+    let (status, out) = check(path, false);
+    assert_eq!(status, ExitStatus::Done);
+    assert!(
+        out.ends_with("yaml: fine: 0 buses, 0 devices, 0 points, 0 uplinks, 4 listeners\n"),
+        "{out}"
+    );
+    assert!(settings("tests/data/config/valid/smallest.yaml").broker.listeners.is_empty());
 }
 
 #[test]

@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use fieldpost::model::{Message, MessageProperties, QoS, Seq, Timestamp, TopicFilter, TopicName};
+use fieldpost::model::{
+    Body, Message, MessageProperties, QoS, Seq, Timestamp, TopicFilter, TopicName,
+};
 use fieldpost::store::{
     Change, FILE_NAME, Phase, SessionId, SessionOwner, Snapshot, Staging, Store, StoreCommand,
-    StoreError, StoreEvent, Target, Trimmed,
+    StoreError, StoreEvent, StoredMessage, Target, Trimmed,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -85,6 +87,15 @@ impl Open {
         }
     }
 
+    fn fetch_all(&mut self, session: SessionId) -> Vec<StoredMessage> {
+        let (after, count_max, bytes_max) = (Seq(0), usize::MAX, usize::MAX);
+        self.store.send(StoreCommand::Fetch { session, after, count_max, bytes_max });
+        match self.events.blocking_recv() {
+            Some(StoreEvent::Fetched { messages, .. }) => messages,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn trim(&mut self, keep: &[u64], target: Option<u64>, older_than: Option<u64>) -> Trimmed {
         let keep: BTreeSet<Seq> = keep.iter().map(|seq| Seq(*seq)).collect();
         let older_than = older_than.map(Timestamp::from_unix_ms);
@@ -133,6 +144,7 @@ fn message(payload: &str) -> Message {
         properties: None,
         accepted: Timestamp::from_unix_ms(NOW),
         expires: None,
+        body: Body::Foreign,
     }
 }
 
@@ -152,9 +164,13 @@ fn append_message(seq: u64, sessions: &[u32], message: Message) -> Change {
     Change::Append { seq: Seq(seq), message, targets }
 }
 
-fn flight(id: u32, seq: u64, packet_id: Option<u16>, phase: Phase) -> Change {
-    let packet_id = packet_id.and_then(NonZeroU16::new);
+fn flight(id: u32, seq: u64, packet_id: u16, phase: Phase) -> Change {
+    let packet_id = NonZeroU16::new(packet_id).unwrap();
     Change::Flight { session: SessionId(id), seq: Seq(seq), packet_id, phase }
+}
+
+fn settled(id: u32, first: u64, last: u64) -> Change {
+    Change::Settled { session: SessionId(id), first: Seq(first), last: Seq(last) }
 }
 
 fn seqs(trimmed: &Trimmed) -> Vec<u64> {
@@ -255,7 +271,7 @@ fn what_was_settled_before_its_time_never_reaches_the_disk() {
     let before = fs::metadata(&wal).map(|file| file.len()).unwrap();
     for seq in 1..2000 {
         let cursor = Change::Cursor { session: SessionId(1), cursor: Seq(seq) };
-        store.commit(vec![append(seq, &[1]), flight(1, seq, Some(7), Phase::Assigned)]);
+        store.commit(vec![append(seq, &[1]), flight(1, seq, 7, Phase::Assigned)]);
         store.commit(vec![Change::Delete { first: Seq(seq), last: Seq(seq) }, cursor]);
     }
     assert_eq!(fs::metadata(&wal).map(|file| file.len()).unwrap(), before);
@@ -365,11 +381,16 @@ fn some_changes(rng: &mut Rng, before: &State, last_seq: &mut u64) -> Vec<Change
                 let targets = if few.is_empty() { &sessions } else { &few };
                 append_message(*last_seq, targets, decorated(rng))
             }
-            5 if known && seq > cursor => {
-                flight(id.0, seq.0, Some(packet_id.get()), Phase::Assigned)
+            5 if known && seq > cursor => flight(id.0, seq.0, packet_id.get(), Phase::Assigned),
+            6 if known && seq > cursor => {
+                settled(id.0, seq.0, (seq.0 + rng.u64(..4)).min(*last_seq))
             }
-            6 if known && seq > cursor => flight(id.0, seq.0, None, Phase::Settled),
-            7 if seq > cursor && seq.0 <= *last_seq => Change::Cursor { session: id, cursor: seq },
+            7 if seq > cursor && seq.0 <= *last_seq => {
+                // A cursor takes runs as a whole.
+                let runs = model.settled.range((id, Seq(0))..=(id, seq));
+                let cursor = runs.map(|(_, last)| *last).fold(seq, Seq::max);
+                Change::Cursor { session: id, cursor }
+            }
             8 => Change::Inbox { session: id, packet_id, present: rng.bool() },
             9 => Change::Subscription {
                 session: id,
@@ -410,6 +431,7 @@ fn decorated(rng: &mut Rng) -> Message {
         retain: rng.bool(),
         properties: rng.bool().then(|| Arc::new(properties)),
         expires: rng.bool().then(|| Timestamp::from_unix_ms(NOW + 9)),
+        body: Body::Foreign,
         ..message(&rng.u32(..).to_string())
     }
 }
@@ -425,16 +447,12 @@ fn every_start_has_a_number_of_its_own_also_after_a_kill() {
 }
 
 #[test]
-fn a_place_that_only_a_settled_flight_remembers_is_not_given_again() {
+fn a_place_that_only_a_settled_run_remembers_is_not_given_again() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path()).unwrap();
     store.commit(vec![session(1, "a", 0), append(1, &[1]), append(2, &[1]), append(3, &[1])]);
     let gone = Change::Delete { first: Seq(2), last: Seq(3) };
-    store.commit(vec![
-        flight(1, 2, None, Phase::Settled),
-        flight(1, 3, None, Phase::Settled),
-        gone,
-    ]);
+    store.commit(vec![settled(1, 2, 3), gone]);
     assert_eq!(reopen(store, dir.path()).1.last_seq, Seq(3));
 }
 
@@ -444,7 +462,7 @@ fn the_end_of_a_session_deletes_what_nobody_else_waits_for() {
     let (mut store, _) = open(dir.path()).unwrap();
     let mut changes = vec![session(1, "a", 0), session(2, "b", 0)];
     changes.extend([append(1, &[1, 2]), append(2, &[1]), append(3, &[1, 2]), append(4, &[1, 2])]);
-    changes.extend([append(5, &[2]), flight(2, 4, None, Phase::Settled)]);
+    changes.extend([append(5, &[2]), settled(2, 4, 4)]);
     changes.push(Change::Cursor { session: SessionId(2), cursor: Seq(1) });
     changes.push(Change::EndSession { session: SessionId(1) });
     store.commit(changes);
@@ -458,8 +476,9 @@ fn a_bound_in_bytes_drops_the_oldest_and_keeps_what_is_under_way() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path()).unwrap();
     let mut changes = vec![session(1, "a", 0)];
-    let large = "x".repeat(2000);
-    changes.extend((1..=500).map(|seq| append_message(seq, &[1], message(&large))));
+    let mut rng = Rng::with_seed(5);
+    let mut noise = || (0..2000).map(|_| rng.alphanumeric()).collect::<String>();
+    changes.extend((1..=500).map(|seq| append_message(seq, &[1], message(&noise()))));
     let before = store.commit(changes);
     let trimmed = store.trim(&[1, 2, 70], Some(before / 2), None);
     assert!(trimmed.bytes_used <= before / 2, "{} of {before}", trimmed.bytes_used);
@@ -499,21 +518,14 @@ fn a_second_store_in_the_same_directory_is_refused() {
 
 #[test]
 fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
-    let database = |sql: &str| {
-        let dir = tempfile::tempdir().unwrap();
-        let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
-        connection.execute_batch(sql).unwrap();
-        connection.close().unwrap();
-        dir
-    };
     let garbage = tempfile::tempdir().unwrap();
     fs::write(garbage.path().join(FILE_NAME), "not a database at all, ".repeat(100)).unwrap();
     let newer =
         include_str!("data/schema/v1.sql").replace("user_version = 1", "user_version = 999");
     for (dir, says) in [
         (garbage, "was not written by fieldpost"),
-        (database("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)"), "was not written by"),
-        (database(&newer), "has schema 999"),
+        (dumped("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)"), "was not written by"),
+        (dumped(&newer), "has schema 999"),
     ] {
         let file = dir.path().join(FILE_NAME);
         let before = fs::read(&file).unwrap();
@@ -525,28 +537,116 @@ fn a_file_that_is_not_ours_is_refused_and_left_as_it_is() {
     }
 }
 
-#[test]
-fn a_database_of_every_older_schema_is_opened_with_all_that_is_in_it() {
+/// A directory with the database that a dump tells.
+fn dumped(sql: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
-    connection.execute_batch(include_str!("data/schema/v1.sql")).unwrap();
+    connection.execute_batch(sql).unwrap();
     connection.close().unwrap();
+    dir
+}
+
+#[test]
+fn a_database_of_schema_1_is_opened_with_all_that_is_in_it() {
+    let dir = dumped(include_str!("data/schema/v1.sql"));
     let (_, found) = open(dir.path()).unwrap();
     assert_eq!((found.start, found.last_seq, found.last_session), (8, Seq(14), 9));
     let [cloud, panel] = &found.sessions[..] else { panic!("{:?}", found.sessions) };
     assert_eq!(cloud.owner, SessionOwner::Uplink("cloud".into()));
-    assert_eq!((cloud.cursor, cloud.queued, cloud.expiry), (Seq(10), 2, u32::MAX));
+    assert_eq!((cloud.cursor, cloud.queued, cloud.expiry), (Seq(10), 3, u32::MAX));
     let phases: Vec<_> = cloud.flights.iter().map(|f| (f.seq.0, f.packet_id, f.phase)).collect();
-    let id = NonZeroU16::new;
-    assert_eq!(
-        phases,
-        [(11, id(3), Phase::Released), (13, None, Phase::Settled), (14, id(4), Phase::Assigned)]
-    );
-    let three = cloud.flights[2].stored.as_ref().expect("its row is there");
+    let id = |id| NonZeroU16::new(id).unwrap();
+    assert_eq!(phases, [(11, id(3), Phase::Released), (14, id(4), Phase::Assigned)]);
+    assert_eq!(cloud.settled, [(Seq(13), Seq(13))]);
+    let three = cloud.flights[1].stored.as_ref().expect("its row is there");
     let properties = three.message.properties.as_ref().expect("it has some");
     assert_eq!(properties.content_type.as_deref(), Some("x"));
     assert_eq!(properties.user_properties, [("a".into(), "b".into())]);
     assert_eq!(panel.subscriptions, [(TopicFilter::new("site/#").unwrap(), 10, Some(5))]);
-    assert_eq!((panel.inbox.as_slice(), panel.queued), (&[id(77).unwrap()][..], 1));
+    assert_eq!((panel.inbox.as_slice(), panel.queued), (&[id(77)][..], 1));
     assert_eq!(found.retained[0].topic.as_str(), "site/status");
+}
+
+#[test]
+fn a_database_of_schema_2_is_opened_with_all_that_is_in_it() {
+    let dir = dumped(include_str!("data/schema/v2.sql"));
+    let (mut store, found) = open(dir.path()).unwrap();
+    assert_eq!((found.start, found.last_seq, found.last_session), (2, Seq(11), 3));
+    let [cloud, panel] = &found.sessions[..] else { panic!("{:?}", found.sessions) };
+    let id = |id| NonZeroU16::new(id).unwrap();
+    assert_eq!((cloud.cursor, cloud.queued), (Seq(3), 7));
+    assert_eq!(cloud.reserved, Some((id(1), id(4096))));
+    let flights: Vec<_> = cloud.flights.iter().map(|f| (f.seq.0, f.packet_id, f.phase)).collect();
+    assert_eq!(cloud.settled, [(Seq(6), Seq(6))]);
+    assert_eq!(flights, [(4, id(4), Phase::Released), (9, id(9), Phase::Assigned)]);
+    let stored: Vec<_> = cloud.flights.iter().map(|f| f.stored.is_some()).collect();
+    assert_eq!(stored, [true, true]);
+    assert_eq!((panel.owner.clone(), panel.queued), (SessionOwner::Client("panel".into()), 1));
+    assert_eq!(panel.inbox, [id(77)]);
+    assert_eq!(panel.away_since, Some(Timestamp::from_unix_ms(NOW)));
+    let retained = &found.retained[0];
+    assert_eq!((retained.topic.as_str(), &retained.payload[..]), ("site/status", &b"online"[..]));
+
+    let messages = store.fetch_all(SessionId(1));
+    let told: Vec<_> = messages
+        .iter()
+        .map(|m| (m.seq.0, m.message.topic.as_str(), m.message.accepted.unix_ms()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (4, "site/1", NOW + 4),
+            (5, "site/2", NOW + 5),
+            (7, "site/1", NOW + 7),
+            (8, "site/2", NOW + 8),
+            (9, "site/é", NOW + 9),
+            (10, "site/early", 5000),
+            (11, "site/empty", NOW + 11)
+        ]
+    );
+    let payloads: Vec<&[u8]> = messages.iter().map(|m| &m.message.payload[..]).collect();
+    let early = &b"before the clock was set"[..];
+    let readings = [&b"reading 4"[..], b"reading 5", b"reading 7", b"reading 8"];
+    assert_eq!(payloads, [&readings[..], &[b"nine", early, b""]].concat());
+    let nine = &messages[4];
+    assert_eq!((nine.message.qos, nine.message.retain), (QoS::ExactlyOnce, true));
+    assert_eq!(nine.message.expires, Some(Timestamp::from_unix_ms(NOW + 100_000)));
+    let properties = MessageProperties {
+        payload_is_utf8: Some(true),
+        content_type: Some("text/plain".into()),
+        response_topic: Some(TopicName::new("answers").unwrap()),
+        correlation_data: Some(Bytes::from_static(&[0, 255])),
+        user_properties: vec![("a".into(), "b".into())],
+    };
+    assert_eq!(nine.message.properties.as_deref(), Some(&properties));
+    let target = |session, qos, retain| Target { session: SessionId(session), qos, retain };
+    assert_eq!(
+        &nine.targets[..],
+        [target(1, QoS::ExactlyOnce, false), target(3, QoS::AtLeastOnce, true)]
+    );
+    assert_eq!(messages[5].message.qos, QoS::AtMostOnce);
+    let (_, again) = reopen(store, dir.path());
+    assert_eq!(again, Snapshot { start: 3, ..found });
+}
+
+#[test]
+fn a_long_queue_of_schema_2_is_carried_over_whole_and_in_order() {
+    let dir = dumped(include_str!("data/schema/v2.sql"));
+    let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 12 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+                INSERT INTO message SELECT i * 3, 1795230600000 + i, NULL, 2, 'site/x', \
+                x'0100000002', NULL, CAST('reading ' || i AS BLOB) FROM n";
+    connection.execute_batch(rows).unwrap();
+    connection.close().unwrap();
+    let before = fs::metadata(dir.path().join(FILE_NAME)).unwrap().len();
+    let (mut store, found) = open(dir.path()).unwrap();
+    assert_eq!(found.last_seq, Seq(60_000));
+    assert_eq!(found.sessions[0].queued, 7 + 19_989);
+    let messages = store.fetch_all(SessionId(1));
+    let expected = (12..=20_000).map(|i: u64| (i * 3, format!("reading {i}").into_bytes()));
+    let told = messages[7..].iter().map(|m| (m.seq.0, m.message.payload.to_vec()));
+    assert!(told.eq(expected));
+    store.store.close();
+    let after = fs::metadata(dir.path().join(FILE_NAME)).unwrap().len();
+    assert!(after <= before + 4096 * 16, "{after} bytes instead of {before}");
 }

@@ -12,13 +12,15 @@ const LINES_MAX: usize = 700;
 const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("backoff", &[]),
+    ("step", &[]),
+    ("clock", &["model"]),
     ("mqtt", &["model"]),
-    ("field", &["model", "backoff"]),
-    ("store", &["model"]),
+    ("field", &["model", "backoff", "clock"]),
+    ("store", &["model", "step"]),
     ("service", &[]),
-    ("hub", &["model", "mqtt", "store"]),
-    ("uplink", &["model", "mqtt", "hub", "backoff"]),
-    ("broker", &["model", "mqtt", "hub"]),
+    ("hub", &["model", "mqtt", "store", "clock", "step"]),
+    ("uplink", &["model", "mqtt", "hub", "backoff", "step"]),
+    ("broker", &["model", "mqtt", "hub", "step"]),
     ("payload", &["model", "field", "hub"]),
     ("control", &["model", "hub", "store"]),
     ("console", &["model", "hub"]),
@@ -57,11 +59,15 @@ const NOT_IN_A_CORE: &[&str] = &[
     "UdpSocket",
     "UnixStream",
     "UnixListener",
+    "step::pass",
+    "step::is_due",
 ];
 
 /// Words of one room: the library and the only room that may name it.
 const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("rusqlite", "store"),
+    ("libc", "clock"),
+    ("rsqlite_vfs", "store"),
     ("granit_parser", "config"),
     ("tokio_serial", "field demo"),
     ("tokio_rustls", "uplink broker"),

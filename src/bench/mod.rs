@@ -1,9 +1,14 @@
-//! Measures the product on the machine it runs on, each figure beside its limit in the same run.
+//! Measures the product on the machine it runs on, each figure beside its limit in the same run, kills it there, and proves
+//! what power cuts cost.
 //!
 //! Knows the rooms it measures and the process figures of Linux. Decides nothing: it runs, counts and reports.
 
+pub mod crash;
+mod powercut;
 mod queue;
+mod readings;
 mod road;
 
-pub use queue::{QueueFigures, queue};
+pub use powercut::{PowercutFigures, PowercutOptions, powercut};
+pub use queue::{QueueFigures, queue, start_ms_at_rows};
 pub use road::{RoadFigures, road};

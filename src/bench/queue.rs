@@ -4,19 +4,18 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use bytes::Bytes;
+use anyhow::{Context as _, bail, ensure};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::model::{Message, QoS, Seq, Timestamp, TopicName};
+use super::readings::{PAYLOAD_BYTES, Readings, SESSION};
+use crate::model::Seq;
 use crate::service::usage;
-use crate::store::{Change, SessionId, SessionOwner, Store, StoreCommand, StoreEvent, Target};
+use crate::store::{Change, SessionOwner, Store, StoreCommand, StoreEvent};
 
-/// Payload of a reading, as the default JSON is long.
-const PAYLOAD_BYTES: usize = 200;
+/// Readings a commit while a queue is filled for a start.
+const FILL_BATCH: usize = 10_000;
 
 /// What one batch size reaches.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,35 +32,71 @@ pub struct QueueFigures {
 
 /// Measures appends of `batch` readings a commit for about `time`, and a plain file for as long, in `dir`. Blocks.
 ///
+/// The readings are what a gateway says: forty topics, the JSON of [`crate::payload::payload`], 200 bytes each, of which
+/// half is a line of measured numbers that wander, as a serial instrument gives it; time and id grow. Like the bytes of the
+/// plain file they are made before the clock starts, and there are enough of them that none comes twice in what is written
+/// together.
+///
 /// # Errors
 /// The store or the file cannot be written.
 pub fn queue(dir: &Path, batch: usize, time: Duration) -> anyhow::Result<QueueFigures> {
-    let place = dir.join(format!("fieldpost-bench-{}-{batch}", std::process::id()));
-    let figures = measure(&place, batch, time);
+    in_place(dir, &batch.to_string(), |place| measure(place, batch, time))
+}
+
+/// Fills a queue in `dir` with `rows` readings and measures how long a start takes that finds them: from opening the
+/// files to all that the gateway must know, in milliseconds. The files were just written, so the system may still hold
+/// them in memory. Blocks.
+///
+/// # Errors
+/// The store cannot be written or opened.
+pub fn start_ms_at_rows(dir: &Path, rows: usize) -> anyhow::Result<f64> {
+    in_place(dir, "start", |place| {
+        let mut readings = Readings::made(crate::clock::now())?;
+        let (store, mut answers) = begin(place)?;
+        let (mut seq, mut batches) = (Seq(0), 1);
+        for filled in (0..rows).step_by(FILL_BATCH) {
+            batches += 1;
+            let batch = FILL_BATCH.min(rows - filled);
+            commit(&store, &mut answers, batches, readings.appends(&mut seq, batch))?;
+        }
+        store.close();
+        let (events, _answers) = unbounded_channel();
+        let start = Instant::now();
+        let (store, snapshot) = Store::open(place, None, events)?;
+        let elapsed = start.elapsed();
+        store.close();
+        ensure!(
+            snapshot.last_seq == seq,
+            "the queue holds {:?} instead of {seq:?}",
+            snapshot.last_seq
+        );
+        Ok(elapsed.as_secs_f64() * 1e3)
+    })
+}
+
+/// Runs with a directory of its own in `dir`, which is removed afterwards.
+fn in_place<T>(
+    dir: &Path,
+    name: &str,
+    run: impl FnOnce(&Path) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let place = dir.join(format!("fieldpost-bench-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    let figures = run(&place);
     std::fs::remove_dir_all(&place)
         .with_context(|| format!("cannot remove {}", place.display()))?;
     figures
 }
 
 fn measure(place: &Path, batch: usize, time: Duration) -> anyhow::Result<QueueFigures> {
-    std::fs::create_dir_all(place).with_context(|| format!("cannot make {}", place.display()))?;
+    let mut readings = Readings::made(crate::clock::now())?;
     let file_rate = file_rate(&place.join("plain"), batch, time)?;
-    let (events, mut answers) = unbounded_channel();
-    let (store, _) = Store::open(place, None, events)?;
-    let session = SessionId(1);
-    let owner = SessionOwner::Uplink("bench".into());
-    let begin = Change::Session { session, owner, cursor: Seq(0), expiry: u32::MAX };
-    commit(&store, &mut answers, 1, vec![begin])?;
+    let (store, mut answers) = begin(place)?;
     let (written_before, start) = (bytes_written()?, Instant::now());
     let (mut seq, mut batches) = (Seq(0), 1);
     while start.elapsed() < time {
-        let changes = (0..batch).map(|_| {
-            seq = seq.next();
-            append(seq, session)
-        });
-        let changes = changes.collect::<anyhow::Result<_>>()?;
         batches += 1;
-        commit(&store, &mut answers, batches, changes)?;
+        commit(&store, &mut answers, batches, readings.appends(&mut seq, batch))?;
     }
     let elapsed = start.elapsed();
     store.close();
@@ -73,20 +108,14 @@ fn measure(place: &Path, batch: usize, time: Duration) -> anyhow::Result<QueueFi
     Ok(QueueFigures { batch, rows_per_s, ratio_to_file, bytes_per_reading })
 }
 
-fn append(seq: Seq, session: SessionId) -> anyhow::Result<Change> {
-    // Varied text, so that nothing below can make it smaller than a reading is.
-    let payload: Vec<u8> = (0..PAYLOAD_BYTES).map(|_| fastrand::alphanumeric() as u8).collect();
-    let message = Message {
-        topic: TopicName::new("bench/device/point")?,
-        payload: Bytes::from(payload),
-        qos: QoS::ExactlyOnce,
-        retain: false,
-        properties: None,
-        accepted: Timestamp::from(std::time::SystemTime::now()),
-        expires: None,
-    };
-    let target = Target { session, qos: QoS::AtLeastOnce, retain: false };
-    Ok(Change::Append { seq, message, targets: Arc::from([target]) })
+/// An empty store with one session.
+fn begin(place: &Path) -> anyhow::Result<(Store, UnboundedReceiver<StoreEvent>)> {
+    let (events, mut answers) = unbounded_channel();
+    let (store, _) = Store::open(place, None, events)?;
+    let owner = SessionOwner::Uplink("bench".into());
+    let begin = Change::Session { session: SESSION, owner, cursor: Seq(0), expiry: u32::MAX };
+    commit(&store, &mut answers, 1, vec![begin])?;
+    Ok((store, answers))
 }
 
 fn commit(

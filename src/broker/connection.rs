@@ -14,6 +14,7 @@ use crate::mqtt::{
     CodecError, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
     ReasonCode, Version,
 };
+use crate::step;
 
 /// Bytes in the write queue at which QoS 0 messages wait.
 const CONGESTED_BYTES: usize = 256 * 1024;
@@ -109,6 +110,8 @@ async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
     let mut congested = false;
+    // Whether what waits to be written tells the client that something is done.
+    let mut acknowledges = false;
     loop {
         let deadline = protocol.poll_timeout();
         let silence = async {
@@ -128,8 +131,13 @@ async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                     Some(Ended::Theirs(DetachCause::Lost))
                 }
             },
-            event = inbound.recv() => take_events(event, &mut inbound, writer),
+            event = inbound.recv() => {
+                take_events(event, &mut inbound, writer, &mut acknowledges)
+            }
             result = writer.write_some(), if writer.queued() > 0 => {
+                if writer.queued() == 0 && std::mem::take(&mut acknowledges) {
+                    step::pass(step::Step::AckAfter);
+                }
                 result.err().map(|_| Ended::Theirs(DetachCause::Lost))
             }
             () = silence => Some(Ended::Ours(ReasonCode::KeepAliveTimeout)),
@@ -180,12 +188,19 @@ fn take_events<W: AsyncWrite + Unpin>(
     first: Option<ConnectionEvent>,
     inbound: &mut Inbound,
     writer: &mut PacketWriter<W>,
+    acknowledges: &mut bool,
 ) -> Option<Ended> {
     let Some(first) = first else { return Some(Ended::Hub) };
     let mut next = Some(first);
     while let Some(event) = next {
         match event {
-            ConnectionEvent::Packet(packet) => queue(writer, &packet),
+            ConnectionEvent::Packet(packet) => {
+                if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {
+                    *acknowledges = true;
+                    step::pass(step::Step::AckBefore);
+                }
+                queue(writer, &packet);
+            }
             ConnectionEvent::Said => {}
             ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason)),
         }

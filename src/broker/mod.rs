@@ -6,6 +6,8 @@
 mod connection;
 mod listener;
 mod protocol;
+mod settings;
 
 pub use listener::Listener;
 pub use protocol::{Protocol, Refusal, Step};
+pub use settings::{BrokerSettings, ListenerSettings};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::hub::{AttachClient, DetachCause, SessionWill};
-use crate::model::{Message, Timestamp};
+use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, Version, Will};
 
 /// How long a connection may take to say CONNECT.
@@ -170,8 +170,16 @@ fn connack(session_present: bool, reason: ReasonCode, properties: ConnAckPropert
 fn session_will(will: Will, wall: Timestamp) -> SessionWill {
     let Will { topic, payload, qos, retain, delay, message_expiry, properties } = will;
     let properties = (!properties.is_empty()).then(|| Arc::new(properties));
-    let message =
-        Message { topic, payload, qos, retain, properties, accepted: wall, expires: None };
+    let message = Message {
+        topic,
+        payload,
+        qos,
+        retain,
+        properties,
+        accepted: wall,
+        expires: None,
+        body: Body::Foreign,
+    };
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
     let (delay, expiry) = (seconds(delay.unwrap_or(0)), message_expiry.map(seconds));
     SessionWill { message, delay, expiry }

@@ -4,12 +4,20 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use super::ExitStatus;
+use super::powercut::{PowercutArgs, powercut};
 use super::run::runtime;
 use crate::bench;
+use crate::bench::crash::{Options, Subject, Upstream, report};
+use crate::model::QoS;
+use crate::mqtt::Version;
+use crate::service::Signals;
+
+/// Readings that wait when a start is measured, unless told otherwise.
+const START_ROWS: usize = 10_000_000;
 
 /// Arguments of `bench`.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,11 +30,14 @@ pub struct BenchArgs {
 /// What `bench` measures.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum BenchWhat {
-    /// Readings a second through commit, beside a plain file with fdatasync
+    /// Readings a second through commit, beside a plain file with fdatasync; and a start with a long queue
     Queue {
         /// A directory on the disk to be measured
         #[arg(long, value_name = "DIR", default_value = ".")]
         dir: PathBuf,
+        /// How many readings wait in the queue of the start that is measured
+        #[arg(long, value_name = "COUNT", default_value_t = START_ROWS)]
+        rows: usize,
         /// How long, and how it is printed
         #[command(flatten)]
         common: Common,
@@ -37,6 +48,52 @@ pub enum BenchWhat {
         #[command(flatten)]
         common: Common,
     },
+    /// Kill a gateway again and again, and count at the far side what was lost, doubled and out of order
+    Crash(CrashArgs),
+    /// What power cuts cost: the store on a disk in memory that is cut at any write, and what arrives upstream afterwards
+    Powercut(PowercutArgs),
+}
+
+/// Arguments of `bench crash`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CrashArgs {
+    /// How often the gateway is killed
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub kills: usize,
+    /// The QoS from end to end
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub qos: u8,
+    /// The MQTT version everybody speaks: 4 is 3.1.1
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(4..=5))]
+    pub version: u8,
+    /// Draw the same kills again
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Kill another program in the gateway's place as well, and show both
+    #[arg(long, value_name = "NAME")]
+    pub peer: Option<CrashPeer>,
+    /// Who stands upstream: mosquitto where it is installed, or else a second fieldpost
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Option<CrashUpstream>,
+    /// Print the figures as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Who stands upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CrashUpstream {
+    /// An installed mosquitto, restarted in order: one that is killed loses what it has accepted
+    Mosquitto,
+    /// This program as a broker, killed as the gateway is
+    Fieldpost,
+}
+
+/// Who is killed for comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CrashPeer {
+    /// An installed mosquitto that bridges to the upstream
+    MosquittoBridge,
 }
 
 /// What every measurement takes.
@@ -55,19 +112,22 @@ pub struct Common {
 /// # Errors
 /// What is measured cannot be run, or `out` cannot be written to.
 pub fn bench(args: &BenchArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
-    let text = match &args.what {
-        BenchWhat::Queue { dir, common } => queue(dir, common)?,
-        BenchWhat::Road { common } => road(common)?,
+    let (text, status) = match &args.what {
+        BenchWhat::Powercut(args) => return powercut(args, out),
+        BenchWhat::Queue { dir, rows, common } => (queue(dir, *rows, common)?, ExitStatus::Done),
+        BenchWhat::Road { common } => (road(common)?, ExitStatus::Done),
+        BenchWhat::Crash(args) => crash(args)?,
     };
     out.write_all(text.as_bytes()).context("cannot write the figures")?;
-    Ok(ExitStatus::Done)
+    Ok(status)
 }
 
-fn queue(dir: &Path, common: &Common) -> anyhow::Result<String> {
+fn queue(dir: &Path, start_rows: usize, common: &Common) -> anyhow::Result<String> {
     let mut rows = Vec::new();
     for batch in [1, 10, 100, 1000] {
         rows.push(bench::queue(dir, batch, common.time)?);
     }
+    let start_ms = bench::start_ms_at_rows(dir, start_rows)?;
     if common.json {
         let rows: Vec<Value> = rows
             .iter()
@@ -80,15 +140,24 @@ fn queue(dir: &Path, common: &Common) -> anyhow::Result<String> {
                 })
             })
             .collect();
-        return Ok(format!("{:#}\n", json!({ "append": rows })));
+        let mut figures = json!({
+            "append": rows,
+            "start_rows": start_rows,
+            "start_ms": rounded(start_ms, 1),
+        });
+        if start_rows == START_ROWS {
+            figures["start_ms_at_10m_rows"] = json!(rounded(start_ms, 1));
+        }
+        return Ok(format!("{figures:#}\n"));
     }
     let head = "readings a commit   readings/s   of a plain file   bytes to disk a reading\n";
-    Ok(rows.iter().fold(head.to_owned(), |text, row| {
+    let text = rows.iter().fold(head.to_owned(), |text, row| {
         let bench::QueueFigures { batch, rows_per_s, ratio_to_file, bytes_per_reading } = row;
         text + &format!(
             "{batch:>17} {rows_per_s:>12.0} {ratio_to_file:>16.2}x {bytes_per_reading:>25.0}\n"
         )
-    }))
+    });
+    Ok(text + &format!("a start with {start_rows} readings in the queue: {start_ms:.0} ms\n"))
 }
 
 fn road(common: &Common) -> anyhow::Result<String> {
@@ -128,6 +197,45 @@ fn road(common: &Common) -> anyhow::Result<String> {
             row.bytes_per_reading,
         )
     }))
+}
+
+/// Fails if the gateway, not the peer, lost or doubled what it must not.
+fn crash(args: &CrashArgs) -> anyhow::Result<(String, ExitStatus)> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
+    let version = if args.version == 5 { Version::V5 } else { Version::V311 };
+    let qos = if args.qos == 2 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
+    let kills = args.kills;
+    let upstream = args.upstream.map(|upstream| match upstream {
+        CrashUpstream::Mosquitto => Upstream::Mosquitto,
+        CrashUpstream::Fieldpost => Upstream::Fieldpost,
+    });
+    let options = |subject| Options { subject, kills, qos, version, seed, upstream };
+    let rows = async {
+        let mut signals = Signals::listen().context("cannot take over SIGTERM")?;
+        let run = async {
+            let mut rows = vec![bench::crash::crash(&program, &options(Subject::Fieldpost)).await?];
+            if args.peer == Some(CrashPeer::MosquittoBridge) {
+                let options = options(Subject::MosquittoBridge);
+                rows.push(bench::crash::crash(&program, &options).await?);
+            }
+            anyhow::Ok(rows)
+        };
+        tokio::select! {
+            rows = run => rows,
+            _ = signals.next_stop() => bail!("stopped before the end"),
+        }
+    };
+    let rows = runtime()?.block_on(rows).with_context(|| format!("seed {seed}"))?;
+    let is_right = rows.first().is_some_and(|row| row.is_right(qos));
+    let status = if is_right { ExitStatus::Done } else { ExitStatus::Failed };
+    if !args.json {
+        return Ok((report::table(&rows, seed), status));
+    }
+    let mut json = rows.first().map(report::Row::json).unwrap_or_default();
+    json["seed"] = seed.into();
+    json["peer"] = rows.get(1).map(report::Row::json).into();
+    Ok((format!("{json:#}\n"), status))
 }
 
 fn rounded(value: f64, digits: i32) -> f64 {

@@ -52,6 +52,9 @@ fn summary(settings: Option<&Settings>, complaints: &Complaints) -> String {
         parts.push(counted(settings.devices.len(), "device", "devices"));
         parts.push(counted(points(settings), "point", "points"));
         parts.push(counted(settings.uplinks.len(), "uplink", "uplinks"));
+        if !settings.broker.listeners.is_empty() {
+            parts.push(counted(settings.broker.listeners.len(), "listener", "listeners"));
+        }
         "fine: "
     } else {
         parts.push(counted(complaints.count(Severity::Error), "error", "errors"));
@@ -93,6 +96,7 @@ fn report(file: &Path, settings: Option<&Settings>, complaints: &Complaints) -> 
             "devices": settings.devices.len(),
             "points": points(settings),
             "uplinks": settings.uplinks.len(),
+            "listeners": settings.broker.listeners.len(),
         })
     });
     json!({

@@ -195,7 +195,8 @@ impl Place {
         let Settings { queue, uplinks, .. } = &self.settings;
         let runtime_dir = self.runtime_dirs().into_iter().next();
         let names = uplinks.iter().map(|uplink| uplink.name.to_string()).collect();
-        StoppedQueue::open(QueueSettings { runtime_dir, ..queue.clone() }, names)
+        let queue = QueueSettings { runtime_dir, ..queue.clone() };
+        StoppedQueue::open(queue, names, SystemTime::now().into())
     }
 
     /// Asks the gateway, or its store if nobody listens.

@@ -9,6 +9,7 @@ use super::ExitStatus;
 use crate::app::Gateway;
 use crate::config::{self, Parsed, Settings, SystemSecrets};
 use crate::service::{self, Signals, Stop, start_logging};
+use crate::step;
 
 /// Arguments of `run`.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,6 +24,10 @@ pub struct RunArgs {
 /// # Errors
 /// The log or the store cannot be started.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
+    if let Err(error) = step::arm_from_environment() {
+        eprintln!("fieldpost: {error}");
+        return Ok(ExitStatus::Wrong);
+    }
     let Parsed { mut settings, warnings } =
         match config::load(&args.config, &SystemSecrets::for_run()) {
             Ok(parsed) => parsed,
@@ -63,7 +68,7 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn serve(settings: Settings) -> anyhow::Result<ExitStatus> {
     let mut signals = Signals::listen().context("cannot take over SIGTERM")?;
-    let mut gateway = Gateway::start(settings)?;
+    let mut gateway = Gateway::start(settings).await?;
     service::ready();
     tokio::select! {
         _ = signals.next_stop() => {}

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::broker::Broker;
 use super::bus::Bus;
 use super::device::Device;
 use super::fields::{Field, Fields, Later};
@@ -16,6 +17,7 @@ use super::secret::SecretSource;
 use super::settings::{GatewaySettings, LogSettings, Settings};
 use super::tree::Node;
 use super::uplink::{self, Uplink};
+use crate::clock::ClockTrust;
 use crate::store::{QueueSettings, WhenFull};
 
 const EXAMPLE: &str =
@@ -29,7 +31,6 @@ const AGE_DEFAULT: Duration = Duration::from_secs(30 * 86_400);
 const ID_CHARACTERS_MAX: usize = 64;
 
 const LATER: &[Later] = &[
-    ("broker", "remove it: this version has no broker for the LAN"),
     ("console", "remove it: this version has no web page"),
     ("templates", "remove it; a group of points can be marked `&meter` and repeated as `*meter`"),
 ];
@@ -40,6 +41,7 @@ struct Gateway {
     id: Given<Rc<str>>,
     state_dir: Given<Rc<str>>,
     runtime_dir: Given<Rc<str>>,
+    clock: Given<ClockTrust>,
 }
 
 /// The whole file as written.
@@ -51,6 +53,7 @@ pub(super) struct File {
     buses: Vec<Bus>,
     devices: Vec<Device>,
     uplinks: Vec<Uplink>,
+    broker: Option<Broker>,
     size_bytes_max: Given<u64>,
     age_max: Given<Duration>,
     commit_every: Given<Duration>,
@@ -63,16 +66,20 @@ impl File {
         let spot = Spot::root().at(root.span);
         let mut fields = Fields::open(root, spot, EXAMPLE, notes)?;
         let gateway = read_gateway(&mut fields, notes);
-        let buses =
-            section(&mut fields, "buses", Some("rs485: { modbus-rtu: /dev/ttyUSB0 }"), notes);
+        let broker = fields.take_filled("broker");
+        // Without devices it serves its clients all the same, and what they publish has somewhere to go.
+        let needs_devices = broker.is_none();
+        let example = "rs485: { modbus-rtu: /dev/ttyUSB0 }";
+        let buses = section(&mut fields, "buses", needs_devices, example, notes);
         let bus_names = buses.iter().map(|field| Rc::clone(&field.name)).collect();
         let buses: Vec<Bus> = buses.into_iter().filter_map(|f| Bus::read(&f, notes)).collect();
         let example = "meter: { bus: rs485, unit: 1, points: { power: { input: 52, type: f32 } } }";
-        let devices: Vec<Device> = section(&mut fields, "devices", Some(example), notes)
+        let devices: Vec<Device> = section(&mut fields, "devices", needs_devices, example, notes)
             .into_iter()
             .filter_map(|field| Device::read(&field, notes))
             .collect();
-        let uplinks = read_uplinks(&mut fields, notes);
+        let uplinks = read_uplinks(&mut fields, needs_devices, notes);
+        let broker = broker.and_then(|field| Broker::read(&field, notes));
         let (size_bytes_max, age_max, commit_every, when_full) = read_queue(&mut fields, notes);
         let level = read_log(&mut fields, notes);
         let instead =
@@ -87,6 +94,7 @@ impl File {
             buses,
             devices,
             uplinks,
+            broker,
             size_bytes_max,
             age_max,
             commit_every,
@@ -111,16 +119,21 @@ impl File {
             devices.filter_map(|d| d.settle(&self.bus_names, &self.buses, notes)).collect();
         let uplinks =
             self.uplinks.iter().filter_map(|uplink| uplink.settle(&id, secrets, notes)).collect();
+        let broker = self.broker.as_ref().map(|broker| broker.settle(notes)).unwrap_or_default();
         // While anything is wrong, a bus may look idle only because of that.
         if notes.has_errors() {
             return None;
         }
         self.warn_of_idle_buses(notes);
         Some(Settings {
-            gateway: GatewaySettings { id: Arc::from(&*id) },
+            gateway: GatewaySettings {
+                id: Arc::from(&*id),
+                clock: self.gateway.clock.or(ClockTrust::Auto),
+            },
             buses,
             devices,
             uplinks,
+            broker,
             queue: QueueSettings {
                 state_dir: PathBuf::from(&*self.gateway.state_dir.or(Rc::from(STATE_DIR_DEFAULT))),
                 size_bytes_max: self.size_bytes_max.or(SIZE_DEFAULT_BYTES),
@@ -194,16 +207,19 @@ impl File {
     }
 }
 
-/// Takes a group whose keys are names; complains when it is missing and `example` says what it should hold.
+/// Takes a group whose keys are names; `example` says what it should hold. Complains when it is missing and needed.
 fn section<'n>(
     fields: &mut Fields<'n>,
     key: &'static str,
-    example: Option<&str>,
+    is_needed: bool,
+    example: &str,
     notes: &mut Notes<'_>,
 ) -> Vec<Field<'n>> {
-    let help = format!("write `{key}:` and below it, indented, `{}`", example.unwrap_or_default());
+    let help = format!("write `{key}:` and below it, indented, `{example}`");
     let Some(field) = fields.take(key) else {
-        notes.error(&fields.head(), format!("the file has no `{key}`"), help);
+        if is_needed {
+            notes.error(&fields.head(), format!("the file has no `{key}`"), help);
+        }
         return Vec::new();
     };
     let key_spot = field.key_spot.clone();
@@ -216,7 +232,12 @@ fn section<'n>(
 }
 
 fn read_gateway(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Gateway {
-    let wrong = Gateway { id: Given::Wrong, state_dir: Given::Absent, runtime_dir: Given::Absent };
+    let wrong = Gateway {
+        id: Given::Wrong,
+        state_dir: Given::Absent,
+        runtime_dir: Given::Absent,
+        clock: Given::Absent,
+    };
     let Some(field) = fields.take("gateway") else {
         notes.error(&fields.head(), "the file has no `gateway`", GATEWAY_EXAMPLE);
         return wrong;
@@ -235,8 +256,16 @@ fn read_gateway(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Gateway {
     let runtime_dir = gateway.given("runtime_dir", notes, |field, notes| {
         uplink::absolute_path(field, "write a path such as `/run/fieldpost`", notes)
     });
+    let clock = gateway.given("clock", notes, |field, notes| {
+        let choices = [
+            ("auto", ClockTrust::Auto),
+            ("trusted", ClockTrust::Trusted),
+            ("kernel", ClockTrust::Kernel),
+        ];
+        field.choice(&choices, &[], notes)
+    });
     gateway.finish(&[], &[("name", "id"), ("client_id", "id")], notes);
-    Gateway { id, state_dir, runtime_dir }
+    Gateway { id, state_dir, runtime_dir, clock }
 }
 
 fn gateway_id(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
@@ -257,8 +286,11 @@ fn gateway_id(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
     Some(id)
 }
 
-fn read_uplinks(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Vec<Uplink> {
+fn read_uplinks(fields: &mut Fields<'_>, is_needed: bool, notes: &mut Notes<'_>) -> Vec<Uplink> {
     let Some(field) = fields.take_filled("uplinks") else {
+        if !is_needed {
+            return Vec::new();
+        }
         let message = "the file has no `uplinks`: readings are kept and go nowhere";
         notes.warning(
             &fields.head(),
@@ -291,9 +323,10 @@ fn read_queue(
     let size = queue.given("max_size", notes, |field, notes| field.size_bytes(SIZE_LEAST, notes));
     let age = queue.given("max_age", notes, |field, notes| field.duration(ages, notes));
     let when_full = queue.given("when_full", notes, |field, notes| {
-        let remedy = "write `drop-oldest` or remove the key";
-        let later = [("drop-newest", remedy), ("thin", remedy)];
-        field.choice(&[("drop-oldest", WhenFull::DropOldest)], &later, notes)
+        let choices =
+            [("drop-oldest", WhenFull::DropOldest), ("drop-newest", WhenFull::DropNewest)];
+        let later = [("thin", "write `drop-oldest` or remove the key")];
+        field.choice(&choices, &later, notes)
     });
     let commits = Duration::ZERO..=Duration::from_secs(3600);
     let commit_every =

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::broker::BrokerSettings;
+use crate::clock::ClockTrust;
 use crate::field::{BusSettings, DeviceSettings};
 use crate::store::QueueSettings;
 use crate::uplink::UplinkSettings;
@@ -17,6 +19,8 @@ pub struct Settings {
     pub devices: Vec<DeviceSettings>,
     /// The upstream brokers, in the order of the file.
     pub uplinks: Vec<UplinkSettings>,
+    /// The broker for the LAN.
+    pub broker: BrokerSettings,
     /// The durable queue.
     pub queue: QueueSettings,
     /// The log.
@@ -28,6 +32,8 @@ pub struct Settings {
 pub struct GatewaySettings {
     /// Topic root and default client id: one topic level of 1 to 64 characters out of `a-z A-Z 0-9 - _ .`.
     pub id: Arc<str>,
+    /// Whose word counts on whether the wall clock is right.
+    pub clock: ClockTrust,
 }
 
 /// The log.

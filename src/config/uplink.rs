@@ -13,7 +13,9 @@ use super::secret::{self, SecretReference, SecretSource};
 use super::url::{self, Url};
 use crate::model::{QoS, TopicFilter};
 use crate::mqtt::Version;
-use crate::uplink::{ClientCertificate, ForwardRule, OnSessionLost, TlsSettings, UplinkSettings};
+use crate::uplink::{
+    Backfill, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings, UplinkSettings,
+};
 
 const EXAMPLE: &str = "write `{ url: \"mqtts://broker.example.com:8883\", username: NAME }`";
 const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(30);
@@ -27,8 +29,6 @@ const SESSION_EXPIRY_MAX: Duration = Duration::from_secs(0xFFFF_FFFE);
 const STRING_BYTES_MAX: usize = 65_535;
 
 const LATER: &[Later] = &[
-    ("live_first", "remove it: readings go up in the order they were taken"),
-    ("backfill_rate", "remove it: readings go up in the order they were taken"),
     ("format", "remove it: values are published as JSON"),
     ("will", "remove it: the will says `offline` on `{gateway}/status`"),
     ("clean_start", "remove it: a session is always resumed"),
@@ -68,6 +68,8 @@ pub(super) struct Uplink {
     window: Given<u16>,
     session_expiry: Given<Duration>,
     on_session_lost: Given<OnSessionLost>,
+    live_first: Given<bool>,
+    backfill_rate: Given<u32>,
     forward: Given<Vec<Rule>>,
     accept: Given<Vec<Rule>>,
 }
@@ -103,6 +105,12 @@ impl Uplink {
                 let choices =
                     [("republish", OnSessionLost::Republish), ("trust", OnSessionLost::Trust)];
                 field.choice(&choices, &[], notes)
+            }),
+            live_first: fields.given("live_first", notes, |field, notes| {
+                field.choice(&[("true", true), ("false", false)], &[], notes)
+            }),
+            backfill_rate: fields.given("backfill_rate", notes, |field, notes| {
+                field.integer(1..=100_000, "messages a second: `100`", notes)
             }),
             forward: fields.given("forward", notes, rule::forward),
             accept: fields.given("accept", notes, rule::accept),
@@ -158,9 +166,23 @@ impl Uplink {
             window: self.window.or(window_default),
             session_expiry: self.session_expiry.or(SESSION_EXPIRY_DEFAULT),
             on_session_lost: self.on_session_lost.or(OnSessionLost::Republish),
+            live_first: self.settle_live_first(notes),
             forward: self.settle_forward(gateway, qos)?,
             accept: self.accept.or(Vec::new()).iter().map(|rule| rule.to_accept(qos)).collect(),
         })
+    }
+
+    fn settle_live_first(&self, notes: &mut Notes<'_>) -> Option<Backfill> {
+        let rate = self.backfill_rate.written();
+        if !self.live_first.or(false) {
+            if let Some(rate) = rate {
+                let message =
+                    "`backfill_rate` slows what waited, and without `live_first` nothing passes it";
+                notes.error(&rate.spot, message, "add `live_first: true`, or remove it");
+            }
+            return None;
+        }
+        Some(Backfill { rate: rate.map(|rate| rate.value) })
     }
 
     /// The rules as written, or one for everything of the gateway.

@@ -269,7 +269,7 @@ impl Desk {
         while let Some(after) = next.filter(|after| *after < last) {
             let looked = self.look(after).await?;
             report.messages += looked.messages.len() as u64;
-            let damages = looked.damaged.iter().map(Damage::of_message).collect();
+            let damages = looked.damaged.iter().map(Damage::of_segment).collect();
             self.tell(damages, &mut report, lines).await?;
             next = looked.next;
         }

@@ -44,7 +44,7 @@ impl ExportedMessage {
     /// Writes a message down with those who wait for it.
     #[must_use]
     pub fn new(stored: &StoredMessage, waiting: &[SessionOwner]) -> Self {
-        let Message { topic, payload, qos, retain, properties, accepted, expires } =
+        let Message { topic, payload, qos, retain, properties, accepted, expires, body: _ } =
             &stored.message;
         let text = std::str::from_utf8(payload).ok().map(str::to_owned);
         let payload_base64 = text.is_none().then(|| encode_base64(payload));
@@ -147,7 +147,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::{QoS, Seq, TopicName};
+    use crate::model::{Body, QoS, Seq, TopicName};
 
     fn stored(payload: &'static [u8]) -> StoredMessage {
         let properties = MessageProperties {
@@ -164,6 +164,7 @@ mod tests {
             properties: Some(Arc::new(properties)),
             accepted: Timestamp::from_unix_ms(1_795_230_600_123),
             expires: None,
+            body: Body::Foreign,
         };
         StoredMessage { seq: Seq(7), message, targets: Arc::from([]) }
     }

@@ -117,6 +117,7 @@ impl QueueReport {
     pub fn of_settings(queue: &QueueSettings, running: bool) -> Self {
         let when_full = match queue.when_full {
             WhenFull::DropOldest => "drop-oldest",
+            WhenFull::DropNewest => "drop-newest",
         };
         Self {
             running,

@@ -24,6 +24,7 @@ pub struct StoppedQueue {
     store: StoppedStore,
     queue: QueueSettings,
     uplinks: Vec<String>,
+    now: Timestamp,
 }
 
 /// Why there is no whole answer.
@@ -62,13 +63,17 @@ struct Counted {
 }
 
 impl StoppedQueue {
-    /// Opens the store of `queue`; `uplinks` are those of the configuration.
+    /// Opens the store of `queue` at `now`; `uplinks` are those of the configuration.
     ///
     /// # Errors
     /// [`StoreError`] if there is none, or it is in use, or cannot be read.
-    pub fn open(queue: QueueSettings, uplinks: Vec<String>) -> Result<Self, StoreError> {
+    pub fn open(
+        queue: QueueSettings,
+        uplinks: Vec<String>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let store = StoppedStore::open(&queue.state_dir, queue.runtime_dir.as_deref())?;
-        Ok(Self { store, queue, uplinks })
+        Ok(Self { store, queue, uplinks, now })
     }
 
     /// Answers a question: items go to `item` one by one, the sum comes back, both as JSON.
@@ -110,7 +115,7 @@ impl StoppedQueue {
 
     /// Reads everything; `false` ends it.
     fn walk<E>(
-        &self,
+        &mut self,
         mut step: impl FnMut(&Slice) -> Result<bool, Broken<E>>,
     ) -> Result<(), Broken<E>> {
         let mut next = Some(Seq(0));
@@ -124,7 +129,7 @@ impl StoppedQueue {
         Ok(())
     }
 
-    fn status<E>(&self) -> Result<QueueReport, Broken<E>> {
+    fn status<E>(&mut self) -> Result<QueueReport, Broken<E>> {
         let stored = self.store.sessions()?;
         let waiting = Waiting::new(&stored);
         let mut counted: BTreeMap<SessionId, Counted> = BTreeMap::new();
@@ -176,7 +181,7 @@ impl StoppedQueue {
     }
 
     fn export<E>(
-        &self,
+        &mut self,
         request: &ExportRequest,
         put: &mut impl FnMut(String) -> Result<(), Broken<E>>,
     ) -> Result<ExportReport, Broken<E>> {
@@ -240,7 +245,8 @@ impl StoppedQueue {
         let mut next = Some(Seq(0));
         while let Some(after) = next {
             let slice = self.store.slice(after, SLICE_COUNT, SLICE_BYTES)?;
-            purged.add(&self.store.purge(&mut waiting, &selection, &slice, request.dry_run)?);
+            let (dry_run, now) = (request.dry_run, self.now);
+            purged.add(&self.store.purge(&mut waiting, &selection, &slice, dry_run, now)?);
             next = slice.examined;
         }
         if let Some((id, _)) = ended.as_ref().filter(|_| !request.dry_run) {
@@ -280,7 +286,7 @@ impl StoppedQueue {
     }
 
     fn verify<E>(
-        &self,
+        &mut self,
         put: &mut impl FnMut(String) -> Result<(), Broken<E>>,
     ) -> Result<VerifyReport, Broken<E>> {
         let (damages, torn) = self.store.verify()?;
@@ -296,8 +302,8 @@ impl StoppedQueue {
         self.walk(|slice| {
             report.messages += slice.messages.len() as u64;
             report.faults += slice.damaged.len() as u64;
-            for row in &slice.damaged {
-                put(serde_json::to_string(&DamageReport::from(Damage::of_message(row)))?)?;
+            for segment in &slice.damaged {
+                put(serde_json::to_string(&DamageReport::from(Damage::of_segment(segment)))?)?;
             }
             Ok(true)
         })?;

@@ -200,7 +200,11 @@ mod tests {
     use super::*;
 
     fn now() -> Moment {
-        Moment { mono: Instant::now(), wall: Timestamp::from_unix_ms(1_795_230_601_000) }
+        Moment {
+            mono: Instant::now(),
+            wall: Timestamp::from_unix_ms(1_795_230_601_000),
+            boot_ms: 0,
+        }
     }
 
     fn arrive(ledger: &mut Ledger, numbers: &[u64]) {

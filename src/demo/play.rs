@@ -15,8 +15,9 @@ use super::table::View;
 use super::upstream::Upstream;
 use super::witness::Witness;
 use crate::app::Gateway;
+use crate::clock;
 use crate::hub::{ConnectionEvent, SessionStatus};
-use crate::model::{Moment, QoS};
+use crate::model::QoS;
 use crate::mqtt::Version;
 use crate::service::{Signals, usage};
 use crate::store::SessionOwner;
@@ -69,7 +70,7 @@ pub async fn play(options: Options, show: Show, begin: Instant) -> anyhow::Resul
     let witness = Witness::subscribe(upstream.hub()).await?;
     let devices = settings.devices.len();
     let ledger = Ledger::new(settings.gateway.id.clone());
-    let gateway = Gateway::start(settings)?;
+    let gateway = Gateway::start(settings).await?;
     let mut run = Run {
         begin,
         road: format!("RTU 9600 baud, TCP -> {version}, QoS {} -> upstream", qos.level()),
@@ -195,7 +196,7 @@ impl Run {
             ledger.handle_message(
                 message.topic.as_ref().map_or("", |t| t.as_str()),
                 &message.payload,
-                now(),
+                clock::now(),
             );
         }
         let usage = usage(None).ok();
@@ -222,7 +223,7 @@ impl Run {
     }
 
     async fn take(&mut self, first: ConnectionEvent) -> anyhow::Result<()> {
-        let now = now();
+        let now = clock::now();
         for message in self.witness.take(Some(first)).await? {
             let topic = message.topic.as_ref().map_or("", |topic| topic.as_str());
             self.ledger.handle_message(topic, &message.payload, now);
@@ -305,8 +306,4 @@ impl Run {
         self.happenings.push((at, what));
         Ok(())
     }
-}
-
-fn now() -> Moment {
-    Moment { mono: Instant::now(), wall: SystemTime::now().into() }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep_until, timeout};
@@ -19,7 +19,8 @@ use super::poller::{Next, Poller};
 use super::port::Port;
 use super::{BusSettings, DeviceSettings, PortSettings};
 use crate::backoff::Backoff;
-use crate::model::{Moment, Timestamp};
+use crate::clock;
+use crate::model::Moment;
 
 /// The longest frame is 260 bytes; noise may come with it.
 const READ_BUFFER_LEN: usize = 512;
@@ -54,7 +55,7 @@ impl Bus {
     /// Polls until `stop` turns true or the receiver of `events` is gone. A full channel slows the bus. After `stop` the
     /// transaction under way is finished within its timeout.
     pub async fn run(self, events: mpsc::Sender<FieldEvent>, stop: watch::Receiver<bool>) {
-        let poller = Poller::new(&self.settings, self.devices, moment());
+        let poller = Poller::new(&self.settings, self.devices, clock::now());
         let (backoff, outage) = (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), None);
         Runner { settings: self.settings, poller, events, stop, backoff, outage }.run().await;
     }
@@ -109,7 +110,7 @@ impl Runner {
         } else {
             debug!(bus = %self.settings.name, reason, "bus still lost");
         }
-        self.poller.handle_port_down(reason, moment());
+        self.poller.handle_port_down(reason, clock::now());
     }
 
     /// Polls over `port` until it is of no use or the program stops.
@@ -199,7 +200,7 @@ impl Runner {
                 let reason = error.to_string();
                 let end = link.handle_port_failure(&reason);
                 let result = Err(Failure::Port { reason });
-                (end.unwrap_or(Outcome { result, dropped: Vec::new() }), moment())
+                (end.unwrap_or(Outcome { result, dropped: Vec::new() }), clock::now())
             }
         }
     }
@@ -233,13 +234,13 @@ impl Runner {
             let deadline = link.poll_timeout().unwrap_or_else(Instant::now);
             let end = match read_until(port, &mut buffer, deadline).await? {
                 Some(count) => {
-                    let now = moment();
+                    let now = clock::now();
                     let bytes = buffer.get(..count).unwrap_or_default();
                     self.trace("received", bytes);
                     link.handle_bytes(bytes, now.mono).map(|outcome| (outcome, now))
                 }
                 None => {
-                    let now = moment();
+                    let now = clock::now();
                     link.handle_timeout(now.mono).map(|outcome| (outcome, now))
                 }
             };
@@ -321,8 +322,4 @@ async fn read_until(
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that whoever could say so is gone, which comes to the same.
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-fn moment() -> Moment {
-    Moment { mono: Instant::now(), wall: Timestamp::from(SystemTime::now()) }
 }

@@ -14,7 +14,7 @@ use super::modbus::plan::{Wanted, WireCost};
 use super::modbus::transaction::{Failure, Outcome, Question, Verdict};
 use super::schedule::Schedule;
 use super::{BusSettings, DeviceSettings, PortSettings};
-use crate::model::{Moment, PointName, Quality, Reading, Timestamp, Value};
+use crate::model::{Moment, PointName, Quality, Reading, Value};
 
 /// What to do next on a bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Poller {
         };
         let mut periods = Vec::new();
         for settings in devices {
-            poller.add(settings, wire, &mut periods, now.wall);
+            poller.add(settings, wire, &mut periods, now);
         }
         poller.schedule = Schedule::new(&periods, now.mono);
         poller
@@ -117,7 +117,7 @@ impl Poller {
         settings: DeviceSettings,
         wire: WireCost,
         periods: &mut Vec<Duration>,
-        now: Timestamp,
+        now: Moment,
     ) {
         let device = self.devices.len();
         let mut by_period: Vec<(Duration, Vec<Wanted>)> = Vec::new();
@@ -331,7 +331,7 @@ impl Poller {
             }
             values.push((wanted.point, (value, quality)));
         }
-        self.push_readings(index, values, now.wall);
+        self.push_readings(index, values, now);
     }
 
     fn handle_refusal(&mut self, group: usize, range: ReadRange, failure: &Failure, now: Moment) {
@@ -471,20 +471,20 @@ impl Poller {
         self.facts.push_back(Fact::FellSilent { device, unit, reason: Arc::clone(reason) });
         let state = DeviceState::Offline { reason: Arc::clone(reason) };
         self.events.push_back(FieldEvent::Device { device: name, state, time: now.wall });
-        self.push_readings(index, readings, now.wall);
+        self.push_readings(index, readings, now);
     }
 
     fn push_errors(&mut self, group: usize, points: &[Wanted], reason: &Arc<str>, now: Moment) {
         let Some(device) = self.groups.get(group).map(|group| group.device) else { return };
         let error = |it: &Wanted| (it.point, (None, Quality::Error { reason: Arc::clone(reason) }));
-        self.push_readings(device, points.iter().map(error).collect(), now.wall);
+        self.push_readings(device, points.iter().map(error).collect(), now);
     }
 
     fn push_readings(
         &mut self,
         device: usize,
         values: Vec<(usize, (Option<Value>, Quality))>,
-        time: Timestamp,
+        taken: Moment,
     ) {
         let Some(settings) = self.devices.get(device).map(|device| &device.settings) else {
             return;
@@ -493,7 +493,7 @@ impl Poller {
             let settings_of_point = settings.points.get(index)?;
             let device = Arc::clone(&settings.name);
             let point = PointName { device, point: Arc::clone(&settings_of_point.name) };
-            Some(Reading { point, value, unit: settings_of_point.unit.clone(), quality, time })
+            Some(Reading { point, value, unit: settings_of_point.unit.clone(), quality, taken })
         });
         let readings: Vec<_> = readings.collect();
         if !readings.is_empty() {

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use super::engine::{EndUplinkError, Engine, HubStatus};
 use crate::model::{Moment, Seq};
 use crate::store::{
-    Damage, DamagedRow, Purged, Selection, SessionOwner, Slice, Store, StoreCommand, StoreError,
-    StoreEvent, StoredMessage,
+    Damage, DamagedSegment, Purged, Selection, SessionOwner, Slice, Store, StoreCommand,
+    StoreError, StoreEvent, StoredMessage,
 };
 
 /// Rows one look brings at most: little enough that the store's thread is not held up.
@@ -22,8 +22,8 @@ const LOOK_BYTES: usize = 256 * 1024;
 pub struct Looked {
     /// The messages somebody waits for, oldest first.
     pub messages: Vec<(StoredMessage, Vec<SessionOwner>)>,
-    /// Rows in between that cannot be understood.
-    pub damaged: Vec<DamagedRow>,
+    /// Segments in between that cannot be understood.
+    pub damaged: Vec<DamagedSegment>,
     /// Where to go on; `None` if there is nothing beyond.
     pub next: Option<Seq>,
 }
@@ -123,6 +123,7 @@ impl Asides {
         event: StoreEvent,
         engine: &mut Engine,
         store: &Store,
+        now: Moment,
     ) -> Option<StoreEvent> {
         match event {
             StoreEvent::Looked { question, slice } => {
@@ -135,7 +136,11 @@ impl Asides {
                         Ok(_) if !engine.can_purge() => {
                             self.ask(Question::Purge { purge, after, dry_run, answer }, store);
                         }
-                        Ok(slice) => self.purge(&purge, after, &slice, dry_run, answer, engine),
+                        Ok(slice) => {
+                            let purged = purge_slice(&purge, after, &slice, dry_run, engine, now);
+                            let slice = PurgedSlice { purged, next: slice.examined };
+                            self.done.push((engine.last_purge(), Done::Purged(answer, slice)));
+                        }
                         Err(error) => _ = answer.send(Err(error)),
                     },
                     Some(
@@ -160,32 +165,29 @@ impl Asides {
         }
     }
 
-    fn purge(
-        &mut self,
-        purge: &Purge,
-        after: Seq,
-        slice: &Slice,
-        dry_run: bool,
-        answer: Answer<PurgedSlice>,
-        engine: &mut Engine,
-    ) {
-        let purged = match purge {
-            Purge::Messages(selection) => engine.handle_purge(selection, after, slice, dry_run),
-            Purge::Damaged => {
-                if !dry_run {
-                    engine.handle_purge_damaged(slice);
-                }
-                Purged { damaged: slice.damaged.len() as u64, ..Purged::default() }
-            }
-        };
-        let slice = PurgedSlice { purged, next: slice.examined };
-        self.done.push((engine.last_purge(), Done::Purged(answer, slice)));
-    }
-
     /// Tells those whose batch is durable.
     pub(super) fn tell(&mut self, engine: &Engine) {
         for (_, done) in self.done.extract_if(.., |(batch, _)| engine.is_committed(*batch)) {
             done.tell();
+        }
+    }
+}
+
+fn purge_slice(
+    purge: &Purge,
+    after: Seq,
+    slice: &Slice,
+    dry_run: bool,
+    engine: &mut Engine,
+    now: Moment,
+) -> Purged {
+    match purge {
+        Purge::Messages(selection) => engine.handle_purge(selection, after, slice, dry_run, now),
+        Purge::Damaged => {
+            if !dry_run {
+                engine.handle_purge_damaged(slice);
+            }
+            Purged { damaged: slice.damaged.len() as u64, ..Purged::default() }
         }
     }
 }

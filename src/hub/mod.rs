@@ -4,20 +4,28 @@
 //! sessions, packet ids and phases. Does not know sockets, SQLite, Modbus or the configuration file.
 
 mod aside;
+pub mod clock;
+mod drops;
 mod engine;
 pub mod inbox;
 pub mod outbox;
+mod outgoing;
 pub mod packet_ids;
+mod progress;
 pub mod retained;
+mod retouch;
 pub mod session;
 mod task;
 pub mod topic_tree;
 
 pub use aside::{Looked, Purge, PurgedSlice};
+pub use drops::{DropSummary, TellDrops};
 pub use engine::{
     AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
     HubStatus, Output, UplinkSession,
 };
 pub use outbox::Oldest;
+pub use outgoing::LiveFirst;
+pub use retouch::{Marks, Retouch};
 pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};
 pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound};

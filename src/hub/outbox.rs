@@ -2,136 +2,31 @@
 //!
 //! A message waits in `ready`, then it is a *flight* until it is settled. The messages of a durable session stand in the
 //! store from before they are picked until they are settled; `ready` holds only the first of them, the rest is fetched.
+//! Where new messages pass a backlog they wait in `live`, which goes first; the backlog follows at its own rate.
 //! Whatever must be durable before a packet leaves is put into the open batch and the packet says which batch it needs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub use operator::Oldest;
 
+pub use super::outgoing::{
+    Acknowledged, FlightNumber, LiveFirst, Lost, Outcome, Outgoing, PickLimits, Send, Settled,
+    Transmit,
+};
 use super::packet_ids::{MESSAGE_ID_MAX, PacketIds};
-use crate::model::{Message, QoS, Seq, Timestamp};
-use crate::store::{Change, Phase, SessionId, StoredFlight, Target};
+use super::progress::Progress;
+use crate::model::{QoS, Seq};
+use crate::store::{Change, Phase, SessionId, StoredFlight};
 
 mod operator;
 
 /// How many fetched messages wait in memory at most; what is beyond stays in the store.
 pub const READY_MAX: usize = 1000;
-
-/// A message on its way to one session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Its place in the hub's order.
-    pub seq: Seq,
-    /// The message.
-    pub message: Message,
-    /// The QoS of this delivery.
-    pub qos: QoS,
-    /// The retain flag of this delivery.
-    pub retain: bool,
-    /// The subscription ids that brought it.
-    pub subscription_ids: Vec<u32>,
-    /// Who the stored copy is for; `None` if it lives in memory only.
-    pub stored: Option<Arc<[Target]>>,
-    /// The batch that makes the stored copy durable.
-    pub batch: u64,
-}
-
-/// A packet that may leave once `needs` is committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    /// What to send.
-    pub what: Send,
-    /// The batch that must be durable first; 0 for none.
-    pub needs: u64,
-}
-
-/// What the outbox sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Send {
-    /// PUBLISH; without a packet id it is QoS 0 and [`Outbox::handle_written`] must be told when it has left.
-    Publish {
-        /// The message.
-        out: Outgoing,
-        /// Its packet id.
-        packet_id: Option<NonZeroU16>,
-        /// Whether it may have been sent before.
-        dup: bool,
-        /// The flight, for [`Outbox::handle_written`].
-        flight: FlightNumber,
-    },
-    /// PUBREL.
-    PubRel {
-        /// Its packet id.
-        packet_id: NonZeroU16,
-    },
-}
-
-/// A message that left the outbox for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settled {
-    /// The message.
-    pub out: Outgoing,
-    /// Why it left.
-    pub outcome: Outcome,
-}
-
-/// Why a message left the outbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// It was acknowledged (QoS 0: written).
-    Delivered,
-    /// The other side refused it with a reason code.
-    Refused,
-    /// It expired before it was sent.
-    Expired,
-    /// It is larger than the other side takes.
-    TooLarge,
-}
-
-/// The order in which messages were picked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlightNumber(u64);
-
-/// What an acknowledgement did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Acknowledged {
-    /// The message is settled.
-    Settled(Box<Settled>),
-    /// PUBREL follows.
-    Released(Transmit),
-    /// A packet id that may have been open is closed.
-    Closed,
-    /// The packet id is under way, but not in that phase on this connection.
-    Early,
-    /// No such packet id is under way.
-    Unknown,
-}
-
-/// What became of the flights when the other side had lost the session.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Lost {
-    /// Messages that will be published again although they may have arrived.
-    pub republished: u64,
-    /// Messages taken for delivered because they were received and the operator trusts that.
-    pub trusted: Vec<Settled>,
-}
-
-/// What a pick may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PickLimits {
-    /// The wall clock, for expiry.
-    pub now: Timestamp,
-    /// The batch that takes changes.
-    pub batch: u64,
-    /// Whether the connection's queue is full: no QoS 0 then.
-    pub congested: bool,
-    /// Whether the store is dropping messages: what stands there must not get under way, it may be gone already.
-    pub trimming: bool,
-    /// The highest QoS the other side takes.
-    pub qos_max: QoS,
-}
+/// How much of its rate a backlog may make up for at once, and how long it sleeps at least: the clock has a grain.
+const BACKFILL_BURST: Duration = Duration::from_millis(100);
+const BACKFILL_SLEEP: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 struct Flight {
@@ -144,6 +39,8 @@ struct Flight {
     sent: bool,
     /// Sent on any connection.
     dup: bool,
+    /// It was under way before this start, and how it was sent is not known.
+    found: bool,
 }
 
 /// What one session sends next.
@@ -152,6 +49,15 @@ pub struct Outbox {
     durable: Option<SessionId>,
     window: u16,
     ready: VecDeque<Outgoing>,
+    /// Messages that pass those in `ready` and behind them in the store.
+    live: VecDeque<Outgoing>,
+    live_first: Option<LiveFirst>,
+    /// What waited when new messages began to pass it is late: everything stored up to here.
+    late_to: Seq,
+    /// Before then nothing of the backlog is picked.
+    backfill_from: Option<Instant>,
+    /// Whether there is a connection.
+    connected: bool,
     flights: BTreeMap<FlightNumber, Flight>,
     ids: HashMap<NonZeroU16, FlightNumber>,
     unsent: BTreeSet<FlightNumber>,
@@ -160,13 +66,7 @@ pub struct Outbox {
     packet_ids: PacketIds,
     /// A block of packet ids was reserved: its commit must survive a power cut.
     reserving: bool,
-    cursor: Seq,
-    /// Stored messages in memory that are not settled.
-    pending: BTreeSet<Seq>,
-    /// Settled above the cursor; `true` once a row says so.
-    settled: BTreeMap<Seq, bool>,
-    /// Every stored message up to here is in memory or settled.
-    loaded_to: Seq,
+    progress: Progress,
     /// The last stored message for this session.
     last_appended: Seq,
     /// What was durable when the read under way was asked for.
@@ -174,7 +74,6 @@ pub struct Outbox {
     /// What that read brings was purged meanwhile, or part of it.
     fetching_in_vain: bool,
     queued: u64,
-    cursor_moved: bool,
 }
 
 impl Outbox {
@@ -185,6 +84,11 @@ impl Outbox {
             durable: None,
             window: window.clamp(1, MESSAGE_ID_MAX),
             ready: VecDeque::new(),
+            live: VecDeque::new(),
+            live_first: None,
+            late_to: Seq(0),
+            backfill_from: None,
+            connected: false,
             flights: BTreeMap::new(),
             ids: HashMap::new(),
             unsent: BTreeSet::new(),
@@ -192,20 +96,16 @@ impl Outbox {
             last_flight: 0,
             packet_ids: PacketIds::default(),
             reserving: false,
-            cursor: Seq(0),
-            pending: BTreeSet::new(),
-            settled: BTreeMap::new(),
-            loaded_to: Seq(0),
+            progress: Progress::default(),
             last_appended: Seq(0),
             fetching: None,
             fetching_in_vain: false,
             queued: 0,
-            cursor_moved: false,
         }
     }
 
-    /// An outbox whose messages stand in the store: nothing at or below `cursor` is for it, `last_seq` is the last place
-    /// given, `queued` messages wait and `flights` were under way.
+    /// An outbox whose messages stand in the store: nothing at or below `cursor` is for it, nor in the runs of places
+    /// `settled`; `last_seq` is the last place given, `queued` messages wait and `flights` were under way.
     #[must_use]
     pub fn durable(
         session: SessionId,
@@ -213,19 +113,17 @@ impl Outbox {
         cursor: Seq,
         last_seq: Seq,
         queued: u64,
+        settled: Vec<(Seq, Seq)>,
         flights: Vec<StoredFlight>,
     ) -> Self {
         let mut outbox = Self::new(window);
         outbox.durable = Some(session);
-        outbox.cursor = cursor;
-        outbox.loaded_to = cursor;
+        outbox.progress = Progress::new(cursor, settled);
         outbox.last_appended = last_seq;
         outbox.queued = queued;
         for StoredFlight { seq, packet_id, phase, stored } in flights {
-            let (Some(packet_id), Some(stored)) = (packet_id, stored) else {
-                outbox.settled.insert(seq, true);
-                continue;
-            };
+            // Without its row nothing is left to deliver.
+            let Some(stored) = stored else { continue };
             let qos =
                 stored.targets.iter().find(|t| t.session == session).map(|t| (t.qos, t.retain));
             let (qos, retain) = qos.unwrap_or((QoS::ExactlyOnce, false));
@@ -237,8 +135,11 @@ impl Outbox {
                 subscription_ids: Vec::new(),
                 stored: Some(stored.targets),
                 batch: 0,
+                late: phase == Phase::AssignedLate,
             };
-            outbox.pending.insert(seq);
+            if !outbox.progress.take(seq) {
+                continue;
+            }
             let number = outbox.next_flight();
             outbox.ids.insert(packet_id, number);
             outbox.packet_ids.handle_known(packet_id);
@@ -250,10 +151,16 @@ impl Outbox {
                 batch: 0,
                 sent: false,
                 dup: true,
+                found: true,
             };
             outbox.flights.insert(number, flight);
         }
         outbox
+    }
+
+    /// Whether new messages pass a backlog.
+    pub fn set_live_first(&mut self, live_first: Option<LiveFirst>) {
+        self.live_first = live_first;
     }
 
     /// What was staged is gone: packet ids from `first` round to `last` may be open at the other side, and are released
@@ -283,7 +190,7 @@ impl Outbox {
     /// Messages waiting in memory.
     #[must_use]
     pub fn ready_len(&self) -> usize {
-        self.ready.len()
+        self.ready.len() + self.live.len()
     }
 
     /// The places of stored messages that are on the wire.
@@ -294,42 +201,96 @@ impl Outbox {
     /// Whether the message at `seq` is settled for this session, as far as it was for it.
     #[must_use]
     pub fn is_settled(&self, seq: Seq) -> bool {
-        seq <= self.cursor
-            || self.settled.contains_key(&seq)
-            || (seq <= self.loaded_to && !self.pending.contains(&seq))
+        self.progress.is_settled(seq)
     }
 
     /// Takes a message. A stored one is kept in memory only if everything before it is there too and there is room.
     pub fn push(&mut self, out: Outgoing) {
         self.queued += 1;
-        if out.stored.is_some() {
-            let caught_up = self.loaded_to >= self.last_appended;
-            self.last_appended = out.seq;
-            if !caught_up || self.ready.len() >= READY_MAX {
+        if out.stored.is_none() {
+            self.ready.push_back(out);
+            return;
+        }
+        let before = std::mem::replace(&mut self.last_appended, out.seq);
+        if self.progress.live_from().is_none() {
+            let caught_up = self.progress.loaded_to() >= before;
+            if caught_up && self.ready.len() < READY_MAX {
+                self.progress.load_to(out.seq);
+                self.progress.take(out.seq);
+                self.ready.push_back(out);
                 return;
             }
-            self.loaded_to = out.seq;
-            self.pending.insert(out.seq);
+            if self.live_first.is_none() || !self.connected {
+                return;
+            }
+            self.begin_live(before);
+        } else if self.live.len() >= READY_MAX {
+            // The other side takes less than comes in: what waits is the backlog from here on.
+            self.end_live();
+            self.begin_live(before);
         }
-        self.ready.push_back(out);
+        self.progress.take(out.seq);
+        self.live.push_back(out);
+    }
+
+    fn begin_live(&mut self, from: Seq) {
+        self.progress.begin_live(from);
+        self.late_to = from;
+    }
+
+    /// What passed the backlog and waits in memory is given back to the store.
+    fn end_live(&mut self) {
+        let (stored, saying) = self.live.drain(..).partition(|out| out.stored.is_some());
+        let (stored, saying): (Vec<Outgoing>, Vec<Outgoing>) = (stored, saying);
+        stored.iter().for_each(|out| self.progress.give_back(out.seq));
+        saying.into_iter().rev().for_each(|out| self.ready.push_front(out));
+        self.progress.end_live();
+    }
+
+    /// Once the backlog is through there is one queue again.
+    fn join_live(&mut self) {
+        let is_done = |from| self.progress.loaded_to() >= from && self.ready.is_empty();
+        if self.progress.live_from().is_some_and(is_done) {
+            self.ready = std::mem::take(&mut self.live);
+            self.progress.end_live();
+            self.progress.load_to(self.last_appended);
+        }
     }
 
     /// Takes a message that goes before all waiting ones and lives in memory only.
     pub fn push_front(&mut self, out: Outgoing) {
         debug_assert!(out.stored.is_none(), "the order of stored messages is the store's");
+        self.push_before_all(out);
+    }
+
+    fn push_before_all(&mut self, out: Outgoing) {
         self.queued += 1;
-        self.ready.push_front(out);
+        let goes_first = self.progress.live_from().is_some();
+        if goes_first { &mut self.live } else { &mut self.ready }.push_front(out);
+    }
+
+    /// Takes a stored message that goes before all waiting ones.
+    pub fn push_stored_front(&mut self, out: Outgoing) {
+        debug_assert!(out.stored.is_some(), "the others are pushed by `push_front`");
+        let caught_up = self.progress.loaded_to() >= self.last_appended;
+        self.last_appended = out.seq;
+        if caught_up && self.progress.live_from().is_none() {
+            self.progress.load_to(out.seq);
+        }
+        self.progress.take(out.seq);
+        self.push_before_all(out);
     }
 
     /// Where to read on, if memory runs low and the store has more that is durable up to `committed_to`.
     pub fn poll_fetch(&mut self, committed_to: Seq) -> Option<Seq> {
-        let more = self.loaded_to < self.last_appended.min(committed_to);
+        let end = self.progress.live_from().unwrap_or(self.last_appended);
+        let more = self.progress.loaded_to() < end.min(committed_to);
         let low = self.ready.len() <= READY_MAX / 2;
         if self.durable.is_none() || self.fetching.is_some() || !more || !low {
             return None;
         }
         self.fetching = Some(committed_to);
-        Some(self.loaded_to)
+        Some(self.progress.loaded_to())
     }
 
     /// Takes what the store had: messages for this session, oldest first, and the last place looked at; `None` if there
@@ -343,25 +304,24 @@ impl Outbox {
         if std::mem::take(&mut self.fetching_in_vain) {
             return;
         }
-        let examined = examined.unwrap_or(durable_then);
+        let mut examined = examined.unwrap_or(durable_then);
         for out in messages {
-            if out.seq > self.loaded_to
-                && !self.settled.contains_key(&out.seq)
-                && self.pending.insert(out.seq)
-            {
+            // More may have become durable since it was asked.
+            examined = examined.max(out.seq);
+            if out.seq > self.progress.loaded_to() && self.progress.take(out.seq) {
                 self.ready.push_back(out);
             }
         }
-        if examined > self.loaded_to {
-            self.loaded_to = examined;
-            self.cursor_moved = true;
-        }
+        // What lies beyond was in memory already, and may be given back.
+        let end = self.progress.live_from().unwrap_or(examined);
+        self.progress.load_to(examined.min(end));
+        self.join_live();
         self.recount();
     }
 
     /// When everything is in memory, an estimate made at the start can be set right.
     fn recount(&mut self) {
-        if self.loaded_to >= self.last_appended {
+        if self.progress.live_from().is_none() && self.progress.loaded_to() >= self.last_appended {
             self.queued = (self.ready.len() + self.flights.len()) as u64;
         }
     }
@@ -374,27 +334,35 @@ impl Outbox {
 
     /// Takes out messages that the store dropped. Those in flight stay.
     pub fn handle_dropped(&mut self, dropped: &BTreeSet<Seq>) {
-        self.ready.retain(|out| {
-            let gone = out.stored.is_some() && dropped.contains(&out.seq);
-            if gone {
-                self.pending.remove(&out.seq);
-            }
-            !gone
-        });
+        let is_gone = |out: &Outgoing| out.stored.is_some() && dropped.contains(&out.seq);
+        self.ready.retain(|out| !is_gone(out));
+        self.live.retain(|out| !is_gone(out));
+        let in_flight: BTreeSet<Seq> = self.inflight_seqs().collect();
+        dropped.difference(&in_flight).for_each(|seq| self.progress.drop(*seq));
         self.queued = self.queued.saturating_sub(dropped.len() as u64);
-        self.cursor_moved = true;
+        self.join_live();
     }
 
     /// A connection is there and the other side has the session: what is under way will be sent again, in order, under
     /// the same packet ids [MQTT-4.4.0-1]. The window follows the other side's receive maximum.
     pub fn handle_resumed(&mut self, window: u16) {
         self.packet_ids.handle_resumed();
+        self.connect();
         self.window = window.clamp(1, MESSAGE_ID_MAX);
         self.in_window = 0;
         self.unsent.clear();
         for (number, flight) in &mut self.flights {
             flight.sent = false;
             self.unsent.insert(*number);
+        }
+    }
+
+    /// What waits is a backlog, if new messages are to pass it.
+    fn connect(&mut self) {
+        self.connected = true;
+        let waits = !self.ready.is_empty() || self.progress.loaded_to() < self.last_appended;
+        if self.live_first.is_some() && waits {
+            self.begin_live(self.last_appended);
         }
     }
 
@@ -414,6 +382,7 @@ impl Outbox {
         self.unsent.clear();
         self.in_window = 0;
         self.window = window.clamp(1, MESSAGE_ID_MAX);
+        let mut unsettled = Vec::new();
         for flight in flights.into_values().rev() {
             if flight.released && trust {
                 self.settle_pending(&flight.out);
@@ -424,20 +393,40 @@ impl Outbox {
             if let (Some(session), true) = (self.durable, flight.packet_id.is_some()) {
                 changes.push(Change::Recall { session, seq: flight.out.seq });
             }
-            self.ready.push_front(flight.out);
+            if flight.out.stored.is_some() && flight.out.seq > self.progress.loaded_to() {
+                // What waits in the store goes before it.
+                self.progress.give_back(flight.out.seq);
+            } else {
+                unsettled.push(flight.out);
+            }
         }
+        self.put_back(unsettled);
         lost.trusted.reverse();
+        self.connect();
         lost
+    }
+
+    /// What was under way waits again: in the order it was taken, which is not that in which it was sent if some passed
+    /// others.
+    fn put_back(&mut self, unsettled: Vec<Outgoing>) {
+        self.ready.extend(unsettled);
+        let place = |out: &Outgoing| out.stored.as_ref().map(|_| out.seq);
+        self.ready.make_contiguous().sort_by_key(place);
     }
 
     /// The connection is gone: QoS 0 under way is taken back, what lives in memory only goes, everything else waits for
     /// the next connection.
     pub fn handle_disconnected(&mut self) {
+        self.connected = false;
+        self.end_live();
         self.unsent.clear();
         let flights = std::mem::take(&mut self.flights);
         let mut unwritten = Vec::new();
         for (number, flight) in flights {
             match (flight.out.stored.is_some(), flight.packet_id) {
+                (true, None) if flight.out.seq > self.progress.loaded_to() => {
+                    self.progress.give_back(flight.out.seq);
+                }
                 (true, None) => unwritten.push(flight.out),
                 (true, Some(_)) => {
                     self.flights.insert(number, flight);
@@ -448,37 +437,49 @@ impl Outbox {
                 }
             }
         }
-        unwritten.into_iter().rev().for_each(|out| self.ready.push_front(out));
+        self.put_back(unwritten);
         let waiting = self.ready.len();
         self.ready.retain(|out| out.stored.is_some());
         self.queued = self.queued.saturating_sub((waiting - self.ready.len()) as u64);
     }
 
     /// What to send next: first what is to be sent again, then the waiting messages, as far as the window allows. What
-    /// expired, or does not fit into a packet the other side takes (`fits`), is settled instead.
+    /// expired, or does not fit into a packet the other side takes (`fits`), is settled instead. `set_right` is applied to
+    /// what is sent for the first time, as far as that is known; a repeat says what was said before.
     pub fn poll_transmit(
         &mut self,
         limits: PickLimits,
+        set_right: impl Fn(&mut Outgoing),
         fits: impl Fn(&Outgoing) -> bool,
         changes: &mut Vec<Change>,
         settled: &mut Vec<Settled>,
     ) -> Option<Transmit> {
-        if let Some(transmit) = self.resend(&fits, settled) {
+        if let Some(transmit) = self.resend(&set_right, &fits, settled) {
             return transmit;
         }
         if let Some(packet_id) = self.packet_ids.poll_release(self.window) {
             return Some(Transmit { what: Send::PubRel { packet_id }, needs: 0 });
         }
         loop {
-            let next = self.ready.front()?;
+            let next = self.live.front().or_else(|| self.ready.front())?;
             let must_wait = (next.qos == QoS::AtMostOnce && limits.congested)
-                || (next.stored.is_some() && limits.trimming);
+                || (next.stored.is_some() && limits.trimming)
+                || self.is_held_back(limits.now.mono);
             if self.in_window >= self.window || must_wait {
                 return None;
             }
-            let mut out = self.ready.pop_front()?;
+            let mut out = self.live.pop_front().or_else(|| self.ready.pop_front())?;
+            out.late = self.is_late(&out);
+            if let Some(pause) = self.backfill_pause().filter(|_| out.late) {
+                let from = self.backfill_from.unwrap_or(limits.now.mono);
+                let earliest =
+                    limits.now.mono.checked_sub(BACKFILL_BURST).unwrap_or(limits.now.mono);
+                self.backfill_from = Some(from.max(earliest) + pause);
+            }
+            self.join_live();
             out.qos = out.qos.min(limits.qos_max);
-            let outcome = if out.message.is_expired(limits.now) {
+            set_right(&mut out);
+            let outcome = if limits.clock.is_expired(out.seq, &out.message, limits.now) {
                 Outcome::Expired
             } else if !fits(&out) {
                 Outcome::TooLarge
@@ -490,10 +491,35 @@ impl Outbox {
         }
     }
 
+    /// When the backlog may go on, if that is all that waits and its rate holds it back.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let next = self.ready.front().filter(|_| self.live.is_empty() && self.connected)?;
+        if !self.is_late(next) || self.in_window >= self.window {
+            return None;
+        }
+        self.backfill_pause()?;
+        self.backfill_from.map(|from| from + BACKFILL_SLEEP)
+    }
+
+    fn is_held_back(&self, now: Instant) -> bool {
+        let waits = self.live.is_empty() && self.ready.front().is_some_and(|out| self.is_late(out));
+        waits && self.backfill_pause().is_some() && self.backfill_from.is_some_and(|at| at > now)
+    }
+
+    fn backfill_pause(&self) -> Option<Duration> {
+        self.live_first?.pause
+    }
+
+    fn is_late(&self, out: &Outgoing) -> bool {
+        self.live_first.is_some() && out.stored.is_some() && out.seq <= self.late_to
+    }
+
     /// The next flight that is to be sent again; `Some(None)` if it must wait for the window.
     #[allow(clippy::option_option, reason = "nothing to resend and not yet are different answers")]
     fn resend(
         &mut self,
+        set_right: impl Fn(&mut Outgoing),
         fits: impl Fn(&Outgoing) -> bool,
         settled: &mut Vec<Settled>,
     ) -> Option<Option<Transmit>> {
@@ -503,7 +529,10 @@ impl Outbox {
                 return Some(None);
             }
             self.unsent.remove(&number);
-            let flight = self.flights.get(&number)?;
+            let flight = self.flights.get_mut(&number)?;
+            if std::mem::take(&mut flight.found) {
+                set_right(&mut flight.out);
+            }
             if flight.released || fits(&flight.out) {
                 break number;
             }
@@ -542,8 +571,8 @@ impl Outbox {
                 changes.push(Change::Flight {
                     session,
                     seq: out.seq,
-                    packet_id: Some(packet_id),
-                    phase: Phase::Assigned,
+                    packet_id,
+                    phase: if out.late { Phase::AssignedLate } else { Phase::Assigned },
                 });
                 let oldest = self.flights.values().find_map(|flight| flight.packet_id);
                 let block = self.packet_ids.reserve(packet_id, oldest.unwrap_or(packet_id));
@@ -561,6 +590,7 @@ impl Outbox {
             batch: needs,
             sent: true,
             dup: true,
+            found: false,
         };
         self.flights.insert(number, flight);
         Transmit { what: Send::Publish { out, packet_id, dup: false, flight: number }, needs }
@@ -604,7 +634,7 @@ impl Outbox {
                 changes.push(Change::Flight {
                     session,
                     seq: flight.out.seq,
-                    packet_id: Some(packet_id),
+                    packet_id,
                     phase: Phase::Released,
                 });
             }
@@ -640,30 +670,15 @@ impl Outbox {
 
     fn settle_pending(&mut self, out: &Outgoing) {
         self.queued = self.queued.saturating_sub(1);
-        if out.stored.is_some() && self.pending.remove(&out.seq) {
-            self.settled.insert(out.seq, false);
-            self.cursor_moved = true;
+        if out.stored.is_some() {
+            self.progress.settle(out.seq);
         }
     }
 
     /// Puts how far this session has come into the batch: its cursor, and what is settled above it.
     pub fn checkpoint(&mut self, changes: &mut Vec<Change>) {
-        let Some(session) = self.durable else { return };
-        if !std::mem::take(&mut self.cursor_moved) {
-            return;
-        }
-        // A message that was under way at the start may lie beyond what has been read since.
-        let first = self.pending.first().map_or(self.loaded_to, |first| Seq(first.0 - 1));
-        let cursor = first.min(self.loaded_to);
-        if cursor > self.cursor {
-            self.cursor = cursor;
-            changes.push(Change::Cursor { session, cursor });
-            self.settled = self.settled.split_off(&cursor.next());
-        }
-        for (seq, written) in self.settled.iter_mut().filter(|(_, written)| !**written) {
-            *written = true;
-            let (seq, packet_id, phase) = (*seq, None, Phase::Settled);
-            changes.push(Change::Flight { session, seq, packet_id, phase });
+        if let Some(session) = self.durable {
+            self.progress.checkpoint(session, changes);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Message, Timestamp, TopicFilter, TopicName};
+use crate::model::{Message, TopicFilter, TopicName};
 
 /// The retained messages, one a topic.
 #[derive(Debug, Default)]
@@ -28,12 +28,8 @@ impl Retained {
         }
     }
 
-    /// The retained messages that `filter` takes and that have not expired, in the order of their topics.
-    pub fn matching<'a>(
-        &'a self,
-        filter: &'a TopicFilter,
-        now: Timestamp,
-    ) -> impl Iterator<Item = &'a Message> {
+    /// The retained messages that `filter` takes, in the order of their topics.
+    pub fn matching<'a>(&'a self, filter: &'a TopicFilter) -> impl Iterator<Item = &'a Message> {
         let text = filter.as_str();
         let literal = text.find(['+', '#']).map_or(text, |end| &text[..end]);
         // `a/#` takes `a` too, which sorts before `a/`.
@@ -43,7 +39,6 @@ impl Retained {
             .take_while(move |(topic, _)| topic.as_str().starts_with(start))
             .map(|(_, message)| message)
             .filter(move |message| filter.matches(&message.topic))
-            .filter(move |message| !message.is_expired(now))
     }
 
     /// How many topics have one.
@@ -64,7 +59,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::QoS;
+    use crate::model::{QoS, Timestamp};
 
     fn message(topic: &str, payload: &'static str) -> Message {
         Message {
@@ -75,15 +70,13 @@ mod tests {
             properties: None,
             accepted: Timestamp::default(),
             expires: None,
+            body: crate::model::Body::Foreign,
         }
     }
 
     fn topics(retained: &Retained, filter: &str) -> Vec<String> {
         let filter = TopicFilter::new(filter).expect("well formed");
-        retained
-            .matching(&filter, Timestamp::default())
-            .map(|m| m.topic.as_str().to_owned())
-            .collect()
+        retained.matching(&filter).map(|m| m.topic.as_str().to_owned()).collect()
     }
 
     #[test]

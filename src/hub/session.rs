@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::drops::{Drops, TellDrops};
 use super::inbox::Inbox;
 use super::outbox::{FlightNumber, Oldest, Outbox};
 use crate::model::{Message, QoS, Seq, TopicFilter};
@@ -140,6 +141,9 @@ pub(super) struct Session {
     pub(super) inbox: Inbox,
     pub(super) link: Option<Link>,
     pub(super) counters: Counters,
+    /// What was dropped and an upstream has not been told.
+    pub(super) drops: Drops,
+    pub(super) tell_drops: Option<TellDrops>,
 }
 
 /// What became of a session's messages since the program started.

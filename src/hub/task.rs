@@ -1,8 +1,8 @@
 //! shell: the hub's task. Owns the engine, talks to the store, speaks with everybody else over channels.
-#![allow(clippy::disallowed_methods, reason = "this shell reads the clocks the engine is handed")]
+#![allow(clippy::disallowed_methods, reason = "this shell waits for the deadlines of the engine")]
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -14,8 +14,10 @@ use super::engine::{
     HubStatus, Output, UplinkSession,
 };
 use super::session::ConnectionId;
-use crate::model::{Message, Moment, Seq};
+use crate::clock::now;
+use crate::model::{ClockState, Message, Seq};
 use crate::mqtt::{Packet, ReasonCode};
+use crate::step::{self, Step};
 use crate::store::{Damage, Snapshot, Store, StoreError, StoreEvent};
 
 /// Commands that may wait; a full channel slows whoever publishes.
@@ -66,6 +68,7 @@ enum Command {
     Say { connection: ConnectionId, message: Box<Message>, last: bool },
     Congestion(ConnectionId, bool),
     Detach(ConnectionId, DetachCause),
+    Clock(ClockState),
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
@@ -158,6 +161,14 @@ impl HubHandle {
         cause: DetachCause,
     ) -> Result<(), HubError> {
         self.send(Command::Detach(connection, cause)).await
+    }
+
+    /// Whether the wall clock may be believed has changed.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn clock(&self, state: ClockState) -> Result<(), HubError> {
+        self.send(Command::Clock(state)).await
     }
 
     /// The hub as it is, also while it takes no more messages.
@@ -403,6 +414,7 @@ impl Hub {
                 self.engine.handle_detach(connection, cause, now);
                 self.connections.remove(&connection);
             }
+            Command::Clock(state) => self.engine.handle_clock(state, now),
             Command::Flush(answer) => self.flushing.push(answer),
             Command::Stop(answer) => self.stopping = Some(answer),
         }
@@ -421,7 +433,11 @@ impl Hub {
         while let Some(command) = self.engine.poll_store(now) {
             self.store.send(command);
         }
+        let mut handed_out = false;
         while let Some(output) = self.engine.poll_output() {
+            if !std::mem::replace(&mut handed_out, true) {
+                step::pass(Step::HandBefore);
+            }
             let (connection, event) = match output {
                 Output::Packet(connection, packet) => (connection, ConnectionEvent::Packet(packet)),
                 Output::Said(connection) => (connection, ConnectionEvent::Said),
@@ -431,6 +447,9 @@ impl Hub {
                 // A connection that is gone says so itself with a detach.
                 let _ = events.send(event);
             }
+        }
+        if handed_out {
+            step::pass(Step::HandAfter);
         }
         while let Some(fact) = self.engine.poll_fact() {
             log_fact(&fact);
@@ -449,7 +468,7 @@ impl Hub {
 
     fn handle_event(&mut self, event: StoreEvent) {
         let Self { asides, engine, store, .. } = self;
-        let Some(event) = asides.handle_event(event, engine, store) else { return };
+        let Some(event) = asides.handle_event(event, engine, store, now()) else { return };
         match &event {
             StoreEvent::Stuck(cause) => {
                 error!(%cause, "store cannot write; readings wait in memory and buses are slowed");
@@ -471,11 +490,12 @@ fn log_fact(fact: &Fact) {
         Fact::SessionLost { uplink, republished, trusted } => {
             warn!(%uplink, republished, trusted, "upstream lost our session; unsettled messages sent again");
         }
-        Fact::Dropped { session, count, first: true } => {
-            error!(%session, count, "queue or disk full, or messages too old; oldest dropped, and more as others come");
+        Fact::Dropped { session, reason, count, first: true } => {
+            let reason = reason.word();
+            error!(%session, reason, count, "messages dropped to keep the queue's bounds, and more as others come");
         }
-        Fact::Dropped { session, count, first: false } => {
-            debug!(%session, count, "oldest messages dropped");
+        Fact::Dropped { session, reason, count, first: false } => {
+            debug!(%session, reason = reason.word(), count, "messages dropped");
         }
         Fact::DropsEnded { session, count } => {
             info!(%session, count, "no more messages are dropped");
@@ -496,8 +516,4 @@ fn log_fact(fact: &Fact) {
             warn!(%uplink, queued, "stored messages wait for an uplink that is not configured");
         }
     }
-}
-
-fn now() -> Moment {
-    Moment { mono: Instant::now(), wall: SystemTime::now().into() }
 }

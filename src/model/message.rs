@@ -41,6 +41,19 @@ impl MessageProperties {
     }
 }
 
+/// Whose words a payload is: what others said is passed on as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Body {
+    /// Bytes of somebody else.
+    #[default]
+    Foreign,
+    /// A reading as the gateway itself wrote it. Its time may be set right and it may be marked late on its way.
+    Reading {
+        /// When it was taken, in milliseconds since the boot, if the clock was not synchronised then.
+        unsynced_at: Option<u64>,
+    },
+}
+
 /// A publication on its way through the hub. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -54,17 +67,11 @@ pub struct Message {
     pub retain: bool,
     /// Properties that travel unchanged; `None` is the common case and costs nothing.
     pub properties: Option<Arc<MessageProperties>>,
-    /// When it entered the hub.
+    /// When it entered the hub. A time that no set clock can have said ([`Timestamp::is_set`]) is one since the boot: the
+    /// wall clock was not to be believed then.
     pub accepted: Timestamp,
-    /// When it stops being worth delivering (message expiry interval, 3.3.2.3.3).
+    /// When it stops being worth delivering (message expiry interval, 3.3.2.3.3), by the same clock as `accepted`.
     pub expires: Option<Timestamp>,
-}
-
-impl Message {
-    /// Whether it is not worth delivering any more. If the clock was set after it was accepted nobody can tell.
-    #[must_use]
-    pub fn is_expired(&self, now: Timestamp) -> bool {
-        let comparable = self.accepted.is_set() || !now.is_set();
-        comparable && self.expires.is_some_and(|end| end <= now)
-    }
+    /// Whose words the payload is.
+    pub body: Body,
 }

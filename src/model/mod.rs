@@ -10,9 +10,9 @@ mod secret;
 mod time;
 mod topic;
 
-pub use message::{Message, MessageProperties, Seq};
+pub use message::{Body, Message, MessageProperties, Seq};
 pub use qos::QoS;
 pub use reading::{PointName, Quality, Reading, ReadingId, Value};
 pub use secret::Secret;
-pub use time::{Moment, Timestamp};
+pub use time::{ClockState, Moment, Timestamp};
 pub use topic::{TopicError, TopicFilter, TopicName};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Timestamp;
+use super::Moment;
 
 /// A decoded value of a point.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,5 +126,5 @@ pub struct Reading {
     /// How far the value may be trusted.
     pub quality: Quality,
     /// When the answer came (for `stale` and `error`: when that was found out).
-    pub time: Timestamp,
+    pub taken: Moment,
 }

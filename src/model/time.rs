@@ -58,13 +58,46 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// One instant read from both clocks: `mono` for intervals and deadlines, `wall` for what is written down.
+/// One instant read from all clocks: `mono` for intervals and deadlines, `wall` for what is written down, `boot_ms` for
+/// what must outlive the program and a wall clock that is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// The monotonic clock.
     pub mono: Instant,
     /// The wall clock.
     pub wall: Timestamp,
+    /// Milliseconds since the machine was booted, sleep included. Nobody sets this clock; it is the same for every process of
+    /// a boot.
+    pub boot_ms: u64,
+}
+
+/// Whether the wall clock may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClockState {
+    /// Nobody has set it since the boot, as far as anybody can tell.
+    Unsynced,
+    /// It is right.
+    Synced {
+        /// From when on that is known, in milliseconds since the boot; 0 if it was never in doubt.
+        since_ms: u64,
+    },
+}
+
+impl Default for ClockState {
+    fn default() -> Self {
+        Self::Synced { since_ms: 0 }
+    }
+}
+
+impl ClockState {
+    /// Whether what the wall clock said at `moment` may be believed.
+    #[must_use]
+    pub fn covers(self, moment: Moment) -> bool {
+        match self {
+            Self::Unsynced => false,
+            Self::Synced { since_ms } => since_ms <= moment.boot_ms && moment.wall.is_set(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -138,6 +138,16 @@ impl<W: AsyncWrite + Unpin> PacketWriter<W> {
         Ok(())
     }
 
+    /// Writes the first half of the bytes that wait, wherever that may cut a packet.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn write_half(&mut self) -> io::Result<()> {
+        let mut half = self.buffer.split_to(self.buffer.len() / 2);
+        self.stream.write_all_buf(&mut half).await?;
+        self.stream.flush().await
+    }
+
     /// Writes everything that waits.
     ///
     /// # Errors

@@ -2,8 +2,12 @@
 //!
 //! Knows topics, JSON and the ids of readings. Does not know who wants them: that is the hub's.
 
+mod drops;
 mod publisher;
+mod retouch;
 mod task;
 
+pub use drops::drops_payload;
 pub use publisher::{Publisher, payload};
+pub use retouch::retouch;
 pub use task::carry;

@@ -6,7 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::{Message, QoS, Reading, ReadingId, Timestamp, TopicError, TopicName, Value};
+use crate::model::{
+    Body, ClockState, Message, QoS, Reading, ReadingId, Timestamp, TopicError, TopicName, Value,
+};
+
+/// What stands behind the time of a reading while the clock cannot be believed.
+pub(super) const UNSYNCED_MARK: &str = ",\"clock\":\"unsynced\"";
 
 /// Names readings and device states in the topics of one gateway.
 #[derive(Debug, Clone)]
@@ -31,6 +36,14 @@ impl Publisher {
         TopicName::new(&format!("{gateway}/status"))
     }
 
+    /// The topic where an upstream is told of messages it will not get.
+    ///
+    /// # Errors
+    /// [`TopicError`] if the gateway id is no topic level.
+    pub fn drops_topic(gateway: &str) -> Result<TopicName, TopicError> {
+        TopicName::new(&format!("{gateway}/gateway/dropped"))
+    }
+
     /// How many readings were published since the start.
     #[must_use]
     pub fn published(&self) -> u64 {
@@ -38,17 +51,20 @@ impl Publisher {
     }
 
     /// The message for a reading: topic `{gateway}/{device}/{point}`, the JSON of [`payload`], QoS as high as each
-    /// subscription wants it.
+    /// subscription wants it. `clock` says whether the time of the reading may be believed.
     ///
     /// # Errors
     /// [`TopicError`] if a name is no topic level.
-    pub fn reading(&mut self, reading: &Reading) -> Result<Message, TopicError> {
+    pub fn reading(&mut self, reading: &Reading, clock: ClockState) -> Result<Message, TopicError> {
         let topic = format!("{}/{}/{}", self.gateway, reading.point.device, reading.point.point);
         let topic = TopicName::new(&topic)?;
         self.last_number += 1;
         let id = ReadingId { start: self.start, number: self.last_number };
-        let payload = payload(reading, &self.gateway, id);
-        Ok(message(topic, Bytes::from(payload), false, reading.time))
+        let is_dated = clock.covers(reading.taken);
+        let payload = payload(reading, &self.gateway, id, is_dated);
+        let unsynced_at = (!is_dated).then_some(reading.taken.boot_ms);
+        let message = message(topic, Bytes::from(payload), false, reading.taken.wall);
+        Ok(Message { body: Body::Reading { unsynced_at }, ..message })
     }
 
     /// The retained message for a device's state: `online`, or `offline` with nothing else.
@@ -87,13 +103,23 @@ impl Publisher {
 
 fn message(topic: TopicName, payload: Bytes, retain: bool, accepted: Timestamp) -> Message {
     let qos = QoS::ExactlyOnce;
-    Message { topic, payload, qos, retain, properties: None, accepted, expires: None }
+    Message {
+        topic,
+        payload,
+        qos,
+        retain,
+        properties: None,
+        accepted,
+        expires: None,
+        body: Body::Foreign,
+    }
 }
 
 /// The JSON of a reading, keys in this order: `value` (`null` without one), `unit` if it has one, `quality`, `reason` if the
-/// quality is not good, `time` (RFC 3339, UTC, milliseconds), `id` (`{gateway}-{start}-{number}`).
+/// quality is not good, `time` (RFC 3339, UTC, milliseconds), `clock` (`unsynced`) if the time is by a clock that cannot be
+/// believed (not `is_dated`), `id` (`{gateway}-{start}-{number}`).
 #[must_use]
-pub fn payload(reading: &Reading, gateway: &str, id: ReadingId) -> String {
+pub fn payload(reading: &Reading, gateway: &str, id: ReadingId, is_dated: bool) -> String {
     let mut json = String::with_capacity(160);
     json.push_str("{\"value\":");
     match &reading.value {
@@ -111,14 +137,18 @@ pub fn payload(reading: &Reading, gateway: &str, id: ReadingId) -> String {
         json.push_str(",\"reason\":");
         push_text(&mut json, reason);
     }
-    _ = write!(json, ",\"time\":\"{}\",\"id\":", reading.time);
+    _ = write!(json, ",\"time\":\"{}\"", reading.taken.wall);
+    if !is_dated {
+        json.push_str(UNSYNCED_MARK);
+    }
+    json.push_str(",\"id\":");
     // The gateway id has no character that JSON would escape.
     _ = write!(json, "\"{gateway}-{}-{}\"}}", id.start, id.number);
     json
 }
 
 /// Writes a JSON string (RFC 8259 section 7).
-fn push_text(json: &mut String, text: &str) {
+pub(super) fn push_text(json: &mut String, text: &str) {
     json.push('"');
     for character in text.chars() {
         match character {
@@ -139,7 +169,13 @@ fn push_text(json: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{PointName, Quality};
+    use crate::model::{Moment, PointName, Quality};
+
+    #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+    fn moment(unix_ms: u64, boot_ms: u64) -> Moment {
+        let mono = std::time::Instant::now();
+        Moment { mono, wall: Timestamp::from_unix_ms(unix_ms), boot_ms }
+    }
 
     fn reading(value: Option<Value>, quality: Quality) -> Reading {
         Reading {
@@ -147,7 +183,7 @@ mod tests {
             value,
             unit: Some("°C".into()),
             quality,
-            time: Timestamp::from_unix_ms(1_795_230_600_123),
+            taken: moment(1_795_230_600_123, 5_000),
         }
     }
 
@@ -155,12 +191,33 @@ mod tests {
     fn a_reading_becomes_the_documented_json() {
         let mut publisher = Publisher::new("pump-house".into(), 7);
         let value = Value::Float { value: 21.4, decimals: Some(1) };
-        let message = publisher.reading(&reading(Some(value), Quality::Good)).expect("well named");
+        let reading = reading(Some(value), Quality::Good);
+        let message = publisher.reading(&reading, ClockState::default()).expect("well named");
+        assert_eq!(message.body, Body::Reading { unsynced_at: None });
         assert_eq!(message.topic.as_str(), "pump-house/boiler/flow");
         assert_eq!(
             std::str::from_utf8(&message.payload).expect("text"),
             r#"{"value":21.4,"unit":"°C","quality":"good","time":"2026-11-21T03:10:00.123Z","id":"pump-house-7-1"}"#
         );
+    }
+
+    #[test]
+    fn a_reading_by_a_clock_nobody_can_believe_says_so() {
+        let mut publisher = Publisher::new("pump-house".into(), 7);
+        let mut reading = reading(Some(Value::Bool(true)), Quality::Good);
+        let mut publish = |reading: &Reading, clock| {
+            let message = publisher.reading(reading, clock).expect("well named");
+            let json: serde_json::Value = serde_json::from_slice(&message.payload).expect("JSON");
+            (json.get("clock").cloned(), message.body)
+        };
+        let marked = (Some("unsynced".into()), Body::Reading { unsynced_at: Some(5_000) });
+        assert_eq!(publish(&reading, ClockState::Unsynced), marked);
+        // It was taken before the clock was set, and is carried after.
+        assert_eq!(publish(&reading, ClockState::Synced { since_ms: 5_001 }), marked);
+        let plain = (None, Body::Reading { unsynced_at: None });
+        assert_eq!(publish(&reading, ClockState::Synced { since_ms: 5_000 }), plain);
+        reading.taken = moment(60_000, 5_000);
+        assert_eq!(publish(&reading, ClockState::default()), marked);
     }
 
     #[test]
@@ -187,6 +244,7 @@ mod tests {
             &reading(Some(Value::Text(text.into())), reason),
             "g",
             ReadingId { start: 1, number: 2 },
+            true,
         );
         let parsed: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(parsed["value"], text);
@@ -197,6 +255,7 @@ mod tests {
             &reading(None, Quality::Error { reason: "x".into() }),
             "g",
             ReadingId { start: 1, number: 3 },
+            true,
         );
         let parsed: serde_json::Value = serde_json::from_str(&without).expect("JSON");
         assert!(parsed["value"].is_null());
@@ -209,13 +268,18 @@ mod tests {
                 &reading(Some(Value::Float { value, decimals: None }), Quality::Good),
                 "g",
                 ReadingId { start: 1, number: 1 },
+                true,
             );
             let parsed: serde_json::Value = serde_json::from_str(&json).expect("JSON");
             assert_eq!(parsed["value"].as_f64().map(f64::to_bits), Some(value.to_bits()));
         }
         let value = Value::UInt(u64::MAX);
-        let json =
-            payload(&reading(Some(value), Quality::Good), "g", ReadingId { start: 1, number: 1 });
+        let json = payload(
+            &reading(Some(value), Quality::Good),
+            "g",
+            ReadingId { start: 1, number: 1 },
+            true,
+        );
         let parsed: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(parsed["value"].as_u64(), Some(u64::MAX));
     }

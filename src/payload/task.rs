@@ -6,24 +6,26 @@ use tracing::error;
 use super::publisher::Publisher;
 use crate::field::{DeviceState, FieldEvent};
 use crate::hub::HubHandle;
-use crate::model::{Message, TopicError};
+use crate::model::{ClockState, Message, TopicError};
 
 /// Events carried in one batch, at most.
 const BATCH_MAX: usize = 256;
 
 /// Runs until every bus has hung up or the hub has stopped. A slow hub slows the buses. `published` is how many readings
-/// the hub has taken since the start.
+/// the hub has taken since the start, `clock` whether the wall clock may be believed.
 pub async fn carry(
     mut events: mpsc::Receiver<FieldEvent>,
     mut publisher: Publisher,
     hub: HubHandle,
     published: watch::Sender<u64>,
+    clock: watch::Receiver<ClockState>,
 ) {
     let mut batch = Vec::new();
     while events.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let mut messages = Vec::new();
+        let clock = *clock.borrow();
         for event in batch.drain(..) {
-            if let Err(cause) = describe(&event, &mut publisher, &mut messages) {
+            if let Err(cause) = describe(&event, clock, &mut publisher, &mut messages) {
                 // The configuration lets no such name through.
                 error!(%cause, ?event, "a name cannot be a topic");
             }
@@ -37,13 +39,14 @@ pub async fn carry(
 
 fn describe(
     event: &FieldEvent,
+    clock: ClockState,
     publisher: &mut Publisher,
     messages: &mut Vec<Message>,
 ) -> Result<(), TopicError> {
     match event {
         FieldEvent::Readings(readings) => {
             for reading in readings {
-                messages.push(publisher.reading(reading)?);
+                messages.push(publisher.reading(reading, clock)?);
             }
         }
         FieldEvent::Device { device, state, time } => {

@@ -37,8 +37,80 @@ pub enum Phase {
     Assigned = 1,
     /// PUBREC came; PUBREL may have been sent.
     Released = 2,
-    /// It is settled while an older message of the session is not.
-    Settled = 3,
+    /// As [`Self::Assigned`], and newer messages have passed it.
+    AssignedLate = 4,
+}
+
+impl Phase {
+    /// The phase of this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Assigned, Self::Released, Self::AssignedLate]
+            .into_iter()
+            .find(|phase| *phase as u8 == number)
+    }
+}
+
+/// Why a message that was to be delivered is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum DropReason {
+    /// The queue held as much as it may.
+    QueueFull = 1,
+    /// Too little of the disk was free.
+    DiskFull = 2,
+    /// It was older than the queue keeps messages.
+    TooOld = 3,
+    /// Its own expiry passed.
+    Expired = 4,
+    /// It is larger than the other side takes.
+    TooLarge = 5,
+    /// An operator's command removed it.
+    Purged = 6,
+}
+
+impl DropReason {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::QueueFull,
+        Self::DiskFull,
+        Self::TooOld,
+        Self::Expired,
+        Self::TooLarge,
+        Self::Purged,
+    ];
+
+    /// The reason of this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == number)
+    }
+
+    /// The word for it in logs and messages.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::DiskFull => "disk_full",
+            Self::TooOld => "too_old",
+            Self::Expired => "expired",
+            Self::TooLarge => "too_large",
+            Self::Purged => "purged",
+        }
+    }
+}
+
+/// How many messages of a session were dropped for one reason since the other side was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DropCount {
+    /// Why.
+    pub reason: DropReason,
+    /// How many.
+    pub count: u64,
+    /// When the first went.
+    pub first: Timestamp,
+    /// When the last went.
+    pub last: Timestamp,
 }
 
 /// One change of durable state. The changes of a batch become durable together.
@@ -53,7 +125,7 @@ pub enum Change {
         /// Who it is for; never empty.
         targets: Arc<[Target]>,
     },
-    /// Everybody has it: the rows go.
+    /// Everybody has them: they go. Those that are not there are not missed.
     Delete {
         /// First place.
         first: Seq,
@@ -66,8 +138,8 @@ pub enum Change {
         session: SessionId,
         /// Which message.
         seq: Seq,
-        /// Under which packet id; `None` when settled.
-        packet_id: Option<NonZeroU16>,
+        /// Under which packet id.
+        packet_id: NonZeroU16,
         /// How far.
         phase: Phase,
     },
@@ -77,6 +149,15 @@ pub enum Change {
         session: SessionId,
         /// Which message.
         seq: Seq,
+    },
+    /// Everything between two places above the cursor is settled for this session; flights in between end.
+    Settled {
+        /// Whose.
+        session: SessionId,
+        /// First place.
+        first: Seq,
+        /// Last place, inclusive.
+        last: Seq,
     },
     /// Everything up to here is settled for this session.
     Cursor {
@@ -121,6 +202,13 @@ pub enum Change {
         cursor: Seq,
         /// Seconds it outlives its connection; `u32::MAX` never ends.
         expiry: u32,
+    },
+    /// How many messages of a session were dropped for a reason and nobody has been told; zero takes that back.
+    Dropped {
+        /// Whose.
+        session: SessionId,
+        /// How many, and why.
+        count: DropCount,
     },
     /// When a durable session lost its connection; `None` while it has one.
     Away {
@@ -171,12 +259,16 @@ pub struct StoredSession {
     pub away_since: Option<Timestamp>,
     /// What it subscribed to: filter, options byte, subscription id.
     pub subscriptions: Vec<(TopicFilter, u8, Option<u32>)>,
+    /// What is settled above the cursor: runs from the first place to the last, oldest first.
+    pub settled: Vec<(Seq, Seq)>,
     /// Messages under way, oldest first, with what is known of each.
     pub flights: Vec<StoredFlight>,
     /// QoS 2 packet ids received and not released.
     pub inbox: Vec<NonZeroU16>,
     /// The packet ids last reserved: the first that may be open, round to the last that may be given.
     pub reserved: Option<(NonZeroU16, NonZeroU16)>,
+    /// What was dropped and nobody has been told.
+    pub dropped: Vec<DropCount>,
     /// Messages above the cursor that are for it, counted, or estimated above a hundred thousand.
     pub queued: u64,
 }
@@ -186,11 +278,11 @@ pub struct StoredSession {
 pub struct StoredFlight {
     /// Which message.
     pub seq: Seq,
-    /// Its packet id; `None` when settled.
-    pub packet_id: Option<NonZeroU16>,
+    /// Its packet id.
+    pub packet_id: NonZeroU16,
     /// How far it came.
     pub phase: Phase,
-    /// The message; `None` when settled, or if its row is gone.
+    /// The message; `None` if its row is gone.
     pub stored: Option<StoredMessage>,
 }
 
@@ -204,6 +296,8 @@ pub struct Snapshot {
     pub staged_lost: bool,
     /// The last place that may have been given.
     pub last_seq: Seq,
+    /// The first place whose message was accepted since the machine was booted.
+    pub boot_first: Seq,
     /// The highest session number given.
     pub last_session: u32,
     /// The durable sessions.

@@ -1,19 +1,26 @@
 //! shell: one SQLite connection: opens, migrates, commits batches, reads back. Runs on the store's own thread.
 #![allow(clippy::disallowed_methods, reason = "the store's shell makes its directory")]
 
-use std::collections::{BTreeSet, HashMap};
-use std::num::NonZeroU16;
+mod boot;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
-use super::change::{Change, Phase, SessionId, SessionOwner, Snapshot, StoredMessage, Trimmed};
-use super::read::{count_queued, load_flights, load_retained, load_sessions, read_message};
+use super::bounds::{self, Bounds};
+use super::change::{Change, DropCount, SessionId, SessionOwner, Snapshot, StoredMessage, Trimmed};
+use super::gather::Gathered;
+use super::migrate::migrate;
+use super::read::{self, count_queued, load_flights, load_retained, load_sessions};
 use super::row::{self, RowError};
 use super::schema::{APPLICATION_ID, MIGRATIONS};
+use super::segments::{self, LastRead};
+use super::slice::{Slice, read_slice};
 use super::staged::Origin;
 use crate::model::{Seq, Timestamp};
+use crate::step::{self, Step};
 
 /// The database's name in the state directory.
 pub const FILE_NAME: &str = "fieldpost.db";
@@ -90,13 +97,13 @@ pub enum StoreError {
     },
     /// A row cannot be understood.
     #[error(
-        "{}: message {seq}: {source}; `fieldpost queue verify` names all such rows, `purge --damaged` removes them",
+        "{}: message {seq}: {source}; `fieldpost queue verify` names all that is damaged, `purge --damaged` removes it",
         path.display()
     )]
     Row {
         /// Which file.
         path: PathBuf,
-        /// Which message.
+        /// Which message, or the first of a segment.
         seq: u64,
         /// Why.
         source: RowError,
@@ -140,15 +147,23 @@ pub(super) struct Database {
     pub(super) path: PathBuf,
     page_size: u64,
     last_bytes_used: u64,
+    last_read: LastRead,
 }
 
 impl Database {
-    /// Opens or makes the database in `state_dir` and brings its schema up to date.
-    pub(super) fn open(state_dir: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(state_dir)
-            .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
+    /// Opens or makes the database in `state_dir` and brings its schema up to date. `vfs` names a file system of SQLite's
+    /// other than its own; `state_dir` is a path in it then.
+    pub(super) fn open(state_dir: &Path, vfs: Option<&str>) -> Result<Self, StoreError> {
+        if vfs.is_none() {
+            std::fs::create_dir_all(state_dir)
+                .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
+        }
         let path = state_dir.join(FILE_NAME);
-        let connection = Connection::open(&path).map_err(|error| refused(&path, error))?;
+        let connection = match vfs {
+            Some(vfs) => Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), vfs),
+            None => Connection::open(&path),
+        };
+        let connection = connection.map_err(|error| refused(&path, error))?;
         Self::begin(connection, path, true)
     }
 
@@ -194,10 +209,14 @@ impl Database {
             return Err(StoreError::Older { path });
         }
         configure(&connection).map_err(sqlite)?;
-        migrate(&mut connection, found).map_err(sqlite)?;
+        migrate(&mut connection, found).map_err(|fault| match fault {
+            Fault::Sqlite(cause) => sqlite(cause),
+            Fault::Row(seq, source) => StoreError::Row { path: path.clone(), seq, source },
+        })?;
         let page_size =
             connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(sqlite)?;
-        Ok(Self { connection, path, page_size, last_bytes_used: 0 })
+        let last_read = LastRead::default();
+        Ok(Self { connection, path, page_size, last_bytes_used: 0, last_read })
     }
 
     /// Counts this start and reads what it needs.
@@ -236,7 +255,7 @@ impl Database {
     /// Whether it holds any message.
     pub(super) fn has_messages(&self) -> Result<bool, StoreError> {
         self.connection
-            .query_row("SELECT EXISTS (SELECT 1 FROM message)", [], |row| row.get(0))
+            .query_row("SELECT EXISTS (SELECT 1 FROM segment)", [], |row| row.get(0))
             .map_err(|error| self.named(error.into()))
     }
 
@@ -246,52 +265,36 @@ impl Database {
         changes: &[Change],
         generation: Option<u64>,
     ) -> Result<(), StoreError> {
-        let commit = |connection: &mut Connection| -> Result<(), Fault> {
+        let commit = |connection: &mut Connection, last_read: &mut LastRead| -> Result<(), Fault> {
             let transaction = connection.transaction()?;
-            for change in changes {
-                apply(&transaction, change)?;
-            }
+            apply_all(&transaction, last_read, changes)?;
             if let Some(generation) = generation {
                 transaction
                     .prepare_cached("INSERT OR REPLACE INTO meta VALUES ('generation', ?1)")?
                     .execute([generation])?;
             }
+            step::pass(Step::CommitTorn);
             Ok(transaction.commit()?)
         };
-        commit(&mut self.connection).map_err(|fault| self.named(fault))
+        commit(&mut self.connection, &mut self.last_read).map_err(|fault| {
+            // It may have read what was rolled back.
+            self.last_read.forget();
+            self.named(fault)
+        })
     }
 
     /// The messages for `session` after `after`, oldest first, at most `count_max` rows looked at or `bytes_max` of
     /// payload; and the last place that was looked at, `None` if there is nothing beyond.
     pub(super) fn fetch(
-        &self,
+        &mut self,
         session: SessionId,
         after: Seq,
         count_max: usize,
         bytes_max: usize,
     ) -> Result<(Vec<StoredMessage>, Option<Seq>), StoreError> {
-        let read = || -> Result<_, Fault> {
-            let mut statement = self.connection.prepare_cached(
-                "SELECT seq, accepted, expires, flags, topic, targets, properties, payload \
-                 FROM message WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-            )?;
-            let mut rows = statement.query(params![after.0, count_max])?;
-            let (mut messages, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
-            while let Some(row) = rows.next()? {
-                let stored = read_message(row)?;
-                let seq = stored.seq;
-                looked_at += 1;
-                if stored.targets.iter().any(|target| target.session == session) {
-                    bytes += stored.message.payload.len();
-                    messages.push(stored);
-                }
-                if bytes >= bytes_max || looked_at == count_max {
-                    return Ok((messages, Some(seq)));
-                }
-            }
-            Ok((messages, None))
-        };
-        read().map_err(|fault| self.named(fault))
+        let (connection, last_read) = (&self.connection, &mut self.last_read);
+        read::fetch(connection, last_read, session, after, count_max, bytes_max)
+            .map_err(|fault| self.named(fault))
     }
 
     /// Drops the oldest messages that are not in `keep` until at most `bytes_target` are used, and all that were accepted
@@ -302,44 +305,19 @@ impl Database {
         bytes_target: Option<u64>,
         older_than: Option<Timestamp>,
     ) -> Result<Trimmed, StoreError> {
-        let mut dropped = Vec::new();
-        let mut run = || -> Result<(), Fault> {
-            let transaction = self.connection.transaction()?;
-            let mut after = Seq(0);
-            loop {
-                let chunk = oldest(&transaction, after)?;
-                let Some(&(last, _, _)) = chunk.last() else { break };
-                after = last;
-                let over = bytes_target.is_some_and(|target| {
-                    used_pages(&transaction).is_ok_and(|pages| pages * self.page_size > target)
-                });
-                // A time from before the clock was set says nothing about age.
-                let expired = |accepted: Timestamp| {
-                    accepted.is_set() && older_than.is_some_and(|limit| accepted < limit)
-                };
-                let mut done = true;
-                for (seq, accepted, targets) in chunk {
-                    if !over && !expired(accepted) {
-                        continue;
-                    }
-                    done = false;
-                    if keep.contains(&seq) {
-                        continue;
-                    }
-                    transaction
-                        .prepare_cached("DELETE FROM message WHERE seq = ?1")?
-                        .execute([seq.0])?;
-                    let targets =
-                        row::read_targets(&targets).map_err(|fault| Fault::Row(seq.0, fault))?;
-                    dropped.push((seq, targets));
-                }
-                if done {
-                    break;
-                }
-            }
-            Ok(transaction.commit()?)
+        let page_size = self.page_size;
+        let run = |connection: &mut Connection, last_read: &mut LastRead| -> Result<_, Fault> {
+            let transaction = connection.transaction()?;
+            let bounds =
+                Bounds { keep, pages_max: bytes_target.map(|b| b / page_size), older_than };
+            let dropped = bounds.trim(&transaction, last_read)?;
+            step::pass(Step::TrimTorn);
+            transaction.commit()?;
+            Ok(dropped)
         };
-        run().map_err(|fault| self.named(fault))?;
+        let dropped = run(&mut self.connection, &mut self.last_read);
+        self.last_read.forget();
+        let dropped = dropped.map_err(|fault| self.named(fault))?;
         self.last_bytes_used = self.bytes_used().unwrap_or(self.last_bytes_used);
         let (bytes_used, bytes_room) = (self.last_bytes_used, self.bytes_room());
         Ok(Trimmed { dropped, bytes_used, bytes_room })
@@ -359,6 +337,40 @@ impl Database {
         Some(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(free * self.page_size))
     }
 
+    /// What SQLite finds wrong when it looks at every page and row, at most so many complaints.
+    pub(super) fn find_damage(&self, complaints_max: usize) -> Result<Vec<String>, StoreError> {
+        let ask = || -> rusqlite::Result<Vec<String>> {
+            let sql = format!("PRAGMA integrity_check({complaints_max})");
+            self.connection.prepare(&sql)?.query_map([], |row| row.get(0))?.collect()
+        };
+        let mut found = ask().map_err(|error| self.named(error.into()))?;
+        found.retain(|complaint| complaint != "ok");
+        Ok(found)
+    }
+
+    /// All messages after `after`, oldest first, whoever they are for: at most `count_max`, and no more once they have
+    /// `bytes_max` of payload.
+    pub(super) fn slice(
+        &mut self,
+        after: Seq,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Result<Slice, StoreError> {
+        read_slice(&self.connection, &mut self.last_read, after, count_max, bytes_max)
+            .map_err(|fault| self.named(fault))
+    }
+
+    /// Takes changes into a transaction that is open and will be rolled back.
+    pub(super) fn suppose(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        apply_all(&self.connection, &mut self.last_read, changes).map_err(|fault| self.named(fault))
+    }
+
+    /// Rolls back what was supposed.
+    pub(super) fn suppose_nothing(&mut self) -> Result<(), StoreError> {
+        self.last_read.forget();
+        self.connection.execute_batch("ROLLBACK").map_err(|error| self.named(error.into()))
+    }
+
     pub(super) fn named(&self, fault: Fault) -> StoreError {
         let path = self.path.clone();
         match fault {
@@ -375,33 +387,32 @@ impl Database {
         )?;
         transaction.commit()?;
         let start = meta(&self.connection, "starts")?;
-        let last_message: Option<u64> =
-            self.connection.query_row("SELECT max(seq) FROM message", [], |row| row.get(0))?;
-        let first_message: Option<u64> =
-            self.connection.query_row("SELECT min(seq) FROM message", [], |row| row.get(0))?;
+        let ends = segments::ends(&self.connection)?;
+        let last_message = ends.map(|(_, last)| last.0);
         let last_cursor: Option<u64> =
             self.connection.query_row("SELECT max(cursor) FROM session", [], |row| row.get(0))?;
-        // A message that was settled out of order has left its row only in `flight`: were its place given again, the next
+        // A message that was settled out of order has left its place only in `settled`: were it given again, the next
         // message there would be taken for settled.
         let last_flight: Option<u64> =
             self.connection.query_row("SELECT max(seq) FROM flight", [], |row| row.get(0))?;
-        let last_seq = last_message.max(last_cursor).max(last_flight).unwrap_or(0);
+        let last_settled: Option<u64> =
+            self.connection.query_row("SELECT max(last) FROM settled", [], |row| row.get(0))?;
+        let last_seq = last_message.max(last_cursor).max(last_flight).max(last_settled);
+        let last_seq = last_seq.unwrap_or(0);
         let mut sessions = load_sessions(&self.connection)?;
         for session in &mut sessions {
-            session.flights = load_flights(&self.connection, session.id)?;
-            session.queued = count_queued(
-                &self.connection,
-                session,
-                Seq(first_message.unwrap_or(0)),
-                Seq(last_message.unwrap_or(0)),
-            )?;
+            session.flights = load_flights(&self.connection, &mut self.last_read, session.id)?;
+        }
+        if let Some((first, last)) = ends {
+            count_queued(&self.connection, &mut self.last_read, &mut sessions, first, last)?;
         }
         let last_session =
             u32::try_from(meta(&self.connection, "last_session")?).unwrap_or(u32::MAX);
         let retained = load_retained(&self.connection)?;
         let last_seq = Seq(last_seq);
+        let boot_first = boot::note(&self.connection, boot::id(), last_seq)?;
         let staged_lost = false;
-        Ok(Snapshot { start, staged_lost, last_seq, last_session, sessions, retained })
+        Ok(Snapshot { start, staged_lost, last_seq, boot_first, last_session, sessions, retained })
     }
 }
 
@@ -426,17 +437,6 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("BEGIN IMMEDIATE; COMMIT;")
 }
 
-fn migrate(connection: &mut Connection, found: usize) -> rusqlite::Result<()> {
-    for (index, step) in MIGRATIONS.iter().enumerate().skip(found) {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(step)?;
-        transaction.pragma_update(None, "user_version", index + 1)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.commit()?;
-    }
-    Ok(())
-}
-
 fn meta(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
     let value = connection
         .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
@@ -444,57 +444,91 @@ fn meta(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
     Ok(value.unwrap_or(0))
 }
 
-fn used_pages(connection: &Connection) -> rusqlite::Result<u64> {
+pub(super) fn used_pages(connection: &Connection) -> rusqlite::Result<u64> {
     let all: u64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
     let free: u64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
     Ok(all.saturating_sub(free))
 }
 
-type Oldest = (Seq, Timestamp, Vec<u8>);
-
-fn oldest(connection: &Connection, after: Seq) -> rusqlite::Result<Vec<Oldest>> {
-    connection
-        .prepare_cached(
-            "SELECT seq, accepted, targets FROM message WHERE seq > ?1 ORDER BY seq LIMIT 64",
-        )?
-        .query_map([after.0], |row| {
-            Ok((Seq(row.get(0)?), Timestamp::from_unix_ms(row.get(1)?), row.get(2)?))
-        })?
-        .collect()
+/// Applies changes: the messages among them together, the others in order.
+fn apply_all(
+    connection: &Connection,
+    last_read: &mut LastRead,
+    changes: &[Change],
+) -> Result<(), Fault> {
+    let mut gathered = Gathered::default();
+    for change in changes {
+        match change {
+            Change::Append { seq, message, targets } => gathered.append(*seq, message, targets),
+            Change::Delete { first, last } => gathered.delete(*first, *last),
+            Change::EndSession { session } => {
+                // It looks at the messages that are there.
+                apply_gathered(connection, last_read, &mut gathered)?;
+                bounds::end_session(connection, last_read, *session)?;
+            }
+            Change::Flight { .. }
+            | Change::Recall { .. }
+            | Change::Settled { .. }
+            | Change::Dropped { .. }
+            | Change::Cursor { .. }
+            | Change::Inbox { .. }
+            | Change::Reserve { .. }
+            | Change::Retain { .. }
+            | Change::Session { .. }
+            | Change::Away { .. }
+            | Change::Subscription { .. } => apply(connection, change)?,
+        }
+    }
+    apply_gathered(connection, last_read, &mut gathered)
 }
 
-pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Fault> {
+fn apply_gathered(
+    connection: &Connection,
+    last_read: &mut LastRead,
+    gathered: &mut Gathered<'_>,
+) -> Result<(), Fault> {
+    let (deletes, appends) = gathered.take();
+    for (first, last) in deletes {
+        segments::delete(connection, last_read, first, last)?;
+    }
+    segments::insert(connection, appends)
+}
+
+/// Applies a change that is not of messages.
+fn apply(connection: &Connection, change: &Change) -> Result<(), Fault> {
     let run = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<(), Fault> {
         connection.prepare_cached(sql)?.execute(params)?;
         Ok(())
     };
     match change {
-        Change::Append { seq, message, targets } => run(
-            "INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                seq.0,
-                message.accepted.unix_ms(),
-                message.expires.map(Timestamp::unix_ms),
-                row::flags(message.qos, message.retain),
-                message.topic.as_str(),
-                row::write_targets(targets),
-                message.properties.as_deref().map(row::write_properties),
-                &message.payload[..],
-            ],
-        ),
-        Change::Delete { first, last } => {
-            run("DELETE FROM message WHERE seq BETWEEN ?1 AND ?2", params![first.0, last.0])
-        }
         Change::Flight { session, seq, packet_id, phase } => run(
             "INSERT OR REPLACE INTO flight VALUES (?1, ?2, ?3, ?4)",
-            params![session.0, seq.0, packet_id.map(NonZeroU16::get), *phase as u8],
+            params![session.0, seq.0, packet_id.get(), *phase as u8],
         ),
+        Change::Settled { session, first, last } => {
+            for table in
+                ["flight WHERE session = ?1 AND seq", "settled WHERE session = ?1 AND first"]
+            {
+                run(
+                    &format!("DELETE FROM {table} BETWEEN ?2 AND ?3"),
+                    params![session.0, first.0, last.0],
+                )?;
+            }
+            run("INSERT INTO settled VALUES (?1, ?2, ?3)", params![session.0, first.0, last.0])
+        }
         Change::Recall { session, seq } => {
             run("DELETE FROM flight WHERE session = ?1 AND seq = ?2", params![session.0, seq.0])
         }
         Change::Cursor { session, cursor } => {
             run("UPDATE session SET cursor = ?2 WHERE id = ?1", params![session.0, cursor.0])?;
-            run("DELETE FROM flight WHERE session = ?1 AND seq <= ?2", params![session.0, cursor.0])
+            run(
+                "DELETE FROM flight WHERE session = ?1 AND seq <= ?2",
+                params![session.0, cursor.0],
+            )?;
+            run(
+                "DELETE FROM settled WHERE session = ?1 AND first <= ?2",
+                params![session.0, cursor.0],
+            )
         }
         Change::Inbox { session, packet_id, present: true } => {
             run("INSERT OR IGNORE INTO inbox VALUES (?1, ?2)", params![session.0, packet_id.get()])
@@ -516,7 +550,7 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Faul
                 topic.as_str(),
                 message.accepted.unix_ms(),
                 message.expires.map(Timestamp::unix_ms),
-                row::flags(message.qos, message.retain),
+                row::flags(message.qos, message.retain) | row::body_flags(message.body),
                 message.properties.as_deref().map(row::write_properties),
                 &message.payload[..],
             ],
@@ -534,11 +568,28 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Faul
                 params![session.0],
             )
         }
+        Change::Dropped { session, count } => {
+            let DropCount { reason, count, first, last } = *count;
+            run(
+                "DELETE FROM dropped WHERE session = ?1 AND reason = ?2",
+                params![session.0, reason as u8],
+            )?;
+            if count == 0 {
+                return Ok(());
+            }
+            run(
+                "INSERT INTO dropped VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![session.0, reason as u8, count, first.unix_ms(), last.unix_ms()],
+            )
+        }
         Change::Away { session, since } => run(
             "UPDATE session SET away_since = ?2 WHERE id = ?1",
             params![session.0, since.map(Timestamp::unix_ms)],
         ),
-        Change::EndSession { session } => end_session(connection, *session),
+        Change::Append { .. } | Change::Delete { .. } | Change::EndSession { .. } => {
+            debug_assert!(false, "messages are gathered");
+            Ok(())
+        }
         Change::Subscription { session, filter, options: Some((options, id)) } => run(
             "INSERT OR REPLACE INTO subscription VALUES (?1, ?2, ?3, ?4)",
             params![session.0, filter.as_str(), options, id],
@@ -547,49 +598,6 @@ pub(super) fn apply(connection: &Connection, change: &Change) -> Result<(), Faul
             "DELETE FROM subscription WHERE session = ?1 AND filter = ?2",
             params![session.0, filter.as_str()],
         ),
-    }
-}
-
-/// Deletes the session's rows, and those messages nobody else waits for.
-fn end_session(connection: &Connection, ended: SessionId) -> Result<(), Fault> {
-    let cursor: Option<u64> = connection
-        .query_row("SELECT cursor FROM session WHERE id = ?1", [ended.0], |row| row.get(0))
-        .optional()?;
-    for table in [
-        "session WHERE id",
-        "subscription WHERE session",
-        "flight WHERE session",
-        "inbox WHERE session",
-    ] {
-        connection.execute(&format!("DELETE FROM {table} = ?1"), [ended.0])?;
-    }
-    let Some(mut after) = cursor.map(Seq) else { return Ok(()) };
-    let mut cursors = HashMap::new();
-    let mut statement = connection.prepare("SELECT id, cursor FROM session")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        cursors.insert(SessionId(row.get(0)?), Seq(row.get(1)?));
-    }
-    let mut settled = connection
-        .prepare("SELECT 1 FROM flight WHERE session = ?1 AND seq = ?2 AND phase = ?3")?;
-    loop {
-        let chunk = oldest(connection, after)?;
-        let Some(&(last, _, _)) = chunk.last() else { return Ok(()) };
-        after = last;
-        for (seq, _, targets) in chunk {
-            let targets = row::read_targets(&targets).map_err(|fault| Fault::Row(seq.0, fault))?;
-            if !targets.iter().any(|target| target.session == ended) {
-                continue;
-            }
-            let mut waited_for = false;
-            for SessionId(other) in targets.iter().map(|target| target.session) {
-                waited_for |= cursors.get(&SessionId(other)).is_some_and(|cursor| *cursor < seq)
-                    && !settled.exists(params![other, seq.0, Phase::Settled as u8])?;
-            }
-            if !waited_for {
-                connection.execute("DELETE FROM message WHERE seq = ?1", [seq.0])?;
-            }
-        }
     }
 }
 

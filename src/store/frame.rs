@@ -1,14 +1,17 @@
 //! core: how a batch of changes stands in the staged layer: length, checksum, changes. What was torn off by a kill is
 //! recognised and left out: it was acknowledged to nobody.
+//!
+//! The segments of the database hold appends in the same form, and for years: what was once written stays readable, a
+//! change of form gets a tag of its own.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::change::{Change, Phase, SessionId, SessionOwner};
+use super::change::{Change, DropCount, DropReason, Phase, SessionId, SessionOwner, Target};
 use super::row::{self, RowError};
-use crate::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
+use crate::model::{Body, Message, Seq, Timestamp, TopicFilter, TopicName};
 
 /// Length (four bytes) and checksum (eight), little endian.
 const HEAD_LEN: usize = 12;
@@ -25,6 +28,10 @@ const AWAY: u8 = 9;
 const END_SESSION: u8 = 10;
 const SUBSCRIPTION: u8 = 11;
 const RESERVE: u8 = 12;
+const SETTLED: u8 = 13;
+const DROPPED: u8 = 14;
+/// The phase that an earlier version gave to a place that was settled out of order.
+const SETTLED_PHASE: u8 = 3;
 
 /// Puts a batch behind what is in `out`.
 pub(super) fn write<'a>(changes: impl IntoIterator<Item = &'a Change>, out: &mut Vec<u8>) {
@@ -106,12 +113,7 @@ fn checksum(bytes: &[u8]) -> u64 {
 
 fn write_change(change: &Change, out: &mut Vec<u8>) {
     match change {
-        Change::Append { seq, message, targets } => {
-            out.push(APPEND);
-            put_u64(out, seq.0);
-            put_bytes(out, &row::write_targets(targets));
-            put_message(out, message);
-        }
+        Change::Append { seq, message, targets } => write_append(*seq, message, targets, out),
         Change::Delete { first, last } => {
             out.push(DELETE);
             put_u64(out, first.0);
@@ -121,8 +123,22 @@ fn write_change(change: &Change, out: &mut Vec<u8>) {
             out.push(FLIGHT);
             put_u32(out, session.0);
             put_u64(out, seq.0);
-            put_u16(out, packet_id.map_or(0, NonZeroU16::get));
+            put_u16(out, packet_id.get());
             out.push(*phase as u8);
+        }
+        Change::Settled { session, first, last } => {
+            out.push(SETTLED);
+            put_u32(out, session.0);
+            put_u64(out, first.0);
+            put_u64(out, last.0);
+        }
+        Change::Dropped { session, count: DropCount { reason, count, first, last } } => {
+            out.push(DROPPED);
+            put_u32(out, session.0);
+            out.push(*reason as u8);
+            put_u64(out, *count);
+            put_u64(out, first.unix_ms());
+            put_u64(out, last.unix_ms());
         }
         Change::Recall { session, seq } => {
             out.push(RECALL);
@@ -184,6 +200,15 @@ fn write_change(change: &Change, out: &mut Vec<u8>) {
     }
 }
 
+/// One [`Change::Append`], without length and checksum.
+pub(super) fn write_append(seq: Seq, message: &Message, targets: &[Target], out: &mut Vec<u8>) {
+    out.push(APPEND);
+    put_u64(out, seq.0);
+    put_len(out, targets.len() * row::TARGET_LEN);
+    row::write_targets(targets, out);
+    put_message(out, message);
+}
+
 fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_le_bytes());
 }
@@ -197,9 +222,13 @@ fn put_u64(out: &mut Vec<u8>, value: u64) {
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    // No packet is longer than 268 MB, so no field of one is.
-    put_u32(out, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    put_len(out, bytes.len());
     out.extend_from_slice(bytes);
+}
+
+fn put_len(out: &mut Vec<u8>, length: usize) {
+    // No packet is longer than 268 MB, so no field of one is.
+    put_u32(out, u32::try_from(length).unwrap_or(u32::MAX));
 }
 
 fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec<u8>, &T)) {
@@ -210,7 +239,10 @@ fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec
 }
 
 fn put_message(out: &mut Vec<u8>, message: &Message) {
-    out.push(row::flags(message.qos, message.retain));
+    out.push(row::flags(message.qos, message.retain) | row::body_flags(message.body));
+    if let Body::Reading { unsynced_at: Some(at) } = message.body {
+        put_u64(out, at);
+    }
     put_u64(out, message.accepted.unix_ms());
     put_option(out, message.expires.as_ref(), |out, end| put_u64(out, end.unix_ms()));
     put_bytes(out, message.topic.as_str().as_bytes());
@@ -220,7 +252,8 @@ fn put_message(out: &mut Vec<u8>, message: &Message) {
     put_bytes(out, &message.payload);
 }
 
-fn read_changes(mut bytes: &[u8]) -> Result<Vec<Change>, RowError> {
+/// Changes one after the other, without length and checksum.
+pub(super) fn read_changes(mut bytes: &[u8]) -> Result<Vec<Change>, RowError> {
     let mut changes = Vec::new();
     while !bytes.is_empty() {
         changes.push(read_change(&mut bytes)?);
@@ -239,16 +272,31 @@ fn read_change(from: &mut &[u8]) -> Result<Change, RowError> {
             message: take_message(from)?,
         },
         DELETE => Change::Delete { first: Seq(take_u64(from)?), last: Seq(take_u64(from)?) },
-        FLIGHT => Change::Flight {
-            session: SessionId(take_u32(from)?),
-            seq: Seq(take_u64(from)?),
-            packet_id: NonZeroU16::new(take_u16(from)?),
-            phase: match take_u8(from)? {
+        FLIGHT => {
+            let (session, seq) = (SessionId(take_u32(from)?), Seq(take_u64(from)?));
+            let packet_id = NonZeroU16::new(take_u16(from)?);
+            let phase = match take_u8(from)? {
                 1 => Phase::Assigned,
                 2 => Phase::Released,
-                3 => Phase::Settled,
+                4 => Phase::AssignedLate,
+                SETTLED_PHASE => return Ok(Change::Settled { session, first: seq, last: seq }),
                 _ => return Err(FOREIGN),
+            };
+            Change::Flight { session, seq, packet_id: packet_id.ok_or(FOREIGN)?, phase }
+        }
+        DROPPED => Change::Dropped {
+            session: SessionId(take_u32(from)?),
+            count: DropCount {
+                reason: DropReason::from_number(take_u8(from)?).ok_or(FOREIGN)?,
+                count: take_u64(from)?,
+                first: Timestamp::from_unix_ms(take_u64(from)?),
+                last: Timestamp::from_unix_ms(take_u64(from)?),
             },
+        },
+        SETTLED => Change::Settled {
+            session: SessionId(take_u32(from)?),
+            first: Seq(take_u64(from)?),
+            last: Seq(take_u64(from)?),
         },
         RECALL => Change::Recall { session: SessionId(take_u32(from)?), seq: Seq(take_u64(from)?) },
         CURSOR => {
@@ -343,8 +391,11 @@ fn take_option<T>(
 }
 
 fn take_message(from: &mut &[u8]) -> Result<Message, RowError> {
-    let (qos, retain) = row::read_flags(take_u8(from)?)?;
+    let flags = take_u8(from)?;
+    let (qos, retain) = row::read_flags(flags)?;
+    let unsynced_at = (flags & row::UNSYNCED != 0).then(|| take_u64(from)).transpose()?;
     Ok(Message {
+        body: row::read_body(flags, unsynced_at),
         qos,
         retain,
         accepted: Timestamp::from_unix_ms(take_u64(from)?),
@@ -361,7 +412,6 @@ fn take_message(from: &mut &[u8]) -> Result<Message, RowError> {
 mod tests {
     use super::*;
     use crate::model::{MessageProperties, QoS};
-    use crate::store::Target;
 
     fn message(payload: &'static str) -> Message {
         Message {
@@ -375,6 +425,7 @@ mod tests {
             })),
             accepted: Timestamp::from_unix_ms(7),
             expires: Some(Timestamp::from_unix_ms(9)),
+            body: Body::Reading { unsynced_at: Some(1 << 40) },
         }
     }
 
@@ -385,8 +436,18 @@ mod tests {
         vec![
             Change::Append { seq, message: message("x"), targets: Arc::from([target]) },
             Change::Delete { first: Seq(1), last: seq },
-            Change::Flight { session, seq, packet_id: Some(packet_id), phase: Phase::Released },
-            Change::Flight { session, seq, packet_id: None, phase: Phase::Settled },
+            Change::Flight { session, seq, packet_id, phase: Phase::Released },
+            Change::Flight { session, seq, packet_id, phase: Phase::AssignedLate },
+            Change::Settled { session, first: seq, last: Seq(1 << 41) },
+            Change::Dropped {
+                session,
+                count: DropCount {
+                    reason: DropReason::TooOld,
+                    count: 1 << 40,
+                    first: Timestamp::from_unix_ms(1),
+                    last: Timestamp::from_unix_ms(1 << 41),
+                },
+            },
             Change::Recall { session, seq },
             Change::Cursor { session, cursor: seq },
             Change::Inbox { session, packet_id, present: true },

@@ -1,6 +1,4 @@
 //! shell: the two layers of the store: staged at once, committed when it must be.
-#![allow(clippy::disallowed_methods, reason = "this shell reads the clock the overlay is handed")]
-
 use std::collections::BTreeSet;
 use std::io;
 use std::time::Instant;
@@ -9,10 +7,11 @@ use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimm
 use super::database::{Database, StoreError};
 use super::overlay::Overlay;
 use super::settings::Staging;
-use super::slice::{Slice, read_slice};
-use super::staged::{FILE_NAME, Origin, Staged, note_place};
+use super::slice::Slice;
+use super::staged::{FILE_NAME, Origin, Staged};
 use super::verify::{self, Damage};
 use crate::model::{Seq, Timestamp};
+use crate::step::{self, Step};
 
 /// Bytes of staged messages at which the database must take them, whatever their age.
 const STAGED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -65,38 +64,20 @@ impl Layers {
         if let Some(batches) = found.filter(|batches| !batches.is_empty()) {
             let changes: Vec<Change> = batches.into_iter().flatten().collect();
             origin.generation += 1;
+            step::pass(Step::StartFound);
             database.commit(&changes, Some(origin.generation))?;
+            step::pass(Step::StartCommitted);
         }
         let will_stage = staging.as_ref().is_some_and(|staging| !staging.commit_every.is_zero());
         let snapshot = Snapshot { staged_lost, ..database.load()? };
         let (bytes_used, bytes_room) = (database.bytes_used()?, database.bytes_room());
-        let flights = snapshot
-            .sessions
-            .iter()
-            .flat_map(|session| session.flights.iter().map(|flight| (session.id, flight.seq)));
-        let inbox = snapshot
-            .sessions
-            .iter()
-            .flat_map(|session| session.inbox.iter().map(|packet_id| (session.id, *packet_id)));
-        let overlay = Overlay::new(flights, inbox, database.has_messages()?);
+        let overlay = Overlay::new(&snapshot, database.has_messages()?);
         let mut layers =
             Self { database, overlay, staging, staged: None, origin, bytes_used, bytes_room };
         layers.begin_staging();
-        layers.note_place();
         // From here on a missing file means that it was lost, and before it that there was none.
         layers.database.set_staging(will_stage)?;
         Ok((layers, snapshot))
-    }
-
-    /// Leaves word beside the database where the staged layer lies.
-    fn note_place(&self) {
-        let (Some(staging), Some(state_dir)) = (&self.staging, self.database.path.parent()) else {
-            return;
-        };
-        if let Err(cause) = note_place(state_dir, &staging.runtime_dir) {
-            let directory = state_dir.display();
-            tracing::warn!(%directory, %cause, "cannot note the runtime directory; `fieldpost queue` may not find it");
-        }
     }
 
     /// Commits what is staged and notes that nothing is.
@@ -124,15 +105,19 @@ impl Layers {
     /// Takes a batch. It outlives a kill when this returns, unless it says that the database must have it first: to
     /// outlive a power cut as well (`sync`), or because it cannot be staged.
     #[must_use = "a batch that needs a flush is not safe before it"]
-    pub(super) fn take(&mut self, changes: &[Change], sync: bool) -> Need {
-        let now = Instant::now();
+    pub(super) fn take(&mut self, changes: Vec<Change>, sync: bool, now: Instant) -> Need {
         let staged = match &mut self.staged {
-            Some(staged) => staged.append(changes),
+            Some(staged) => {
+                step::pass(Step::StageBefore);
+                let done = staged.append(&changes);
+                step::pass(Step::StageAfter);
+                done
+            }
             None => Err(io::ErrorKind::Unsupported.into()),
         };
         // What could not be staged is in the overlay all the same, and goes to the database with it.
         for change in changes {
-            self.overlay.handle_change(change.clone(), now);
+            self.overlay.handle_change(change, now);
         }
         if let (Some(_), Err(cause)) = (&self.staged, &staged) {
             tracing::warn!(%cause, "cannot stage; written to the disk at once");
@@ -166,7 +151,9 @@ impl Layers {
             return Ok(());
         }
         let generation = self.origin.generation + 1;
+        step::pass(Step::CommitBefore);
         self.database.commit(&changes, self.staging.is_some().then_some(generation))?;
+        step::pass(Step::CommitAfter);
         self.origin.generation = generation;
         let has_messages = self.database.has_messages().unwrap_or(true);
         self.overlay.handle_flushed(has_messages);
@@ -174,6 +161,7 @@ impl Layers {
         self.bytes_room = self.database.bytes_room();
         // The old file is of an older generation: whether it is replaced or not, it counts no more.
         self.begin_staging();
+        step::pass(Step::FlushAfter);
         Ok(())
     }
 
@@ -187,9 +175,14 @@ impl Layers {
         }
     }
 
+    /// What SQLite finds wrong with the database, `None` if nothing.
+    pub(super) fn find_damage(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.database.find_damage(1)?.pop())
+    }
+
     /// Reads a session's messages out of both layers.
     pub(super) fn fetch(
-        &self,
+        &mut self,
         session: SessionId,
         after: Seq,
         count_max: usize,
@@ -207,19 +200,18 @@ impl Layers {
 
     /// Reads a stretch of both layers, whoever the messages are for.
     pub(super) fn slice(
-        &self,
+        &mut self,
         after: Seq,
         count_max: usize,
         bytes_max: usize,
     ) -> Result<Slice, StoreError> {
-        let mut slice = read_slice(&self.database.connection, after, count_max, bytes_max)
-            .map_err(|fault| self.database.named(fault))?;
+        let mut slice = self.database.slice(after, count_max, bytes_max)?;
         self.overlay.merge_slice(after, &mut slice);
         if slice.messages.len() > count_max {
             slice.messages.truncate(count_max);
             slice.examined = slice.messages.last().map(|stored| stored.seq);
             let end = slice.examined;
-            slice.damaged.retain(|row| Some(row.seq) <= end);
+            slice.damaged.retain(|segment| Some(segment.first) <= end);
         }
         Ok(slice)
     }

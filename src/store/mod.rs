@@ -1,17 +1,26 @@
 //! The only place that opens SQLite: schema, migrations, commit, settle, bounds.
 //!
 //! One thread owns the one connection. The hub hands it batches of changes, one at a time; what arrives while a batch is
-//! being committed joins the next. Knows rows. Does not know connections, what topics mean or which packet is sent
-//! next.
+//! being committed joins the next. Knows rows, and the runs of messages in them. Does not know connections, what topics
+//! mean or which packet is sent next. `disk` is a disk in memory to prove it on, `DirectStore` the store without its
+//! thread.
 
+mod bounds;
 mod change;
 mod database;
+mod direct;
+pub mod disk;
 mod frame;
+mod gather;
+mod gone;
 mod layers;
+mod migrate;
 mod overlay;
 mod read;
 mod row;
 mod schema;
+mod segment;
+mod segments;
 mod selection;
 mod settings;
 mod slice;
@@ -21,14 +30,15 @@ mod task;
 mod verify;
 
 pub use change::{
-    Change, Committed, Phase, SessionId, SessionOwner, Snapshot, StoredFlight, StoredMessage,
-    StoredSession, Target, Trimmed,
+    Change, Committed, DropCount, DropReason, Phase, SessionId, SessionOwner, Snapshot,
+    StoredFlight, StoredMessage, StoredSession, Target, Trimmed,
 };
 pub use database::{FILE_NAME, StoreError};
+pub use direct::DirectStore;
 pub use row::RowError;
 pub use selection::{Purged, PurgedSession, Selection, Waiting};
 pub use settings::{QueueSettings, Staging, WhenFull};
-pub use slice::{DamagedRow, Slice};
+pub use slice::{DamagedSegment, Slice};
 pub use staged::noted_runtime_dir;
 pub use stopped::StoppedStore;
 pub use task::{Store, StoreCommand, StoreEvent};

@@ -5,11 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::change::{Change, Phase, SessionId, StoredMessage, Target};
-use super::slice::Slice;
+use super::change::{
+    Change, DropCount, DropReason, Phase, SessionId, Snapshot, StoredMessage, StoredSession, Target,
+};
+use super::slice::{DamagedSegment, Slice};
 use crate::model::{Message, Seq};
 
 /// Bytes a staged message takes beside its topic and payload, about.
@@ -30,7 +33,7 @@ impl StagedMessage {
 
 #[derive(Debug, Clone, Copy)]
 struct StagedFlight {
-    packet_id: Option<NonZeroU16>,
+    packet_id: NonZeroU16,
     phase: Phase,
     staged: Instant,
 }
@@ -48,28 +51,31 @@ pub(super) struct Overlay {
     /// `None` takes back what the database has.
     flights: BTreeMap<(SessionId, Seq), Option<StagedFlight>>,
     cursors: BTreeMap<SessionId, Seq>,
+    /// Runs of settled places: the last of each.
+    settled: BTreeMap<(SessionId, Seq), Seq>,
+    dropped: BTreeMap<(SessionId, DropReason), DropCount>,
     inbox: BTreeMap<(SessionId, NonZeroU16), (bool, Instant)>,
     /// Since when something waits that only the database can settle.
     waiting: Option<Instant>,
     /// What the database has of flights and inbox, and whether it has any message.
     stored_flights: BTreeSet<(SessionId, Seq)>,
     stored_inbox: BTreeSet<(SessionId, NonZeroU16)>,
+    stored_settled: BTreeSet<(SessionId, Seq)>,
     has_messages: bool,
+    /// The last place of a message that went to the database.
+    stored_to: Seq,
 }
 
 impl Overlay {
-    /// An empty one over a database that holds these flights and inbox ids, and messages or none.
-    pub(super) fn new(
-        flights: impl IntoIterator<Item = (SessionId, Seq)>,
-        inbox: impl IntoIterator<Item = (SessionId, NonZeroU16)>,
-        has_messages: bool,
-    ) -> Self {
-        Self {
-            stored_flights: flights.into_iter().collect(),
-            stored_inbox: inbox.into_iter().collect(),
-            has_messages,
-            ..Self::default()
+    /// An empty one over a database that holds what a start found there, and messages or none.
+    pub(super) fn new(found: &Snapshot, has_messages: bool) -> Self {
+        let mut overlay = Self { has_messages, stored_to: found.last_seq, ..Self::default() };
+        for StoredSession { id, flights, inbox, settled, .. } in &found.sessions {
+            overlay.stored_flights.extend(flights.iter().map(|flight| (*id, flight.seq)));
+            overlay.stored_inbox.extend(inbox.iter().map(|packet_id| (*id, *packet_id)));
+            overlay.stored_settled.extend(settled.iter().map(|(first, _)| (*id, *first)));
         }
+        overlay
     }
 
     /// Takes a change.
@@ -97,6 +103,11 @@ impl Overlay {
                     self.wait(now);
                 }
             }
+            Change::Settled { session, first, last } => self.settle(session, first, last, now),
+            Change::Dropped { session, count } => {
+                self.dropped.insert((session, count.reason), count);
+                self.wait(now);
+            }
             Change::Cursor { session, cursor } => self.move_cursor(session, cursor, now),
             Change::Inbox { session, packet_id, present } => {
                 let key = (session, packet_id);
@@ -107,9 +118,11 @@ impl Overlay {
                 }
             }
             Change::EndSession { .. } => {
-                let before = self.take_net();
-                self.sealed.extend(before);
-                self.sealed.push(change);
+                let mut sealed = std::mem::take(&mut self.sealed);
+                self.put_net(&mut sealed);
+                self.forget_net();
+                sealed.push(change);
+                self.sealed = sealed;
                 self.wait(now);
             }
             Change::Reserve { .. }
@@ -136,14 +149,25 @@ impl Overlay {
         }
     }
 
+    fn settle(&mut self, session: SessionId, first: Seq, last: Seq, now: Instant) {
+        let within = (session, first)..=(session, last);
+        remove_range(&mut self.flights, within.clone());
+        remove_range(&mut self.settled, within.clone());
+        self.settled.insert((session, first), last);
+        // What never went to the database need not be settled there.
+        if first <= self.stored_to || self.stored_flights.range(within).next().is_some() {
+            self.wait(now);
+        }
+    }
+
     fn move_cursor(&mut self, session: SessionId, cursor: Seq, now: Instant) {
         self.cursors.insert(session, cursor);
         let passed = (session, Seq(0))..=(session, cursor);
-        let staged: Vec<_> = self.flights.range(passed.clone()).map(|(key, _)| *key).collect();
-        for key in staged {
-            self.flights.remove(&key);
-        }
-        if self.has_messages || self.stored_flights.range(passed).next().is_some() {
+        remove_range(&mut self.flights, passed.clone());
+        remove_range(&mut self.settled, passed.clone());
+        let is_stored = self.stored_flights.range(passed.clone()).next().is_some()
+            || self.stored_settled.range(passed).next().is_some();
+        if self.has_messages || is_stored {
             self.wait(now);
         }
     }
@@ -191,6 +215,14 @@ impl Overlay {
             cursor: *cursor,
         };
         changes.extend(self.cursors.iter().map(cursor));
+        changes.extend(
+            self.dropped.iter().map(|(&(session, _), &count)| Change::Dropped { session, count }),
+        );
+        changes.extend(self.settled.iter().map(|(&(session, first), &last)| Change::Settled {
+            session,
+            first,
+            last,
+        }));
         changes.extend(self.flights.iter().map(|(&(session, seq), flight)| match flight {
             Some(StagedFlight { packet_id, phase, .. }) => {
                 Change::Flight { session, seq, packet_id: *packet_id, phase: *phase }
@@ -202,13 +234,15 @@ impl Overlay {
         }));
     }
 
-    fn take_net(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
-        self.put_net(&mut changes);
+    /// Forgets what went to the database, and notes what it has of it.
+    fn forget_net(&mut self) {
         self.plain.clear();
+        let last = self.messages.last_key_value().map(|(seq, _)| *seq);
+        self.stored_to = last.map_or(self.stored_to, |last| last.max(self.stored_to));
         self.messages.clear();
         self.message_bytes = 0;
         self.deletes.clear();
+        self.dropped.clear();
         for (key, flight) in std::mem::take(&mut self.flights) {
             match flight {
                 Some(_) => self.stored_flights.insert(key),
@@ -216,7 +250,16 @@ impl Overlay {
             };
         }
         for (session, cursor) in std::mem::take(&mut self.cursors) {
-            self.stored_flights.retain(|(of, seq)| *of != session || *seq > cursor);
+            let is_left = |(of, seq): &(SessionId, Seq)| *of != session || *seq > cursor;
+            self.stored_flights.retain(is_left);
+            self.stored_settled.retain(is_left);
+        }
+        for ((session, first), last) in std::mem::take(&mut self.settled) {
+            let is_left =
+                |(of, seq): &(SessionId, Seq)| *of != session || !(first..=last).contains(seq);
+            self.stored_flights.retain(is_left);
+            self.stored_settled.retain(is_left);
+            self.stored_settled.insert((session, first));
         }
         for (key, (present, _)) in std::mem::take(&mut self.inbox) {
             if present {
@@ -225,7 +268,6 @@ impl Overlay {
                 self.stored_inbox.remove(&key)
             };
         }
-        changes
     }
 
     /// The database has everything; `has_messages` says whether it holds any message.
@@ -239,6 +281,8 @@ impl Overlay {
                 | Change::Delete { .. }
                 | Change::Flight { .. }
                 | Change::Recall { .. }
+                | Change::Settled { .. }
+                | Change::Dropped { .. }
                 | Change::Cursor { .. }
                 | Change::Inbox { .. }
                 | Change::Reserve { .. }
@@ -248,9 +292,10 @@ impl Overlay {
                 | Change::Subscription { .. } => None,
             })
             .collect();
-        self.take_net();
+        self.forget_net();
         self.stored_flights.retain(|(session, _)| !ended.contains(session));
         self.stored_inbox.retain(|(session, _)| !ended.contains(session));
+        self.stored_settled.retain(|(session, _)| !ended.contains(session));
         self.has_messages = has_messages;
         self.waiting = None;
     }
@@ -272,7 +317,10 @@ impl Overlay {
     pub(super) fn merge_slice(&self, after: Seq, slice: &mut Slice) {
         let stored = std::mem::take(&mut slice.messages);
         slice.messages = self.merge_those(|_| true, after, stored, slice.examined);
-        slice.damaged.retain(|row| !self.is_deleted(row.seq));
+        let is_deleted = |row: &DamagedSegment| {
+            self.deletes.iter().any(|(first, last)| *first <= row.first && row.last <= *last)
+        };
+        slice.damaged.retain(|row| !is_deleted(row));
     }
 
     fn merge_those(
@@ -303,4 +351,9 @@ impl Overlay {
     fn is_deleted(&self, seq: Seq) -> bool {
         self.deletes.iter().any(|(first, last)| (*first..=*last).contains(&seq))
     }
+}
+
+fn remove_range<K: Ord + Copy, V>(map: &mut BTreeMap<K, V>, range: RangeInclusive<K>) {
+    let keys: Vec<K> = map.range(range).map(|(key, _)| *key).collect();
+    keys.iter().for_each(|key| _ = map.remove(key));
 }

@@ -5,45 +5,19 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 
-use super::change::{Phase, SessionId, SessionOwner, StoredFlight, StoredMessage, StoredSession};
+use super::change::{
+    DropCount, DropReason, Phase, SessionId, SessionOwner, StoredFlight, StoredMessage,
+    StoredSession,
+};
 use super::database::Fault;
 use super::row::{self, RowError};
+use super::segments::{self, LastRead, Walk};
 use crate::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
 
 /// Above this many places between cursor and end, the waiting messages of a session are estimated, not counted.
 const COUNT_MAX: u64 = 100_000;
-
-/// Columns: seq, accepted, expires, flags, topic, targets, properties, payload.
-pub(super) fn read_message(row: &Row<'_>) -> Result<StoredMessage, Fault> {
-    let seq: u64 = row.get(0)?;
-    let bad = |fault| Fault::Row(seq, fault);
-    let (qos, retain) = row::read_flags(row.get(3)?).map_err(bad)?;
-    let topic: &str =
-        row.get_ref(4)?.as_str().map_err(|_| bad(RowError::Foreign { column: "topic" }))?;
-    let topic = TopicName::new(topic).map_err(|_| bad(RowError::Foreign { column: "topic" }))?;
-    let blob = |index, column| {
-        row.get_ref(index)
-            .map_err(Fault::from)?
-            .as_blob()
-            .map_err(|_| bad(RowError::Foreign { column }))
-    };
-    let targets = row::read_targets(blob(5, "targets")?).map_err(bad)?;
-    let properties: Option<Vec<u8>> = row.get(6)?;
-    let properties =
-        properties.map(|bytes| row::read_properties(&bytes)).transpose().map_err(bad)?;
-    let message = Message {
-        topic,
-        payload: Bytes::copy_from_slice(blob(7, "payload")?),
-        qos,
-        retain,
-        properties: properties.map(Arc::new),
-        accepted: Timestamp::from_unix_ms(row.get(1)?),
-        expires: row.get::<_, Option<u64>>(2)?.map(Timestamp::from_unix_ms),
-    };
-    Ok(StoredMessage { seq: Seq(seq), message, targets })
-}
 
 pub(super) fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession>, Fault> {
     let mut sessions = BTreeMap::new();
@@ -67,7 +41,9 @@ pub(super) fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession
             expiry: row.get(4)?,
             away_since: row.get::<_, Option<u64>>(5)?.map(Timestamp::from_unix_ms),
             subscriptions: Vec::new(),
+            settled: Vec::new(),
             flights: Vec::new(),
+            dropped: Vec::new(),
             inbox: Vec::new(),
             reserved: packet_id(6)?.zip(packet_id(7)?),
             queued: 0,
@@ -93,21 +69,39 @@ pub(super) fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession
             session.inbox.push(packet_id);
         }
     }
+    let mut statement =
+        connection.prepare("SELECT session, first, last FROM settled ORDER BY session, first")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
+            session.settled.push((Seq(row.get(1)?), Seq(row.get(2)?)));
+        }
+    }
+    let mut statement =
+        connection.prepare("SELECT session, reason, count, first, last FROM dropped")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let Some(reason) = DropReason::from_number(row.get(1)?) else { continue };
+        if let Some(session) = sessions.get_mut(&SessionId(row.get(0)?)) {
+            session.dropped.push(DropCount {
+                reason,
+                count: row.get(2)?,
+                first: Timestamp::from_unix_ms(row.get(3)?),
+                last: Timestamp::from_unix_ms(row.get(4)?),
+            });
+        }
+    }
     Ok(sessions.into_values().collect())
 }
 
 pub(super) fn load_flights(
     connection: &Connection,
+    last_read: &mut LastRead,
     session: SessionId,
 ) -> Result<Vec<StoredFlight>, Fault> {
     let mut flights = load_flight_rows(connection, session)?;
-    let mut message = connection.prepare(
-        "SELECT seq, accepted, expires, flags, topic, targets, properties, payload \
-         FROM message WHERE seq = ?1",
-    )?;
     for flight in &mut flights {
-        let mut found = message.query([flight.seq.0])?;
-        flight.stored = found.next()?.map(read_message).transpose()?;
+        flight.stored = segments::message(connection, last_read, flight.seq)?;
     }
     Ok(flights)
 }
@@ -123,40 +117,84 @@ pub(super) fn load_flight_rows(
     let mut rows = statement.query([session.0])?;
     while let Some(row) = rows.next()? {
         let seq: u64 = row.get(0)?;
-        let phase = match row.get(2)? {
-            1u8 => Phase::Assigned,
-            2 => Phase::Released,
-            3 => Phase::Settled,
-            _ => return Err(Fault::Row(seq, RowError::Foreign { column: "phase" })),
-        };
+        let phase = Phase::from_number(row.get(2)?)
+            .ok_or(Fault::Row(seq, RowError::Foreign { column: "phase" }))?;
         let packet_id = row.get::<_, Option<u16>>(1)?.and_then(NonZeroU16::new);
+        let packet_id =
+            packet_id.ok_or(Fault::Row(seq, RowError::Foreign { column: "packet_id" }))?;
         flights.push(StoredFlight { seq: Seq(seq), packet_id, phase, stored: None });
     }
     Ok(flights)
 }
 
+/// Sets how many messages between `first` and `last` wait for each session; those that cannot be read are not among them.
 pub(super) fn count_queued(
     connection: &Connection,
-    session: &StoredSession,
+    last_read: &mut LastRead,
+    sessions: &mut [StoredSession],
     first: Seq,
     last: Seq,
-) -> Result<u64, Fault> {
-    let from = session.cursor.0.max(first.0.saturating_sub(1));
-    let span = last.0.saturating_sub(from);
-    if span > COUNT_MAX {
-        return Ok(span);
+) -> Result<(), Fault> {
+    let mut counted = Vec::new();
+    for session in sessions {
+        let from = session.cursor.0.max(first.0.saturating_sub(1));
+        let span = last.0.saturating_sub(from);
+        session.queued = if span > COUNT_MAX { span } else { 0 };
+        if (1..=COUNT_MAX).contains(&span) {
+            counted.push((Seq(from), session));
+        }
     }
-    let mut count = 0;
-    let mut statement = connection.prepare("SELECT seq, targets FROM message WHERE seq > ?1")?;
-    let mut rows = statement.query([from])?;
-    while let Some(row) = rows.next()? {
-        let seq: u64 = row.get(0)?;
-        let targets = row.get_ref(1)?.as_blob().unwrap_or_default();
-        let targets = row::read_targets(targets).map_err(|fault| Fault::Row(seq, fault))?;
-        count += u64::from(targets.iter().any(|target| target.session == session.id));
+    // One reading for all of them: decoding is what it costs.
+    let Some(from) = counted.iter().map(|(from, _)| *from).min() else { return Ok(()) };
+    let mut walk = Walk::new(connection)?;
+    for entry in walk.after(from)? {
+        let entry = entry?;
+        let messages = match last_read.read(connection, entry.first) {
+            Ok(messages) => messages,
+            // A start does not fail for it: whoever is to read it is told.
+            Err(Fault::Row(..)) => continue,
+            Err(fault) => return Err(fault),
+        };
+        for stored in entry.left(&messages) {
+            for (from, session) in &mut counted {
+                let is_for = stored.targets.iter().any(|target| target.session == session.id);
+                let mut settled = session.settled.iter();
+                let is_settled =
+                    settled.any(|(first, last)| (*first..=*last).contains(&stored.seq));
+                session.queued += u64::from(is_for && stored.seq > *from && !is_settled);
+            }
+        }
     }
-    let settled = session.flights.iter().filter(|flight| flight.phase == Phase::Settled).count();
-    Ok(count.saturating_sub(settled as u64))
+    Ok(())
+}
+
+/// The messages for `session` after `after`, oldest first, at most `count_max` looked at or `bytes_max` of payload; and the
+/// last place that was looked at, `None` if there is nothing beyond.
+pub(super) fn fetch(
+    connection: &Connection,
+    last_read: &mut LastRead,
+    session: SessionId,
+    after: Seq,
+    count_max: usize,
+    bytes_max: usize,
+) -> Result<(Vec<StoredMessage>, Option<Seq>), Fault> {
+    let (mut found, mut looked_at, mut bytes) = (Vec::new(), 0, 0);
+    let mut walk = Walk::new(connection)?;
+    for entry in walk.after(after)? {
+        let entry = entry?;
+        let messages = last_read.read(connection, entry.first)?;
+        for stored in entry.left(&messages).filter(|stored| stored.seq > after) {
+            looked_at += 1;
+            if stored.targets.iter().any(|target| target.session == session) {
+                bytes += stored.message.payload.len();
+                found.push(stored.clone());
+            }
+            if bytes >= bytes_max || looked_at >= count_max {
+                return Ok((found, Some(stored.seq)));
+            }
+        }
+    }
+    Ok((found, None))
 }
 
 pub(super) fn load_retained(connection: &Connection) -> Result<Vec<Message>, Fault> {
@@ -181,6 +219,7 @@ pub(super) fn load_retained(connection: &Connection) -> Result<Vec<Message>, Fau
             properties: properties.map(Arc::new),
             accepted: Timestamp::from_unix_ms(row.get(1)?),
             expires: row.get::<_, Option<u64>>(2)?.map(Timestamp::from_unix_ms),
+            body: row::read_body(row.get(3)?, None),
         });
     }
     Ok(retained)

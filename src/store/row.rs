@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::change::{SessionId, Target};
-use crate::model::{MessageProperties, QoS, TopicName};
+use crate::model::{Body, MessageProperties, QoS, TopicName};
 
 /// Why a row cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +22,12 @@ pub enum RowError {
         /// Which column.
         column: &'static str,
     },
+    /// A column does not have the checksum it was written with.
+    #[error("the column {column} is damaged: its checksum does not fit")]
+    Damaged {
+        /// Which column.
+        column: &'static str,
+    },
 }
 
 /// QoS in the low two bits, the retain flag above them.
@@ -35,19 +41,38 @@ pub(super) fn read_flags(flags: u8) -> Result<(QoS, bool), RowError> {
     Ok((qos, flags & 4 != 0))
 }
 
+/// The bit of a message's flags that says it is a reading of the gateway itself.
+const READING: u8 = 8;
+/// The bit that says it was taken before the clock was synchronised.
+pub(super) const UNSYNCED: u8 = 16;
+
+/// What a message's flags say of its body, beside [`flags`].
+pub(super) fn body_flags(body: Body) -> u8 {
+    match body {
+        Body::Foreign => 0,
+        Body::Reading { unsynced_at: None } => READING,
+        Body::Reading { unsynced_at: Some(_) } => READING | UNSYNCED,
+    }
+}
+
+/// The inverse of [`body_flags`].
+pub(super) fn read_body(flags: u8, unsynced_at: Option<u64>) -> Body {
+    if flags & READING == 0 { Body::Foreign } else { Body::Reading { unsynced_at } }
+}
+/// Bytes of a target.
+pub(super) const TARGET_LEN: usize = 5;
+
 /// Five bytes a target: the session, little endian, and its flags.
-pub(super) fn write_targets(targets: &[Target]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(targets.len() * 5);
+pub(super) fn write_targets(targets: &[Target], out: &mut Vec<u8>) {
     for target in targets {
         out.extend_from_slice(&target.session.0.to_le_bytes());
         out.push(flags(target.qos, target.retain));
     }
-    out
 }
 
 /// The inverse of [`write_targets`].
 pub(super) fn read_targets(bytes: &[u8]) -> Result<Arc<[Target]>, RowError> {
-    let (chunks, rest) = bytes.as_chunks::<5>();
+    let (chunks, rest) = bytes.as_chunks::<TARGET_LEN>();
     if !rest.is_empty() {
         return Err(RowError::Short { column: "targets" });
     }
@@ -176,6 +201,9 @@ mod tests {
             Target { session: SessionId(1), qos: QoS::ExactlyOnce, retain: false },
             Target { session: SessionId(70_000), qos: QoS::AtMostOnce, retain: true },
         ];
-        assert_eq!(read_targets(&write_targets(&targets)).unwrap().as_ref(), targets);
+        let mut bytes = Vec::new();
+        write_targets(&targets, &mut bytes);
+        assert_eq!(bytes.len(), targets.len() * TARGET_LEN);
+        assert_eq!(read_targets(&bytes).unwrap().as_ref(), targets);
     }
 }

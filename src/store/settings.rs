@@ -45,4 +45,6 @@ pub enum WhenFull {
     /// The oldest message goes.
     #[default]
     DropOldest,
+    /// What is new is not taken.
+    DropNewest,
 }

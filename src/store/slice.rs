@@ -1,10 +1,10 @@
-//! shell: what stands in the store, slice by slice, whoever it is for; a row that cannot be understood is named and passed.
+//! shell: what stands in the store, slice by slice, whoever it is for; a segment that cannot be understood is named and passed.
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::change::StoredMessage;
+use super::change::{Change, StoredMessage};
 use super::database::Fault;
-use super::read::read_message;
+use super::segments::{LastRead, Walk};
 use crate::model::Seq;
 
 /// A stretch of the store.
@@ -12,8 +12,8 @@ use crate::model::Seq;
 pub struct Slice {
     /// The messages, oldest first.
     pub messages: Vec<StoredMessage>,
-    /// Rows in between that cannot be understood.
-    pub damaged: Vec<DamagedRow>,
+    /// Segments in between that cannot be understood.
+    pub damaged: Vec<DamagedSegment>,
     /// Everything up to here was looked at; `None` if there is nothing beyond.
     pub examined: Option<Seq>,
 }
@@ -23,58 +23,83 @@ impl Slice {
     #[must_use]
     pub fn end(&self, after: Seq) -> Seq {
         let message = self.messages.last().map(|stored| stored.seq);
-        let damaged = self.damaged.last().map(|row| row.seq);
+        let damaged = self.damaged.last().map(|segment| segment.last);
         self.examined.max(message).max(damaged).unwrap_or(after)
     }
 }
 
-/// A message row that cannot be understood.
+/// A run of messages that cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DamagedRow {
-    /// Its place.
-    pub seq: Seq,
+pub struct DamagedSegment {
+    /// The place of its first message.
+    pub first: Seq,
+    /// The place of its last message; the first if its row does not say that.
+    pub last: Seq,
+    /// How many messages are lost with it.
+    pub count: u64,
     /// What is wrong with it.
     pub fault: String,
 }
 
-/// All messages after `after`, oldest first: at most `count_max` rows, and no more once they have `bytes_max` of payload.
+impl DamagedSegment {
+    /// The change that removes it.
+    #[must_use]
+    pub fn delete(&self) -> Change {
+        Change::Delete { first: self.first, last: self.last }
+    }
+}
+
+/// All messages after `after`, oldest first: at most `count_max`, and no more once they have `bytes_max` of payload.
 pub(super) fn read_slice(
     connection: &Connection,
+    last_read: &mut LastRead,
     after: Seq,
     count_max: usize,
     bytes_max: usize,
 ) -> Result<Slice, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, accepted, expires, flags, topic, targets, properties, payload \
-         FROM message WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-    )?;
-    let mut rows = statement.query(params![after.0, count_max])?;
     let mut slice = Slice::default();
     let (mut looked_at, mut bytes) = (0, 0);
-    while let Some(row) = rows.next()? {
-        let seq = Seq(row.get(0)?);
-        looked_at += 1;
-        match read_message(row) {
-            Ok(stored) => {
-                bytes += stored.message.payload.len();
-                slice.messages.push(stored);
+    let mut walk = Walk::new(connection)?;
+    for entry in walk.after(after)? {
+        let (first, last, count, read) = match entry {
+            Ok(entry) => {
+                let read = last_read.read(connection, entry.first);
+                let read = read.map(|messages| {
+                    let left = entry.left(&messages).filter(|stored| stored.seq > after);
+                    left.cloned().collect::<Vec<StoredMessage>>()
+                });
+                (entry.first, entry.last, entry.count_left(), read)
             }
-            Err(fault) => slice.damaged.push(DamagedRow { seq, fault: row_fault(fault)? }),
-        }
-        if bytes >= bytes_max || looked_at == count_max {
-            slice.examined = Some(seq);
-            break;
+            // Its row says no more than where it begins.
+            Err(Fault::Row(seq, error)) => (Seq(seq), Seq(seq), 1, Err(Fault::Row(seq, error))),
+            Err(fault) => return Err(fault),
+        };
+        match read {
+            Ok(messages) => {
+                for stored in messages {
+                    looked_at += 1;
+                    bytes += stored.message.payload.len();
+                    let seq = stored.seq;
+                    slice.messages.push(stored);
+                    if bytes >= bytes_max || looked_at >= count_max {
+                        slice.examined = Some(seq);
+                        return Ok(slice);
+                    }
+                }
+            }
+            // A slice that ended within it has named it.
+            Err(Fault::Row(..)) if first <= after => {}
+            Err(Fault::Row(_, error)) => {
+                let fault = error.to_string();
+                slice.damaged.push(DamagedSegment { first, last, count, fault });
+                looked_at += 1;
+                if looked_at >= count_max {
+                    slice.examined = Some(last);
+                    return Ok(slice);
+                }
+            }
+            Err(fault) => return Err(fault),
         }
     }
     Ok(slice)
-}
-
-/// What is wrong with the row itself; SQLite's own failures go on.
-pub(super) fn row_fault(fault: Fault) -> Result<String, Fault> {
-    match fault {
-        Fault::Row(_, error) => Ok(error.to_string()),
-        // A column of another type, or a number out of its range: the page is whole, what stands there is not.
-        Fault::Sqlite(error) if error.sqlite_error_code().is_none() => Ok(error.to_string()),
-        Fault::Sqlite(error) => Err(Fault::Sqlite(error)),
-    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::change::Change;
 use super::frame::{self, Checked};
+use crate::step::{self, Step};
 
 /// The file's name in the runtime directory.
 pub(super) const FILE_NAME: &str = "staged";
@@ -82,6 +83,10 @@ impl Staged {
     pub(super) fn append(&mut self, changes: &[Change]) -> io::Result<()> {
         self.buffer.clear();
         frame::write(changes, &mut self.buffer);
+        if step::is_due(Step::StageTorn) {
+            let _ = self.file.write_all(&self.buffer[..self.buffer.len() / 2]);
+            step::abort();
+        }
         if let Err(error) = self.file.write_all(&self.buffer) {
             // Part of a frame would hide what comes after it.
             let _ = self.file.set_len(self.len);
@@ -146,6 +151,7 @@ fn write_new(path: &Path, origin: Origin, changes: &[Change]) -> io::Result<File
     let beside = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&beside)?;
     file.write_all(&bytes)?;
+    step::pass(Step::RenewBefore);
     std::fs::rename(&beside, path)?;
     Ok(file)
 }

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 
 use super::change::{Change, SessionId, StoredSession};
-use super::database::{Database, Fault, StoreError, apply};
+use super::database::{Database, Fault, StoreError};
 use super::read::{load_flight_rows, load_sessions};
 use super::selection::{Purged, Selection, Waiting};
-use super::slice::{Slice, read_slice};
+use super::slice::{DamagedSegment, Slice};
 use super::staged::{FILE_NAME, Origin, Staged};
 use super::verify::{self, Damage, Found};
-use crate::model::Seq;
+use crate::model::{Seq, Timestamp};
 
 /// An opened store that nobody else has open.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl StoppedStore {
     pub fn open(state_dir: &Path, runtime_dir: Option<&Path>) -> Result<Self, StoreError> {
         let log = state_dir.join(format!("{}-wal", super::FILE_NAME));
         let has_log = std::fs::metadata(log).is_ok_and(|data| data.len() > 0);
-        let database = Database::open_existing(state_dir)?;
+        let mut database = Database::open_existing(state_dir)?;
         let begin = || -> Result<(), Fault> {
             let connection = &database.connection;
             // A log that is there already is not written back by somebody who only looks.
@@ -53,14 +53,10 @@ impl StoppedStore {
                 .map_err(|source| StoreError::Staged { path: dir.join(FILE_NAME), source })?;
         }
         let staged_lost = staged.is_none() && database.was_staging()?;
-        let staged = staged.unwrap_or_default().into_iter().flatten().collect();
+        let staged: Vec<Change> = staged.unwrap_or_default().into_iter().flatten().collect();
+        database.suppose(&staged)?;
         let runtime_dir = runtime_dir.map(Path::to_owned);
-        let store = Self { database, runtime_dir, origin, staged, staged_lost };
-        let merge = || -> Result<(), Fault> {
-            store.staged.iter().try_for_each(|change| apply(&store.database.connection, change))
-        };
-        merge().map_err(|fault| store.database.named(fault))?;
-        Ok(store)
+        Ok(Self { database, runtime_dir, origin, staged, staged_lost })
     }
 
     /// The durable sessions; their flights without messages, and nothing counted.
@@ -92,19 +88,18 @@ impl StoppedStore {
         self.database.bytes_used()
     }
 
-    /// All messages after `after`, oldest first: at most `count_max` rows, and no more once they have `bytes_max` of
+    /// All messages after `after`, oldest first: at most `count_max`, and no more once they have `bytes_max` of
     /// payload.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read there.
     pub fn slice(
-        &self,
+        &mut self,
         after: Seq,
         count_max: usize,
         bytes_max: usize,
     ) -> Result<Slice, StoreError> {
-        read_slice(&self.database.connection, after, count_max, bytes_max)
-            .map_err(|fault| self.database.named(fault))
+        self.database.slice(after, count_max, bytes_max)
     }
 
     /// What is wrong with the pages, the small tables and the staged file; and how many bytes of the last staged batch
@@ -113,7 +108,7 @@ impl StoppedStore {
     /// # Errors
     /// [`StoreError`] if a table cannot be read at all.
     pub fn verify(&self) -> Result<(Vec<Damage>, usize), StoreError> {
-        let mut damages = verify::pages(&self.database.connection, &self.database.path);
+        let mut damages = verify::pages(&self.database);
         damages.extend(self.damaged_rows()?.into_iter().map(|found| found.damage));
         let mut torn = 0;
         if let Some(runtime_dir) = &self.runtime_dir {
@@ -135,11 +130,11 @@ impl StoppedStore {
     pub fn begin_changes(&mut self) -> Result<(), StoreError> {
         let ready = |database: &Database| -> Result<(), Fault> {
             let connection = &database.connection;
-            connection.execute_batch("ROLLBACK")?;
             connection.pragma_update(None, "cache_spill", true)?;
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
             Ok(())
         };
+        self.database.suppose_nothing()?;
         ready(&self.database).map_err(|fault| self.database.named(fault))?;
         if !self.staged.is_empty() {
             // The staged file is of the generation before then, and known to be committed.
@@ -151,7 +146,7 @@ impl StoppedStore {
     }
 
     /// Removes a slice of what `selection` means, durably, after [`Self::begin_changes`]; or tells what that would
-    /// remove. Slices come in order, from the first on.
+    /// remove. Slices come in order, from the first on. An uplink will tell of them as gone at `now`.
     ///
     /// # Errors
     /// [`StoreError`] if the disk does not take it.
@@ -161,8 +156,9 @@ impl StoppedStore {
         selection: &Selection,
         slice: &Slice,
         dry_run: bool,
+        now: Timestamp,
     ) -> Result<Purged, StoreError> {
-        let (purged, changes) = waiting.purge(selection, slice);
+        let (purged, changes) = waiting.purge(selection, slice, now);
         if !dry_run && !changes.is_empty() {
             self.database.commit(&changes, None)?;
         }
@@ -177,13 +173,12 @@ impl StoppedStore {
         self.database.commit(&[Change::EndSession { session }], None)
     }
 
-    /// Removes the rows that cannot be understood, after [`Self::begin_changes`]: messages among those of `slice`.
+    /// Removes the segments of `slice` that cannot be understood, after [`Self::begin_changes`].
     ///
     /// # Errors
     /// [`StoreError`] if the disk does not take it.
     pub fn remove_damaged_messages(&mut self, slice: &Slice) -> Result<(), StoreError> {
-        let delete = |seq| Change::Delete { first: seq, last: seq };
-        let changes: Vec<Change> = slice.damaged.iter().map(|row| delete(row.seq)).collect();
+        let changes: Vec<Change> = slice.damaged.iter().map(DamagedSegment::delete).collect();
         if changes.is_empty() { Ok(()) } else { self.database.commit(&changes, None) }
     }
 

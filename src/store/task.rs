@@ -14,9 +14,11 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimmed};
 use super::database::{Database, StoreError};
+use super::disk::{Disk, VFS_NAME};
 use super::layers::{Layers, Need};
 use super::settings::Staging;
 use super::slice::Slice;
+use super::staged::note_place;
 use super::verify::Damage;
 use crate::model::{Seq, Timestamp};
 
@@ -41,7 +43,7 @@ pub enum StoreCommand {
         session: SessionId,
         /// After which place.
         after: Seq,
-        /// Rows to look at, at most.
+        /// Messages to look at, at most.
         count_max: usize,
         /// Payload bytes to bring, at most (one message more).
         bytes_max: usize,
@@ -52,7 +54,7 @@ pub enum StoreCommand {
         question: u64,
         /// After which place.
         after: Seq,
-        /// Rows to look at, at most.
+        /// Messages to look at, at most.
         count_max: usize,
         /// Payload bytes to bring, at most (one message more).
         bytes_max: usize,
@@ -114,6 +116,22 @@ pub enum StoreEvent {
     },
 }
 
+impl StoreEvent {
+    pub(super) fn of_fetch(
+        session: SessionId,
+        fetched: Result<(Vec<StoredMessage>, Option<Seq>), StoreError>,
+    ) -> Self {
+        match fetched {
+            Ok((messages, examined)) => Self::Fetched { session, messages, examined },
+            Err(error) => Self::Failed(error),
+        }
+    }
+
+    pub(super) fn of_trim(trimmed: Result<Trimmed, StoreError>) -> Self {
+        trimmed.map_or_else(Self::Failed, Self::Trimmed)
+    }
+}
+
 /// The running store. Dropping it lets the thread finish what was asked and closes the database.
 #[derive(Debug)]
 pub struct Store {
@@ -132,7 +150,38 @@ impl Store {
         staging: Option<Staging>,
         events: UnboundedSender<StoreEvent>,
     ) -> Result<(Self, Snapshot), StoreError> {
-        let (layers, snapshot) = Layers::open(Database::open(state_dir)?, staging)?;
+        let runtime_dir = staging.as_ref().map(|staging| staging.runtime_dir.clone());
+        let opened = Self::start(Database::open(state_dir, None)?, state_dir, staging, events)?;
+        // Word beside the database where the staged layer lies.
+        if let Some(runtime_dir) = runtime_dir
+            && let Err(cause) = note_place(state_dir, &runtime_dir)
+        {
+            let directory = state_dir.display();
+            tracing::warn!(%directory, %cause, "cannot note the runtime directory; `fieldpost queue` may not find it");
+        }
+        Ok(opened)
+    }
+
+    /// The same on a recorded disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] says which file and what to do.
+    pub fn open_on(
+        disk: &Disk,
+        staging: Option<Staging>,
+        events: UnboundedSender<StoreEvent>,
+    ) -> Result<(Self, Snapshot), StoreError> {
+        let state_dir = disk.state_dir();
+        Self::start(Database::open(&state_dir, Some(VFS_NAME))?, &state_dir, staging, events)
+    }
+
+    fn start(
+        database: Database,
+        state_dir: &Path,
+        staging: Option<Staging>,
+        events: UnboundedSender<StoreEvent>,
+    ) -> Result<(Self, Snapshot), StoreError> {
+        let (layers, snapshot) = Layers::open(database, staging)?;
         let (commands, inbox) = channel();
         let thread = Thread {
             layers,
@@ -194,7 +243,7 @@ impl Thread {
         while let Some(command) = self.next() {
             let answer = match command {
                 StoreCommand::Commit { batch, changes, sync } => {
-                    match self.layers.take(&changes, sync) {
+                    match self.layers.take(changes, sync, Instant::now()) {
                         Need::Nothing => {}
                         Need::Flush if self.flush().is_none() => return,
                         Need::Flush => {}
@@ -202,12 +251,8 @@ impl Thread {
                     StoreEvent::Committed(self.layers.committed(batch))
                 }
                 StoreCommand::Fetch { session, after, count_max, bytes_max } => {
-                    match self.layers.fetch(session, after, count_max, bytes_max) {
-                        Ok((messages, examined)) => {
-                            StoreEvent::Fetched { session, messages, examined }
-                        }
-                        Err(error) => StoreEvent::Failed(error),
-                    }
+                    let fetched = self.layers.fetch(session, after, count_max, bytes_max);
+                    StoreEvent::of_fetch(session, fetched)
                 }
                 StoreCommand::Look { question, after, count_max, bytes_max } => {
                     let slice = self.layers.slice(after, count_max, bytes_max);
@@ -217,10 +262,7 @@ impl Thread {
                     StoreEvent::Verified { question, damages: self.layers.verify() }
                 }
                 StoreCommand::Trim { keep, bytes_target, older_than } => {
-                    match self.layers.trim(&keep, bytes_target, older_than) {
-                        Ok(trimmed) => StoreEvent::Trimmed(trimmed),
-                        Err(error) => StoreEvent::Failed(error),
-                    }
+                    StoreEvent::of_trim(self.layers.trim(&keep, bytes_target, older_than))
                 }
             };
             if self.events.send(answer).is_err() {

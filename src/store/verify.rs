@@ -1,13 +1,15 @@
 //! shell: reads everything but the messages row by row, the pages, and the staged file, and names what is wrong.
 
+use std::num::NonZeroU16;
 use std::path::Path;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
-use super::database::Fault;
+use super::change::{DropReason, Phase};
+use super::database::{Database, Fault};
 use super::row::{self, RowError};
-use super::slice::{DamagedRow, row_fault};
+use super::slice::DamagedSegment;
 use super::staged::{FILE_NAME, Origin, Staged};
 use crate::model::{TopicFilter, TopicName};
 
@@ -30,11 +32,14 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// A message row that cannot be understood.
+    /// A run of messages that cannot be understood.
     #[must_use]
-    pub fn of_message(row: &DamagedRow) -> Self {
+    pub fn of_segment(segment: &DamagedSegment) -> Self {
         let remedy = "`fieldpost queue purge --damaged` removes it";
-        Self { place: format!("message {}", row.seq.0), fault: row.fault.clone(), remedy }
+        let DamagedSegment { first, count, fault, .. } = segment;
+        let plural = if *count == 1 { "" } else { "s" };
+        let place = format!("segment of {count} message{plural}, the first {}", first.0);
+        Self { place, fault: fault.clone(), remedy }
     }
 }
 
@@ -55,7 +60,7 @@ struct Table {
     check: fn(&Row<'_>) -> Result<(), Fault>,
 }
 
-const TABLES: [Table; 5] = [
+const TABLES: [Table; 8] = [
     Table {
         name: "session",
         sql: "SELECT id, uplink, name, cursor, expiry, away_since, ids_first, ids_last FROM session",
@@ -85,9 +90,40 @@ const TABLES: [Table; 5] = [
         keys: 2,
         delete: "DELETE FROM flight WHERE session = ?1 AND seq = ?2",
         check: |row| {
-            let _: (u32, u64, Option<u16>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let _: (u32, u64, u16) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            NonZeroU16::new(row.get(2)?).ok_or(foreign("packet_id"))?;
             let phase: u8 = row.get(3)?;
-            if (1..=3).contains(&phase) { Ok(()) } else { Err(foreign("phase")) }
+            Phase::from_number(phase).map(|_| ()).ok_or(foreign("phase"))
+        },
+    },
+    Table {
+        name: "settled",
+        sql: "SELECT session, first, last FROM settled",
+        keys: 2,
+        delete: "DELETE FROM settled WHERE session = ?1 AND first = ?2",
+        check: |row| {
+            let (_, first, last): (u32, u64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            if first <= last { Ok(()) } else { Err(foreign("last")) }
+        },
+    },
+    Table {
+        name: "dropped",
+        sql: "SELECT session, reason, count, first, last FROM dropped",
+        keys: 2,
+        delete: "DELETE FROM dropped WHERE session = ?1 AND reason = ?2",
+        check: |row| {
+            let _: (u32, u64, u64, u64) = (row.get(0)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            DropReason::from_number(row.get(1)?).map(|_| ()).ok_or(foreign("reason"))
+        },
+    },
+    Table {
+        name: "gone",
+        sql: "SELECT first, bits FROM gone",
+        keys: 1,
+        delete: "DELETE FROM gone WHERE first = ?1",
+        check: |row| {
+            let _: (u64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            Ok(())
         },
     },
     Table {
@@ -159,16 +195,25 @@ pub(super) fn remove(connection: &Connection, found: &Found) -> Result<(), Fault
     Ok(())
 }
 
+/// What is wrong with the row itself; SQLite's own failures go on.
+fn row_fault(fault: Fault) -> Result<String, Fault> {
+    match fault {
+        Fault::Row(_, error) => Ok(error.to_string()),
+        // A column of another type, or a number out of its range: the page is whole, what stands there is not.
+        Fault::Sqlite(error) if error.sqlite_error_code().is_none() => Ok(error.to_string()),
+        Fault::Sqlite(error) => Err(Fault::Sqlite(error)),
+    }
+}
+
 /// SQLite's own check of its pages and indexes.
-pub(super) fn pages(connection: &Connection, path: &Path) -> Vec<Damage> {
-    let place = path.display().to_string();
-    let ask = || -> rusqlite::Result<Vec<String>> {
-        let sql = format!("PRAGMA integrity_check({PAGE_COMPLAINTS_MAX})");
-        connection.prepare(&sql)?.query_map([], |row| row.get(0))?.collect()
-    };
-    let complaints = ask().unwrap_or_else(|error| vec![error.to_string()]);
-    let complaints = complaints.into_iter().filter(|complaint| complaint != "ok");
-    complaints.map(|fault| Damage { place: place.clone(), fault, remedy: SALVAGE }).collect()
+pub(super) fn pages(database: &Database) -> Vec<Damage> {
+    let place = database.path.display().to_string();
+    let complaints = database.find_damage(PAGE_COMPLAINTS_MAX);
+    let complaints = complaints.unwrap_or_else(|error| vec![error.to_string()]);
+    complaints
+        .into_iter()
+        .map(|fault| Damage { place: place.clone(), fault, remedy: SALVAGE })
+        .collect()
 }
 
 /// Every batch of the staged file in `runtime_dir`, if it is of this store: what is damaged, and how many bytes a kill

@@ -299,6 +299,7 @@ mod tests {
             window: 10,
             session_expiry: Duration::from_secs(60),
             on_session_lost: crate::uplink::OnSessionLost::Republish,
+            live_first: None,
             forward: Vec::new(),
             accept: Vec::new(),
         }

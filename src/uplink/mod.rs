@@ -10,7 +10,8 @@ mod tls;
 
 pub use link::{Link, LinkError, LinkEvent, SUBSCRIBE_ID};
 pub use settings::{
-    AcceptRule, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings, UplinkSettings,
+    AcceptRule, Backfill, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings,
+    UplinkSettings,
 };
 pub use task::{Uplink, UplinkState};
 pub use tls::TlsError;

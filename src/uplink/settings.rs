@@ -34,10 +34,19 @@ pub struct UplinkSettings {
     pub session_expiry: Duration,
     /// What to do with messages whose PUBREC came before the upstream lost the session.
     pub on_session_lost: OnSessionLost,
+    /// Whether new messages pass those that waited while there was no connection, and how fast these follow.
+    pub live_first: Option<Backfill>,
     /// What goes up, first matching rule wins.
     pub forward: Vec<ForwardRule>,
     /// What is subscribed to upstream.
     pub accept: Vec<AcceptRule>,
+}
+
+/// How what waited follows when new messages have passed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backfill {
+    /// Messages a second, at least 1; `None` is as fast as the upstream takes them.
+    pub rate: Option<u32>,
 }
 
 /// TLS towards an upstream.

@@ -16,10 +16,11 @@ use super::settings::UplinkSettings;
 use super::tls::{TlsError, connector, server_name};
 use crate::backoff::Backoff;
 use crate::hub::{Attached, ConnectionEvent, DetachCause, HubError, HubHandle, Inbound};
-use crate::model::{Message, QoS, Timestamp, TopicName};
+use crate::model::{Body, Message, QoS, Timestamp, TopicName};
 use crate::mqtt::{
     DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError, ReasonCode,
 };
+use crate::step::{self, Step};
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -244,7 +245,9 @@ impl Uplink {
             tokio::select! {
                 packets = reader.read() => {
                     let mut for_session = Vec::new();
-                    for packet in packets? {
+                    let packets = packets?;
+                    step::pass(Step::ReadAfter);
+                    for packet in packets {
                         match link.handle_packet(packet, Instant::now())? {
                             LinkEvent::ForSession(packet) => for_session.push(packet),
                             LinkEvent::SubscriptionRefused { filter, reason } => {
@@ -272,6 +275,11 @@ impl Uplink {
                             ConnectionEvent::Close(reason) => return Err(UplinkError::Closed(reason)),
                         }
                         event = inbound.try_recv().ok();
+                    }
+                    step::pass(Step::WriteBefore);
+                    if step::is_due(Step::WriteTorn) {
+                        let _ = writer.write_half().await;
+                        step::abort();
                     }
                 }
                 result = writer.write_some(), if writer.queued() > 0 => {
@@ -317,6 +325,7 @@ impl Uplink {
             properties: None,
             accepted: Timestamp::from(std::time::SystemTime::now()),
             expires: None,
+            body: Body::Foreign,
         }
     }
 }

@@ -95,7 +95,7 @@ async fn a_silent_and_a_late_device_do_not_cost_the_others_their_periods() {
     let readings = bus.good(&healthy, 50).await;
     let times = |point: &str| -> Vec<u64> {
         let of = readings.iter().filter(|it| it.point.to_string() == point);
-        of.map(|reading| reading.time.unix_ms()).collect()
+        of.map(|reading| reading.taken.wall.unix_ms()).collect()
     };
     for point in healthy {
         let times = times(point);

@@ -13,8 +13,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clock;
 mod counting;
 mod kill;
+mod lan;
 mod neighbours;
 mod outage;
 mod queue;

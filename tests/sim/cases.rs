@@ -118,6 +118,7 @@ impl Bench {
     fn pass(&mut self, time: Duration) {
         self.now.mono += time;
         self.now.wall = self.now.wall.plus(time);
+        self.now.boot_ms += time.as_millis() as u64;
         self.engine.handle_timeout(self.now);
         self.settle();
     }
@@ -330,6 +331,8 @@ fn what_a_connection_says_itself_keeps_its_topic() {
         }],
         window: 10,
         trust_received: false,
+        live_first: None,
+        tell_drops: None,
     });
     let attach = fieldpost::hub::AttachUplink {
         name: "other".into(),
@@ -525,7 +528,8 @@ fn messages_that_are_dropped_are_told_once_until_it_is_over() {
     bench.engine.handle_timeout(bench.now);
     facts.extend(std::iter::from_fn(|| bench.engine.poll_fact()));
     let session = || "uplink".into();
-    let dropped = |first| Fact::Dropped { session: session(), count: 1, first };
+    let reason = fieldpost::store::DropReason::QueueFull;
+    let dropped = |first| Fact::Dropped { session: session(), reason, count: 1, first };
     let ended = Fact::DropsEnded { session: session(), count: 3 };
     assert_eq!(facts, [dropped(true), dropped(false), dropped(false), ended]);
 }

@@ -15,6 +15,7 @@
 )]
 
 mod cases;
+mod clock;
 mod peer;
 mod random;
 mod state;

@@ -19,12 +19,16 @@ pub struct Publication {
     pub received: bool,
 }
 
+/// Before the number in a payload that newer ones have passed.
+pub const LATE: char = '-';
+
 /// What a peer tells the world about a packet it got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     Arrived {
         payload: u64,
         qos: QoS,
+        late: bool,
     },
     /// PUBACK or PUBREC: the engine has taken responsibility.
     Accepted {
@@ -125,6 +129,12 @@ impl Peer {
                 self.to_engine.push_back(answer(Packet::PubComp, ack.packet_id));
                 Heard::Nothing
             }
+            // A full queue takes nothing; the publisher knows.
+            Packet::PubAck(ack) | Packet::PubRec(ack) if ack.reason.is_failure() => {
+                assert_eq!(ack.reason, ReasonCode::QuotaExceeded);
+                self.publications.retain(|p| p.packet_id != ack.packet_id.0);
+                Heard::Nothing
+            }
             Packet::PubAck(ack) => {
                 let at = self.publications.iter().position(|p| p.packet_id == ack.packet_id.0);
                 let done = self.publications.remove(at.expect("PUBACK for what was published"));
@@ -153,9 +163,10 @@ impl Peer {
 
     fn receive_publish(&mut self, publish: &Publish) -> Heard {
         let text = std::str::from_utf8(&publish.payload).expect("a number");
-        let payload: u64 = text.parse().expect("a number");
+        let late = text.starts_with(LATE);
+        let payload: u64 = text.trim_start_matches(LATE).parse().expect("a number");
         let Some(packet_id) = publish.packet_id else {
-            return Heard::Arrived { payload, qos: QoS::AtMostOnce };
+            return Heard::Arrived { payload, qos: QoS::AtMostOnce, late };
         };
         assert!(
             self.inflight.insert(packet_id.0),
@@ -171,7 +182,7 @@ impl Peer {
         if publish.qos == QoS::AtLeastOnce {
             self.inflight.remove(&packet_id.0);
             self.to_engine.push_back(answer(Packet::PubAck, packet_id));
-            return Heard::Arrived { payload, qos: publish.qos };
+            return Heard::Arrived { payload, qos: publish.qos, late };
         }
         self.to_engine.push_back(answer(Packet::PubRec, packet_id));
         match self.open.insert(packet_id.0, payload) {
@@ -180,7 +191,7 @@ impl Peer {
                 assert!(publish.dup, "{}: a repeat without DUP", self.name);
                 Heard::Nothing
             }
-            None => Heard::Arrived { payload, qos: publish.qos },
+            None => Heard::Arrived { payload, qos: publish.qos, late },
         }
     }
 }

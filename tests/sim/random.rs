@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use fastrand::Rng;
-use fieldpost::hub::EngineOptions;
+use fieldpost::hub::{EngineOptions, LiveFirst};
 use fieldpost::model::{QoS, Timestamp};
+use fieldpost::store::WhenFull;
 
 use crate::state::MESSAGE_BYTES;
 use crate::world::{FAST, MEMORY, SLOW, UPLINK, World};
@@ -24,7 +25,15 @@ struct Dangers {
 
 fn steps(rng: &mut Rng, dangers: Dangers, count: usize) {
     let store_bytes_max = dangers.room.map_or(u64::MAX / 2, |messages| messages * MESSAGE_BYTES);
-    let mut world = World::new(EngineOptions { store_bytes_max, ..EngineOptions::default() });
+    let pauses = [Duration::from_millis(1), Duration::from_millis(30), Duration::from_secs(2)];
+    let live_first = match rng.u32(..4) {
+        0 | 1 => None,
+        2 => Some(LiveFirst { pause: None }),
+        _ => Some(LiveFirst { pause: rng.choice(pauses) }),
+    };
+    let when_full = if rng.bool() { WhenFull::DropOldest } else { WhenFull::DropNewest };
+    let options = EngineOptions { store_bytes_max, when_full, ..EngineOptions::default() };
+    let mut world = World::with_live_first(options, live_first);
     for _ in 0..count {
         step(&mut world, rng, dangers);
     }

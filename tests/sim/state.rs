@@ -5,8 +5,8 @@ use std::num::NonZeroU16;
 
 use fieldpost::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::store::{
-    Change, Phase, SessionId, SessionOwner, Slice, Snapshot, StoredFlight, StoredMessage,
-    StoredSession, Target,
+    Change, DropCount, DropReason, Phase, SessionId, SessionOwner, Slice, Snapshot, StoredFlight,
+    StoredMessage, StoredSession, Target,
 };
 
 #[derive(Debug, Clone)]
@@ -32,11 +32,16 @@ pub struct State {
     pub starts: u64,
     pub messages: BTreeMap<Seq, StoredMessage>,
     pub sessions: BTreeMap<SessionId, SessionRow>,
-    pub flights: BTreeMap<(SessionId, Seq), (Option<NonZeroU16>, Phase)>,
+    pub flights: BTreeMap<(SessionId, Seq), (NonZeroU16, Phase)>,
+    /// Runs of settled places above the cursor: the last of each.
+    pub settled: BTreeMap<(SessionId, Seq), Seq>,
+    pub dropped: BTreeMap<(SessionId, DropReason), DropCount>,
     pub inbox: BTreeSet<(SessionId, NonZeroU16)>,
     pub subscriptions: BTreeMap<(SessionId, TopicFilter), (u8, Option<u32>)>,
     pub retained: BTreeMap<TopicName, Message>,
     pub last_session: u32,
+    /// The first place of this boot; 0 if there was no start in it.
+    pub boot_first: Seq,
 }
 
 /// What one stored message counts for against the bound.
@@ -48,6 +53,7 @@ impl State {
     }
 
     pub fn apply(&mut self, change: &Change, events: &mut Vec<Event>) {
+        let change = change.clone();
         match change.clone() {
             Change::Append { seq, message, targets } => {
                 assert!(!targets.is_empty(), "a message nobody wants is stored");
@@ -67,6 +73,21 @@ impl State {
                 assert!(self.sessions.contains_key(&session), "a flight of no session");
                 self.flights.insert((session, seq), (packet_id, phase));
             }
+            Change::Settled { session, first, last } => {
+                let cursor = self.sessions.get(&session).expect("a run of no session").cursor;
+                assert!(cursor < first && first <= last, "no run above {cursor:?}: {change:?}");
+                let inside = |id: SessionId, seq: Seq| id == session && first <= seq && seq <= last;
+                self.flights.retain(|(id, seq), _| !inside(*id, *seq));
+                self.settled.retain(|(id, seq), _| !inside(*id, *seq));
+                self.settled.insert((session, first), last);
+            }
+            Change::Dropped { session, count } => {
+                if count.count == 0 {
+                    self.dropped.remove(&(session, count.reason));
+                } else {
+                    self.dropped.insert((session, count.reason), count);
+                }
+            }
             Change::Recall { session, seq } => {
                 self.flights.remove(&(session, seq));
             }
@@ -74,7 +95,11 @@ impl State {
                 let row = self.sessions.get_mut(&session).expect("a cursor of no session");
                 assert!(row.cursor <= cursor, "the cursor of {session:?} goes back");
                 row.cursor = cursor;
+                let runs = self.settled.range((session, Seq(0))..=(session, cursor));
+                let cut = runs.map(|(_, last)| *last).find(|last| *last > cursor);
+                assert_eq!(cut, None, "{cursor:?} of {session:?} cuts a run");
                 self.flights.retain(|(id, seq), _| *id != session || *seq > cursor);
+                self.settled.retain(|(id, seq), _| *id != session || *seq > cursor);
             }
             Change::Inbox { session, packet_id, present } => {
                 assert!(self.sessions.contains_key(&session), "an inbox of no session");
@@ -124,6 +149,8 @@ impl State {
     fn end_session(&mut self, ended: SessionId, events: &mut Vec<Event>) {
         let Some(row) = self.sessions.remove(&ended) else { return };
         self.flights.retain(|(id, _), _| *id != ended);
+        self.settled.retain(|(id, _), _| *id != ended);
+        self.dropped.retain(|(id, _), _| *id != ended);
         self.inbox.retain(|(id, _)| *id != ended);
         self.subscriptions.retain(|(id, _), _| *id != ended);
         let mine = |stored: &StoredMessage| stored.targets.iter().any(|t| t.session == ended);
@@ -144,10 +171,14 @@ impl State {
     fn is_waited_for(&self, stored: &StoredMessage) -> bool {
         stored.targets.iter().any(|target| {
             let row = self.sessions.get(&target.session);
-            let flight = self.flights.get(&(target.session, stored.seq));
-            let settled = flight.is_some_and(|(_, phase)| *phase == Phase::Settled);
-            row.is_some_and(|row| row.cursor < stored.seq) && !settled
+            row.is_some_and(|row| row.cursor < stored.seq)
+                && !self.is_settled(target.session, stored.seq)
         })
+    }
+
+    fn is_settled(&self, session: SessionId, seq: Seq) -> bool {
+        let mut runs = self.settled.range((session, Seq(0))..=(session, seq));
+        runs.next_back().is_some_and(|(_, last)| *last >= seq)
     }
 
     pub fn fetch(
@@ -190,10 +221,16 @@ impl State {
         let places = self.messages.keys().copied();
         let places = places.chain(self.sessions.values().map(|row| row.cursor));
         let places = places.chain(self.flights.keys().map(|(_, seq)| *seq));
+        let places = places.chain(self.settled.values().copied());
+        let last_seq = places.max().unwrap_or_default();
+        let is_first = self.boot_first == Seq(0);
+        self.boot_first =
+            if is_first { last_seq.next() } else { self.boot_first.min(last_seq.next()) };
         Snapshot {
             start: self.starts,
             staged_lost: false,
-            last_seq: places.max().unwrap_or_default(),
+            last_seq,
+            boot_first: self.boot_first,
             last_session: self.last_session,
             sessions: self.sessions.iter().map(|(id, row)| self.session(*id, row)).collect(),
             retained: self.retained.values().cloned().collect(),
@@ -211,9 +248,10 @@ impl State {
             })
             .collect();
         let waiting = self.messages.values().filter(|stored| {
-            stored.seq > row.cursor && stored.targets.iter().any(|t| t.session == id)
+            let is_for_it = stored.targets.iter().any(|t| t.session == id);
+            stored.seq > row.cursor && is_for_it && !self.is_settled(id, stored.seq)
         });
-        let settled = flights.iter().filter(|flight| flight.phase == Phase::Settled).count();
+        let runs = self.settled.range((id, Seq(0))..=(id, Seq(u64::MAX)));
         StoredSession {
             id,
             owner: row.owner.clone(),
@@ -227,8 +265,15 @@ impl State {
                 .filter(|((session, _), _)| *session == id)
                 .map(|((_, filter), (options, number))| (filter.clone(), *options, *number))
                 .collect(),
-            queued: (waiting.count() as u64).saturating_sub(settled as u64),
+            queued: waiting.count() as u64,
+            settled: runs.map(|((_, first), last)| (*first, *last)).collect(),
             flights,
+            dropped: self
+                .dropped
+                .iter()
+                .filter(|((session, _), _)| *session == id)
+                .map(|(_, count)| *count)
+                .collect(),
             inbox: self
                 .inbox
                 .iter()

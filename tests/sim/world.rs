@@ -2,21 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fieldpost::hub::{
-    AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, Forward,
-    Output, UplinkSession,
+    AttachClient, AttachUplink, Attached, DetachCause, DropSummary, Engine, EngineOptions, Fact,
+    Forward, LiveFirst, Marks, Output, TellDrops, UplinkSession,
 };
-use fieldpost::model::{Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
+use fieldpost::model::{Body, Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{Packet, ReasonCode, Version};
 use fieldpost::store::{
     Change, Committed, Phase, Selection, SessionId, SessionOwner, Slice, StoreCommand, StoreEvent,
     Trimmed,
 };
 
-use crate::peer::{Heard, Peer};
+use crate::peer::{Heard, LATE, Peer};
 use crate::state::{Event, State};
 
 /// The places of the peers in [`World::peers`].
@@ -27,6 +28,22 @@ pub const MEMORY: usize = 3;
 
 /// Rows a fetch brings here: few, so that a backlog takes many.
 const FETCH_MAX: usize = 7;
+
+/// A payload that tells of drops: beyond all others, each its own, with the count below [`SUMMARY_UNIT`].
+const SUMMARY: u64 = 1_000_000_000_000;
+const SUMMARY_UNIT: u64 = 1_000_000;
+
+fn mark_late(payload: &Bytes, marks: Marks) -> Bytes {
+    let text = std::str::from_utf8(payload).expect("a number").trim_start_matches(LATE);
+    Bytes::from(if marks.late { format!("{LATE}{text}") } else { text.to_owned() })
+}
+
+fn tell(summary: &DropSummary<'_>) -> Bytes {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let count: u64 = summary.counts.iter().map(|count| count.count).sum();
+    Bytes::from((SUMMARY + number * SUMMARY_UNIT + count).to_string())
+}
 
 /// A message that became durable for a session.
 #[derive(Debug, Clone, Copy)]
@@ -55,24 +72,40 @@ pub struct World {
     expected: BTreeMap<SessionId, BTreeMap<u64, Expected>>,
     appended: u64,
     arrived: BTreeMap<(SessionId, u64), u32>,
-    last_first: BTreeMap<(SessionId, QoS), u64>,
+    last_first: BTreeMap<(SessionId, QoS, bool), u64>,
     may_repeat: BTreeSet<(SessionId, u64)>,
     dropped: BTreeSet<u64>,
     /// The purge under way, and how far it has come.
     purging: Option<(Selection, Seq)>,
     /// What an operator chose of a session's queue, the batch in which it went, and whether it must not arrive.
     purged: BTreeMap<(SessionId, u64), (u64, bool)>,
+    /// How many of the upstream's went by command.
+    purged_upstream: u64,
     from_peers: BTreeMap<u64, (QoS, BTreeSet<SessionId>)>,
     options: EngineOptions,
+    /// Whether new messages pass a backlog of the uplink.
+    live_first: Option<LiveFirst>,
     pub now: Moment,
     last_payload: u64,
+    /// Drops the upstream has been told, or would have been.
+    told: BTreeSet<u64>,
+    has_crashed: bool,
 }
 
 impl World {
     pub fn new(options: EngineOptions) -> Self {
-        let now = Moment { mono: Instant::now(), wall: Timestamp::from_unix_ms(1_795_230_600_000) };
+        Self::with_live_first(options, None)
+    }
+
+    pub fn with_live_first(options: EngineOptions, live_first: Option<LiveFirst>) -> Self {
+        let now = Moment {
+            mono: Instant::now(),
+            wall: Timestamp::from_unix_ms(1_795_230_600_000),
+            boot_ms: 60_000,
+        };
+        let options = EngineOptions { retouch: mark_late, ..options };
         let mut state = State::default();
-        let engine = start(options, &mut state, now);
+        let engine = start(options, live_first, &mut state, now);
         Self {
             engine,
             state,
@@ -96,10 +129,14 @@ impl World {
             dropped: BTreeSet::new(),
             purging: None,
             purged: BTreeMap::new(),
+            purged_upstream: 0,
             from_peers: BTreeMap::new(),
             options,
+            live_first,
             now,
             last_payload: 0,
+            told: BTreeSet::new(),
+            has_crashed: false,
         }
     }
 
@@ -163,8 +200,8 @@ impl World {
             waiting
         };
         let before = waiting(&self.engine);
-        let counted = self.engine.handle_purge(&selection, after, slice, true);
-        let purged = self.engine.handle_purge(&selection, after, slice, false);
+        let counted = self.engine.handle_purge(&selection, after, slice, true, self.now);
+        let purged = self.engine.handle_purge(&selection, after, slice, false, self.now);
         assert_eq!(counted, purged, "what is counted is what goes");
         let after_it = waiting(&self.engine);
         let mut chosen = 0;
@@ -177,13 +214,19 @@ impl World {
                     chosen += 1;
                     // Which of them are in flight only the engine knows; what it has let go of is none of these.
                     let is_gone = !after_it.contains(&of);
-                    let of = (target.session, payload(&stored.message));
-                    self.purged.insert(of, (self.engine.last_purge(), is_gone));
+                    let payload = payload(&stored.message);
+                    if payload >= SUMMARY && is_gone {
+                        self.told.insert(payload);
+                    }
+                    self.purged
+                        .insert((target.session, payload), (self.engine.last_purge(), is_gone));
                 }
             }
         }
         let sum = purged.sessions.values().map(|session| session.removed + session.in_flight);
         assert_eq!(sum.sum::<u64>(), chosen, "{purged:?}");
+        let uplink = self.sessions[UPLINK].and_then(|uplink| purged.sessions.get(&uplink));
+        self.purged_upstream += uplink.map_or(0, |uplink| uplink.removed);
         self.purging = slice.examined.map(|examined| (selection, examined));
         self.look();
         self.settle();
@@ -192,6 +235,7 @@ impl World {
     pub fn advance(&mut self, by: Duration) {
         self.now.mono += by;
         self.now.wall = self.now.wall.plus(by);
+        self.now.boot_ms += by.as_millis() as u64;
         self.engine.handle_timeout(self.now);
         self.settle();
     }
@@ -305,14 +349,14 @@ impl World {
             return false;
         }
         match self.peers[at].receive() {
-            Heard::Arrived { payload, qos } => self.arrive(at, payload, qos),
+            Heard::Arrived { payload, qos, late } => self.arrive(at, payload, qos, late),
             Heard::Accepted { payload } => self.accepted(payload),
             Heard::Subscribed | Heard::Nothing => {}
         }
         true
     }
 
-    fn arrive(&mut self, at: usize, payload: u64, qos: QoS) {
+    fn arrive(&mut self, at: usize, payload: u64, qos: QoS, late: bool) {
         let name = self.peers[at].name;
         let Some(session) = self.sessions[at].filter(|_| self.peers[at].durable) else { return };
         if qos == QoS::AtMostOnce && !self.peers[at].is_uplink {
@@ -325,11 +369,22 @@ impl World {
             assert!(allowed, "{name} got {payload} twice at QoS 2");
             return;
         }
+        if payload >= SUMMARY {
+            self.told.insert(payload);
+            return;
+        }
         let expected = self.expected(session, payload).expect("only what is durable is sent");
         let gone = self.purged.get(&(session, payload)).is_some_and(|(_, gone)| *gone);
         assert!(!gone || expected.twice, "{name} got {payload}, which was purged");
-        if !expected.twice {
-            let last = self.last_first.insert((session, qos), expected.index);
+        // New messages may pass a backlog on purpose; that keeps its own order.
+        assert!(
+            !late || (self.live_first.is_some() && self.peers[at].is_uplink),
+            "{payload} is late"
+        );
+        // What others published bears no mark, so nobody can tell whether it waited.
+        let is_marked = self.live_first.is_none() || !self.from_peers.contains_key(&payload);
+        if !expected.twice && is_marked {
+            let last = self.last_first.insert((session, qos, late), expected.index);
             assert!(
                 last < Some(expected.index),
                 "{name} got {payload} ({expected:?}) after {last:?}"
@@ -373,6 +428,8 @@ impl World {
             StoreCommand::Trim { keep, bytes_target, .. } => {
                 let dropped = self.state.trim(&keep, bytes_target);
                 self.dropped.extend(dropped.iter().map(|stored| payload(&stored.message)));
+                let summaries = dropped.iter().map(|stored| payload(&stored.message));
+                self.told.extend(summaries.filter(|number| *number >= SUMMARY));
                 let dropped = dropped.into_iter().map(|m| (m.seq, m.targets)).collect();
                 let bytes_used = self.state.bytes_used();
                 StoreEvent::Trimmed(Trimmed { dropped, bytes_used, bytes_room: None })
@@ -437,6 +494,7 @@ impl World {
 
     /// The program is killed and started again. Of what the store was asked, `done` things were still done.
     pub fn crash(&mut self, done: usize) {
+        self.has_crashed = true;
         for _ in 0..done {
             self.work_store();
         }
@@ -456,7 +514,7 @@ impl World {
             peer.reset = 0;
             peer.cut();
         }
-        self.engine = start(self.options, &mut self.state, self.now);
+        self.engine = start(self.options, self.live_first, &mut self.state, self.now);
         self.settle();
     }
 
@@ -505,23 +563,28 @@ impl World {
         match packet {
             Packet::Publish(publish) if publish.qos > QoS::AtMostOnce => {
                 let text = std::str::from_utf8(&publish.payload).expect("a number");
-                let payload = text.parse().expect("a number");
+                let payload = text.trim_start_matches(LATE).parse().expect("a number");
                 let expected = self.expected(session, payload);
                 let Expected { seq, .. } =
                     expected.unwrap_or_else(|| panic!("{payload} leaves before it is durable"));
                 if publish.qos == QoS::ExactlyOnce {
                     let row = state.flights.get(&(session, seq));
-                    let id = publish.packet_id.map(|id| id.0);
-                    assert_eq!(row, Some(&(id, Phase::Assigned)), "PUBLISH of {payload}");
+                    let id = publish.packet_id.expect("at QoS 2").0;
+                    let late = row == Some(&(id, Phase::AssignedLate));
+                    let is_assigned = late || row == Some(&(id, Phase::Assigned));
+                    assert!(is_assigned, "PUBLISH of {payload}: {row:?}");
+                    // What others published bears no mark.
+                    let is_marked = !self.from_peers.contains_key(&payload) && payload < SUMMARY;
+                    assert!(!is_marked || late == text.starts_with(LATE), "{text} late: {late}");
                 }
             }
             Packet::PubRel(ack) => {
-                let released = (Some(ack.packet_id.0), Phase::Released);
+                let released = (ack.packet_id.0, Phase::Released);
                 let row =
                     state.flights.iter().find(|((id, _), row)| *id == session && **row == released);
                 assert!(row.is_some(), "PUBREL {:?} before it is durable", ack.packet_id);
             }
-            Packet::PubRec(ack) => {
+            Packet::PubRec(ack) if !ack.reason.is_failure() => {
                 assert!(state.inbox.contains(&(session, ack.packet_id.0)), "PUBREC before its id");
             }
             Packet::PubComp(ack) => {
@@ -545,11 +608,38 @@ impl World {
             for at in 0..self.peers.len() {
                 busy |= self.deliver_to_engine(at) | self.deliver_to_peer(at);
             }
-            if !busy {
+            if !busy && !self.wait_for_backlog() {
                 return;
             }
         }
         panic!("it never comes to rest");
+    }
+
+    /// Lets the time go on to when more of a backlog may leave.
+    fn wait_for_backlog(&mut self) -> bool {
+        let Some(due) = self.engine.poll_timeout() else { return false };
+        let wait = due.saturating_duration_since(self.now.mono);
+        let is_near = self.live_first.is_some() && wait < Duration::from_secs(3);
+        if is_near {
+            self.advance(wait);
+        }
+        is_near
+    }
+
+    /// The upstream knows of every message it did not get.
+    fn check_told(&self) {
+        let count = |fact: &Fact| match fact {
+            Fact::Dropped { session, count, .. } if **session == *self.peers[UPLINK].name => *count,
+            _ => 0,
+        };
+        let dropped = self.facts.iter().map(count).sum::<u64>() + self.purged_upstream;
+        // What a kill cut off between the drop and its count is told to nobody.
+        let told = self.told.iter().map(|number| number % SUMMARY_UNIT).sum::<u64>();
+        assert!(
+            told == dropped || (self.has_crashed && told < dropped),
+            "{told} of {dropped} told"
+        );
+        assert!(self.state.dropped.is_empty(), "drops are left: {:?}", self.state.dropped);
     }
 
     /// Drops what was checked already, for long stories.
@@ -567,6 +657,10 @@ impl World {
             self.congest(at, false);
         }
         self.drain();
+        // Drops are told once none came for a while.
+        self.advance(Duration::from_secs(400));
+        self.drain();
+        self.check_told();
         for session in &self.alive {
             for (payload, expected) in self.expected.get(session).into_iter().flatten() {
                 let arrived = self.arrived.contains_key(&(*session, *payload));
@@ -578,6 +672,7 @@ impl World {
         }
         assert_eq!(self.state.messages.len(), 0, "rows are left: {:?}", self.state.messages.keys());
         assert!(self.state.flights.is_empty(), "flights are left: {:?}", self.state.flights);
+        assert!(self.state.settled.is_empty(), "runs are left: {:?}", self.state.settled);
         assert!(self.state.inbox.is_empty(), "ids are left: {:?}", self.state.inbox);
         for session in self.engine.status().sessions {
             assert_eq!((session.queued, session.inflight), (0, 0), "{:?}", session.owner);
@@ -598,7 +693,12 @@ impl World {
     }
 }
 
-fn start(options: EngineOptions, state: &mut State, now: Moment) -> Engine {
+fn start(
+    options: EngineOptions,
+    live_first: Option<LiveFirst>,
+    state: &mut State,
+    now: Moment,
+) -> Engine {
     let mut engine = Engine::new(options, state.snapshot(), now);
     engine.register_uplink(UplinkSession {
         name: "uplink".into(),
@@ -609,6 +709,8 @@ fn start(options: EngineOptions, state: &mut State, now: Moment) -> Engine {
         }],
         window: 10,
         trust_received: false,
+        live_first,
+        tell_drops: Some(TellDrops { topic: TopicName::new("t/dropped").unwrap(), payload: tell }),
     });
     engine
 }
@@ -622,6 +724,7 @@ pub fn message(payload: u64, qos: QoS) -> Message {
         properties: None,
         accepted: Timestamp::default(),
         expires: None,
+        body: Body::Reading { unsynced_at: None },
     }
 }
 

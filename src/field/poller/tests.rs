@@ -88,7 +88,7 @@ impl Sim {
     }
 
     fn moment(mono: Instant) -> Moment {
-        Moment { mono, wall: Timestamp::from_unix_ms(0) }
+        Moment { mono, wall: crate::model::Timestamp::from_unix_ms(0), boot_ms: 0 }
     }
 
     fn run(&mut self, span: Duration, mut mood: impl FnMut(u8, ReadRange) -> Mood) {

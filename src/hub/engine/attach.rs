@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, Fact, Output, Timer};
+use crate::hub::drops::{Drops, TellDrops};
 use crate::hub::inbox::Inbox;
-use crate::hub::outbox::Outbox;
+use crate::hub::outbox::{LiveFirst, Outbox};
 use crate::hub::session::{
     ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
 };
@@ -35,7 +36,7 @@ pub struct AttachClient {
 }
 
 /// An uplink's durable session, known before it first connects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct UplinkSession {
     /// The uplink's name in the configuration.
     pub name: Arc<str>,
@@ -45,6 +46,10 @@ pub struct UplinkSession {
     pub window: u16,
     /// Whether PUBREC counts as delivery when the upstream loses the session.
     pub trust_received: bool,
+    /// Whether new messages pass a backlog.
+    pub live_first: Option<LiveFirst>,
+    /// How the upstream is told of messages it will not get; `None` tells nobody.
+    pub tell_drops: Option<TellDrops>,
 }
 
 /// An uplink's connection, after its CONNACK.
@@ -108,8 +113,15 @@ impl Engine {
     ) {
         let StoredSession { id, owner, cursor, expiry, away_since, subscriptions, .. } = stored;
         let window = self.options.client_window;
-        let mut outbox =
-            Outbox::durable(id, window, cursor, last_seq, stored.queued, stored.flights);
+        let mut outbox = Outbox::durable(
+            id,
+            window,
+            cursor,
+            last_seq,
+            stored.queued,
+            stored.settled,
+            stored.flights,
+        );
         if let Some((first, last)) = stored.reserved.filter(|_| staged_lost) {
             outbox.distrust(first, last);
         }
@@ -118,6 +130,7 @@ impl Engine {
         let mut session = new_session(owner, window, expiry, outbox);
         (session.durable, session.known) = (true, true);
         session.inbox = Inbox::new(stored.inbox);
+        session.drops = Drops::new(stored.dropped);
         for (filter, options, subscription_id) in subscriptions {
             let subscription = Subscription::from_options(options, subscription_id);
             self.tree.insert(&filter, id, subscription.clone());
@@ -125,8 +138,9 @@ impl Engine {
         }
         if !session.is_uplink() && expiry != u32::MAX {
             // A session that was connected when the program ended has been away since now.
-            // So has one that left before the clock was set, as far as anybody can tell.
-            let away_since = away_since.filter(|since| since.is_set());
+            // So has one that left, or is found, while the clock cannot be believed, as far as anybody can tell.
+            let is_known = self.clock.believes(now);
+            let away_since = away_since.filter(|since| since.is_set() && is_known);
             let away = away_since.map_or(Duration::ZERO, |since| now.wall.since(since));
             let left = Duration::from_secs(expiry.into()).saturating_sub(away);
             self.timers.insert((now.mono + left, id, Timer::Expiry));
@@ -136,7 +150,8 @@ impl Engine {
 
     /// Makes the session of an uplink known, or sets its rules if the store had it.
     pub fn register_uplink(&mut self, uplink: UplinkSession) {
-        let UplinkSession { name, forward, window, trust_received } = uplink;
+        let UplinkSession { name, forward, window, trust_received, live_first, tell_drops } =
+            uplink;
         let id = match self.uplinks.get(&name) {
             Some(id) => *id,
             None => {
@@ -150,7 +165,7 @@ impl Engine {
                     cursor,
                     expiry,
                 });
-                let outbox = Outbox::durable(id, window, cursor, cursor, 0, Vec::new());
+                let outbox = Outbox::durable(id, window, cursor, cursor, 0, Vec::new(), Vec::new());
                 let mut session = new_session(owner, window, expiry, outbox);
                 session.durable = true;
                 self.sessions.insert(id, session);
@@ -166,6 +181,8 @@ impl Engine {
             session.configured = true;
             session.window = window;
             session.trust_received = trust_received;
+            session.outbox.set_live_first(live_first);
+            session.tell_drops = tell_drops;
         }
     }
 
@@ -181,6 +198,7 @@ impl Engine {
 
     /// An uplink has its CONNACK.
     pub fn handle_attach_uplink(&mut self, attach: &AttachUplink, now: Moment) -> Option<Attached> {
+        self.clock.handle_time(now);
         let id = *self.uplinks.get(&attach.name)?;
         if let Some(old) = self.sessions.get(&id)?.link.as_ref().map(|link| link.id) {
             self.handle_detach(old, DetachCause::Lost, now);
@@ -226,6 +244,7 @@ impl Engine {
         if was_known && !session_present {
             self.retain_again(id, &attach.accept, now);
         }
+        self.tell_drops(id, now);
         Some(Attached { connection, session_present, needs })
     }
 
@@ -235,7 +254,7 @@ impl Engine {
         let Some(session) = self.sessions.get(&id) else { return };
         let mut again: BTreeMap<TopicName, (Message, Subscription)> = BTreeMap::new();
         for (rule, Forward { filter, qos, .. }) in session.forward.iter().enumerate() {
-            for message in self.retained.matching(filter, now.wall) {
+            for message in self.retained_for(filter, now) {
                 if !accept.iter().any(|filter| filter.matches(&message.topic)) {
                     let own = || (message.clone(), Subscription::of_rule(rule, *qos));
                     again.entry(message.topic.clone()).or_insert_with(own);
@@ -249,6 +268,7 @@ impl Engine {
 
     /// A LAN client connects: its older connection ends, its session is resumed or begins.
     pub fn handle_attach_client(&mut self, attach: AttachClient, now: Moment) -> Attached {
+        self.clock.handle_time(now);
         if let Some(id) = self.clients.get(&attach.client_id).copied() {
             self.take_over(id, &attach, now);
         }
@@ -304,7 +324,7 @@ impl Engine {
         let outbox = if durable {
             let (owner, cursor, expiry) = (owner.clone(), self.last_seq, attach.expiry);
             self.changes.push(Change::Session { session: id, owner, cursor, expiry });
-            Outbox::durable(id, window, cursor, cursor, 0, Vec::new())
+            Outbox::durable(id, window, cursor, cursor, 0, Vec::new(), Vec::new())
         } else {
             Outbox::new(window)
         };
@@ -356,7 +376,7 @@ impl Engine {
             self.end_session(id, now);
             return;
         }
-        self.changes.push(Change::Away { session: id, since: Some(now.wall) });
+        self.changes.push(Change::Away { session: id, since: Some(self.clock.stamp(now)) });
         if expiry != u32::MAX {
             let end = now.mono + Duration::from_secs(expiry.into());
             self.timers.insert((end, id, Timer::Expiry));
@@ -414,5 +434,7 @@ fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) ->
         inbox: Inbox::default(),
         link: None,
         counters: Counters::default(),
+        drops: Drops::default(),
+        tell_drops: None,
     }
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, FETCH_BYTES, FETCH_COUNT, Fact, Output};
+use crate::hub::clock::Clock;
 use crate::hub::outbox::{Outcome, Outgoing, PickLimits, Send, Settled, Transmit};
+use crate::hub::retouch::{Marks, Retouch};
 use crate::hub::session::{ConnectionId, Held, Link, Session, rewrite};
-use crate::model::{Message, Moment, QoS, Seq, Timestamp, TopicName};
+use crate::model::{Body, Message, Moment, QoS, Seq, TopicName};
 use crate::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
-use crate::store::{SessionId, StoreCommand, StoredMessage};
+use crate::store::{DropReason, SessionId, StoreCommand, StoredMessage};
 
 impl Engine {
     /// Sends what the session may send and asks the store for more if it runs low.
@@ -17,22 +19,26 @@ impl Engine {
         let Session { link: Some(link), outbox, forward, .. } = session else { return };
         let mut settled = Vec::new();
         while !link.closing {
+            let clock = self.clock;
             let limits = PickLimits {
-                now: now.wall,
+                now,
+                clock,
                 batch: self.open_batch,
                 congested: link.congested,
-                trimming: self.trimming,
+                trimming: self.bounds.is_trimming(),
                 qos_max: link.qos_max,
             };
+            let set_right = |out: &mut Outgoing| set_right(out, &clock, self.options.retouch, now);
+            let left = |out: &Outgoing| clock.left(out.seq, &out.message, now);
             let fits = |out: &Outgoing| {
                 link.packet_bytes_max.is_none_or(|max| {
-                    let packet = publish_packet(out, PacketId::new(1), false, forward, now.wall);
+                    let packet = publish_packet(out, PacketId::new(1), false, forward, left(out));
                     let packet = Packet::Publish(packet);
                     crate::mqtt::encoded_len(&packet, link.version) <= max as usize
                 })
             };
             let Some(Transmit { what, needs }) =
-                outbox.poll_transmit(limits, fits, &mut self.changes, &mut settled)
+                outbox.poll_transmit(limits, set_right, fits, &mut self.changes, &mut settled)
             else {
                 break;
             };
@@ -40,7 +46,7 @@ impl Engine {
                 Send::Publish { out, packet_id, dup, flight } => {
                     link.closing = link.farewell == Some(out.seq);
                     let packet_id = packet_id.map(PacketId);
-                    let mut packet = publish_packet(&out, packet_id, dup, forward, now.wall);
+                    let mut packet = publish_packet(&out, packet_id, dup, forward, left(&out));
                     packet.retain &= link.retain_available;
                     let packet = Packet::Publish(packet);
                     (packet, packet_id.is_none().then_some(flight))
@@ -70,6 +76,11 @@ impl Engine {
         }
         self.moved.insert(id);
         for settled in settled {
+            match settled.outcome {
+                Outcome::Expired => self.note_dropped(id, DropReason::Expired, now),
+                Outcome::TooLarge => self.note_dropped(id, DropReason::TooLarge, now),
+                Outcome::Delivered | Outcome::Refused => {}
+            }
             self.handle_settled(id, settled);
         }
     }
@@ -171,6 +182,7 @@ impl Engine {
                 message: stored.message,
                 stored: Some(stored.targets.clone()),
                 batch: 0,
+                late: false,
             })
         });
         session.outbox.handle_fetched(outgoing, examined);
@@ -195,6 +207,7 @@ impl Engine {
             subscription_ids: Vec::new(),
             stored: None,
             batch: 0,
+            late: false,
         };
         session.outbox.push_front(out);
         self.dirty.insert(id);
@@ -223,12 +236,24 @@ fn pubrel(packet_id: PacketId) -> Packet {
     Packet::PubRel(Ack::new(packet_id, ReasonCode::Success))
 }
 
+/// Sets right what the payload of a reading says of itself, as far as that is known by the time it is sent.
+fn set_right(out: &mut Outgoing, clock: &Clock, retouch: Retouch, now: Moment) {
+    let marks = Marks { time: clock.right_time(out.seq, &out.message, now), late: out.late };
+    if matches!(out.message.body, Body::Foreign) || marks == Marks::default() {
+        return;
+    }
+    out.message.payload = retouch(&out.message.payload, marks);
+    if marks.time.is_some() {
+        out.message.body = Body::Reading { unsynced_at: None };
+    }
+}
+
 fn publish_packet(
     out: &Outgoing,
     packet_id: Option<PacketId>,
     dup: bool,
     forward: &[crate::hub::session::Forward],
-    now: Timestamp,
+    left: Option<Duration>,
 ) -> Publish {
     // What a connection says itself keeps its topic: the will that takes it back has that one, too.
     let rules = if out.stored.is_some() { forward } else { &[] };
@@ -238,10 +263,7 @@ fn publish_packet(
         // A rule whose result is no topic (an empty rest) leaves the topic as it is.
         TopicName::new(&rewrite(&rule.filter, to, out.message.topic.as_str())).ok()
     });
-    let left = |end: Timestamp| {
-        let left = end.since(now).max(Duration::from_secs(1));
-        u32::try_from(left.as_secs()).unwrap_or(u32::MAX)
-    };
+    let seconds = |left: Duration| u32::try_from(left.as_secs().max(1)).unwrap_or(u32::MAX);
     Publish {
         dup,
         qos: out.qos,
@@ -250,7 +272,7 @@ fn publish_packet(
         packet_id: packet_id.filter(|_| out.qos > QoS::AtMostOnce),
         payload: out.message.payload.clone(),
         properties: out.message.properties.clone(),
-        message_expiry: out.message.expires.map(left),
+        message_expiry: left.map(seconds),
         topic_alias: None,
         subscription_ids: out.subscription_ids.clone(),
     }

@@ -5,52 +5,55 @@
 //! when the batches it depends on are committed. One batch is under way at a time; what comes meanwhile joins the next.
 
 mod attach;
+mod bounds;
 mod deliver;
 mod packets;
 mod purge;
 mod route;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
 pub use purge::EndUplinkError;
 
+use self::bounds::Bounds;
+use super::clock::Clock;
 use super::retained::Retained;
+use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
 use super::topic_tree::TopicTree;
-use crate::model::{Moment, Seq, Timestamp};
+use crate::model::{ClockState, Message, Moment, Seq, Timestamp, TopicFilter};
 use crate::mqtt::{Packet, ReasonCode};
-use crate::store::{Change, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent};
+use crate::store::{
+    Change, DropReason, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent, WhenFull,
+};
 
 /// Rows a fetch looks at, at most.
 const FETCH_COUNT: usize = 500;
 /// Payload bytes a fetch brings, at most (one message more).
 const FETCH_BYTES: usize = 512 * 1024;
-/// How often the age of the queue is looked at.
-const AGE_CHECK: Duration = Duration::from_secs(60);
-/// How long after a trim that could not help, or failed, the next one waits.
-const TRIM_PAUSE: Duration = Duration::from_secs(10);
-/// Room the store needs beside what it holds. A full disk could not even take the word that a message was delivered, and
-/// would stay full. The write-ahead log up to its checkpoint is 4 MiB, and the checkpoint may write as much to the file.
-const ROOM_MIN: u64 = 8 * 1024 * 1024;
-/// How long no message must have been dropped until that counts as over; longer than [`AGE_CHECK`].
-const DROP_QUIET: Duration = Duration::from_secs(300);
 /// How long after a read that failed the next one waits.
 const READ_PAUSE: Duration = Duration::from_secs(5);
 
-/// Bounds of the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Bounds of the hub, and what it is told of the world.
+#[derive(Debug, Clone, Copy)]
 pub struct EngineOptions {
     /// The most the store may use, in bytes.
     pub store_bytes_max: u64,
     /// The oldest message worth keeping.
     pub age_max: Duration,
+    /// What gives way when the store is full.
+    pub when_full: WhenFull,
     /// Messages in flight to one LAN client, at most.
     pub client_window: u16,
     /// Messages waiting in memory for one session without a stored queue, at most.
     pub memory_queue_max: usize,
+    /// Whether the wall clock may be believed at the start.
+    pub clock: ClockState,
+    /// How the payload of a reading is set right.
+    pub retouch: Retouch,
 }
 
 impl Default for EngineOptions {
@@ -58,8 +61,11 @@ impl Default for EngineOptions {
         Self {
             store_bytes_max: 256 * 1024 * 1024,
             age_max: Duration::from_secs(30 * 24 * 3600),
+            when_full: WhenFull::DropOldest,
             client_window: 256,
             memory_queue_max: 10_000,
+            clock: ClockState::default(),
+            retouch: untouched,
         }
     }
 }
@@ -91,6 +97,8 @@ pub enum Fact {
     Dropped {
         /// Whose.
         session: Arc<str>,
+        /// Why.
+        reason: DropReason,
         /// How many.
         count: u64,
         /// Whether none had been dropped for a while.
@@ -162,6 +170,7 @@ enum Timer {
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
+    clock: Clock,
     sessions: HashMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
     uplinks: HashMap<Arc<str>, SessionId>,
@@ -195,37 +204,32 @@ pub struct Engine {
     commands: VecDeque<StoreCommand>,
     outputs: VecDeque<Output>,
     facts: VecDeque<Fact>,
-    bytes_used: u64,
-    /// What is lacking of [`ROOM_MIN`].
-    bytes_lacking: u64,
-    trimming: bool,
-    /// Whether the trim under way is for the size, not for the age alone.
-    trimming_size: bool,
-    /// Before then a trim for size would not help.
-    trim_from: Option<Instant>,
+    bounds: Bounds,
     /// The batch with what an operator purged last.
     purge_batch: u64,
     /// What the disk said when a commit failed, and when, until one goes through.
     stuck: Option<(Arc<str>, Timestamp)>,
-    age_checked: Option<Instant>,
     /// Before then nothing is read, because the last read failed.
     reads_from: Option<Instant>,
-    /// Whose messages are being dropped: how many so far, and when the last.
-    dropping: BTreeMap<SessionId, (u64, Instant)>,
 }
 
 impl Engine {
     /// Takes up what a start found in the store.
     #[must_use]
     pub fn new(options: EngineOptions, snapshot: Snapshot, now: Moment) -> Self {
+        let mut retained = snapshot.retained;
+        // Nobody can tell how much of its life is left to one that came before the clock was set.
+        let undated = retained.iter_mut().filter(|message| !message.accepted.is_set());
+        undated.for_each(|message| message.expires = None);
         let mut engine = Self {
             options,
+            clock: Clock::new(options.clock, snapshot.boot_first, now),
             sessions: HashMap::new(),
             clients: HashMap::new(),
             uplinks: HashMap::new(),
             connections: HashMap::new(),
             tree: TopicTree::default(),
-            retained: Retained::new(snapshot.retained),
+            retained: Retained::new(retained),
             wills: HashMap::new(),
             timers: BTreeSet::new(),
             last_seq: snapshot.last_seq,
@@ -246,16 +250,10 @@ impl Engine {
             commands: VecDeque::new(),
             outputs: VecDeque::new(),
             facts: VecDeque::new(),
-            bytes_used: 0,
-            bytes_lacking: 0,
-            trimming: false,
-            trimming_size: false,
-            trim_from: None,
+            bounds: Bounds::default(),
             purge_batch: 0,
             stuck: None,
-            age_checked: None,
             reads_from: None,
-            dropping: BTreeMap::new(),
         };
         for stored in snapshot.sessions {
             engine.adopt(stored, snapshot.last_seq, snapshot.staged_lost, now);
@@ -267,9 +265,26 @@ impl Engine {
 
     /// Looks after every session that has something to do. The shell calls it before it drains the outputs.
     pub fn settle_down(&mut self, now: Moment) {
+        self.clock.handle_time(now);
         while let Some(id) = self.dirty.pop_first() {
             self.pump(id, now);
         }
+    }
+
+    /// Whether the wall clock may be believed has changed.
+    pub fn handle_clock(&mut self, state: ClockState, now: Moment) {
+        self.clock.handle_state(state, now);
+    }
+
+    /// The retained messages that `filter` takes and that have not expired.
+    fn retained_for<'a>(
+        &'a self,
+        filter: &'a TopicFilter,
+        now: Moment,
+    ) -> impl Iterator<Item = &'a Message> {
+        // Those that are dated by the time since the boot came since this start.
+        let is_expired = move |m: &Message| self.clock.is_expired(Seq(u64::MAX), m, now);
+        self.retained.matching(filter).filter(move |message| !is_expired(message))
     }
 
     /// What the shell must do next.
@@ -300,6 +315,7 @@ impl Engine {
         for id in std::mem::take(&mut self.moved) {
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.outbox.checkpoint(&mut self.changes);
+                session.drops.checkpoint(id, &mut self.changes);
             }
         }
     }
@@ -325,32 +341,6 @@ impl Engine {
         Some(StoreCommand::Commit { batch, changes, sync })
     }
 
-    fn poll_trim(&mut self, now: Moment) -> Option<StoreCommand> {
-        let over = (self.bytes_used > self.options.store_bytes_max || self.bytes_lacking > 0)
-            && self.trim_from.is_none_or(|at| at <= now.mono);
-        let due = self.age_checked.is_none_or(|last| now.mono.duration_since(last) >= AGE_CHECK);
-        // What an operator removed must not be counted as dropped as well.
-        if self.trimming || !self.is_committed(self.purge_batch) || !(over || due) {
-            return None;
-        }
-        self.trimming = true;
-        self.trimming_size = over;
-        self.age_checked = Some(now.mono);
-        let older_than = now
-            .wall
-            .unix_ms()
-            .checked_sub(u64::try_from(self.options.age_max.as_millis()).unwrap_or(u64::MAX));
-        let older_than = older_than.map(Timestamp::from_unix_ms).filter(|_| now.wall.is_set());
-        // A little below the bound, so that not every batch trims.
-        let size = self.options.store_bytes_max - self.options.store_bytes_max / 64;
-        let target = match self.bytes_lacking {
-            0 => size,
-            lacking => size.min(self.bytes_used.saturating_sub(lacking + ROOM_MIN / 64)),
-        };
-        let keep = self.sessions.values().flat_map(|s| s.outbox.inflight_seqs()).collect();
-        Some(StoreCommand::Trim { keep, bytes_target: over.then_some(target), older_than })
-    }
-
     /// The store answered.
     pub fn handle_store(&mut self, event: StoreEvent, now: Moment) {
         match event {
@@ -367,18 +357,10 @@ impl Engine {
                 self.handle_fetched(session, messages, examined);
             }
             StoreEvent::Trimmed(trimmed) => {
-                self.trimming = false;
-                self.measure(trimmed.bytes_used, trimmed.bytes_room);
-                if self.trimming_size && trimmed.dropped.is_empty() {
-                    self.trim_from = Some(now.mono + TRIM_PAUSE);
-                }
-                self.handle_dropped(&trimmed.dropped, now);
-                // What stands in the store may get under way again.
-                self.dirty.extend(self.sessions.keys());
+                self.handle_trimmed(&trimmed, now);
             }
             StoreEvent::Failed(_) => {
-                self.trimming = false;
-                self.trim_from = Some(now.mono + TRIM_PAUSE);
+                self.handle_trim_failed(now);
                 self.reads_from = Some(now.mono + READ_PAUSE);
                 for (id, session) in &mut self.sessions {
                     session.outbox.handle_fetch_failed();
@@ -394,31 +376,28 @@ impl Engine {
         }
     }
 
-    fn measure(&mut self, bytes_used: u64, bytes_room: Option<u64>) {
-        self.bytes_used = bytes_used;
-        self.bytes_lacking = bytes_room.map_or(0, |room| ROOM_MIN.saturating_sub(room));
-    }
-
     /// When [`Self::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _, _)| *at);
-        let quiet = self.dropping.values().map(|(_, last)| *last + DROP_QUIET);
-        timer.into_iter().chain(self.reads_from).chain(quiet).min()
+        let quiet = self.bounds.poll_timeout();
+        let backlogs = self.uplinks.values().filter_map(|id| self.sessions.get(id));
+        let backlogs = backlogs.filter_map(|session| session.outbox.poll_timeout());
+        timer.into_iter().chain(self.reads_from).chain(quiet).chain(backlogs).min()
     }
 
     /// A deadline has come: delayed wills are published, sessions that were away too long end, drops are over.
     pub fn handle_timeout(&mut self, now: Moment) {
-        self.dropping.retain(|id, (count, last)| {
-            let is_over = *last + DROP_QUIET <= now.mono;
-            if let Some(session) = self.sessions.get(id).filter(|_| is_over) {
-                let (session, count) = (session.name().clone(), *count);
-                self.facts.push_back(Fact::DropsEnded { session, count });
-            }
-            !is_over
-        });
+        self.end_drops(now);
         if self.reads_from.take_if(|at| *at <= now.mono).is_some() {
             self.dirty.extend(self.sessions.keys());
+        }
+        for id in self.uplinks.values() {
+            let session = self.sessions.get(id);
+            let at = session.and_then(|session| session.outbox.poll_timeout());
+            if at.is_some_and(|at| at <= now.mono) {
+                self.dirty.insert(*id);
+            }
         }
         while let Some((at, id, timer)) = self.timers.first().copied() {
             if at > now.mono {
@@ -453,7 +432,7 @@ impl Engine {
     /// Whether everything taken so far is durable, and whatever was dropped is counted.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        let idle = self.committing.is_none() && !self.trimming;
+        let idle = self.committing.is_none() && !self.bounds.is_trimming();
         idle && self.uncommitted() == 0 && self.moved.is_empty()
     }
 
@@ -480,7 +459,7 @@ impl Engine {
             sessions,
             accepted: self.accepted,
             last_seq: self.last_seq,
-            bytes_used: self.bytes_used,
+            bytes_used: self.bounds.bytes_used(),
             uncommitted: self.uncommitted(),
             retained: self.retained.len(),
             stuck: self.stuck.clone(),
@@ -509,33 +488,6 @@ impl Engine {
         match owner {
             SessionOwner::Uplink(name) => (&mut self.uplinks, name.clone()),
             SessionOwner::Client(name) => (&mut self.clients, name.clone()),
-        }
-    }
-
-    fn handle_dropped(&mut self, dropped: &[(Seq, Arc<[crate::store::Target]>)], now: Moment) {
-        let mut of: BTreeMap<SessionId, BTreeSet<Seq>> = BTreeMap::new();
-        for (seq, targets) in dropped {
-            for target in targets.iter() {
-                let settled = self
-                    .sessions
-                    .get(&target.session)
-                    .is_none_or(|session| session.outbox.is_settled(*seq));
-                if !settled {
-                    of.entry(target.session).or_default().insert(*seq);
-                }
-            }
-        }
-        for (id, seqs) in of {
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
-            let count = seqs.len() as u64;
-            session.outbox.handle_dropped(&seqs);
-            session.counters.dropped += count;
-            let (so_far, last) = self.dropping.entry(id).or_insert((0, now.mono));
-            let first = *so_far == 0;
-            (*so_far, *last) = (*so_far + count, now.mono);
-            self.facts.push_back(Fact::Dropped { session: session.name().clone(), count, first });
-            self.moved.insert(id);
-            self.dirty.insert(id);
         }
     }
 }

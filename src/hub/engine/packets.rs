@@ -11,7 +11,7 @@ use crate::hub::inbox::Received;
 use crate::hub::outbox::{Acknowledged, Send};
 use crate::hub::session::{ConnectionId, Session, Subscription, sends_retained};
 use crate::hub::topic_tree::LEVELS_MAX;
-use crate::model::{Message, MessageProperties, Moment, QoS};
+use crate::model::{Body, Message, MessageProperties, Moment, QoS};
 use crate::mqtt::{
     Ack, Packet, PacketId, Publish, ReasonCode, SubAck, Subscribe, SubscribeFilter, Unsubscribe,
     Version,
@@ -109,8 +109,16 @@ impl Engine {
             expires: publish
                 .message_expiry
                 .map(|seconds| now.wall.plus(Duration::from_secs(seconds.into()))),
+            body: Body::Foreign,
         };
         let durable = session.durable;
+        let version = session.link.as_ref().map(|link| link.version);
+        if let (Some(packet_id), Some(Version::V5)) = (publish.packet_id, version)
+            && self.is_refused(&message, id)
+        {
+            self.refuse(id, &message, packet_id);
+            return Ok(());
+        }
         let mut needs = self.route(message, Some(id), now);
         // Whoever is told that we have it will not send it again, also after a power cut.
         self.sync |= publish.packet_id.is_some() && needs > 0;
@@ -133,6 +141,24 @@ impl Engine {
             (_, _) => {}
         }
         Ok(())
+    }
+
+    /// The queue takes nothing more: whoever can be told keeps its message.
+    fn refuse(&mut self, id: SessionId, message: &Message, packet_id: PacketId) {
+        let refused = Ack::new(packet_id, ReasonCode::QuotaExceeded);
+        if message.qos == QoS::AtLeastOnce {
+            self.answer(id, Packet::PubAck(refused), 0);
+            return;
+        }
+        // A refusal leaves no packet id open (4.3.3).
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.inbox.handle_pubrel(packet_id.0);
+            if session.durable {
+                let (session, packet_id) = (id, packet_id.0);
+                self.changes.push(Change::Inbox { session, packet_id, present: false });
+            }
+        }
+        self.answer(id, Packet::PubRec(refused), 0);
     }
 
     /// PUBREC: the message is released, or it was refused.
@@ -234,7 +260,7 @@ impl Engine {
             self.sync = true;
         }
         if sends_retained(wanted.retain_handling, existed) {
-            let found = self.retained.matching(filter, now.wall).cloned();
+            let found = self.retained_for(filter, now).cloned();
             retained.extend(found.map(|message| (message, subscription.clone())));
         }
         match wanted.qos {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
 use crate::model::{Moment, Seq};
-use crate::store::{Purged, PurgedSession, Selection, SessionId, SessionOwner, Slice};
+use crate::store::{
+    DamagedSegment, Purged, PurgedSession, Selection, SessionId, SessionOwner, Slice,
+};
 
 /// Why an uplink's session is not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +25,8 @@ pub enum EndUplinkError {
 #[derive(Debug, Default)]
 struct Going {
     seqs: BTreeSet<Seq>,
+    /// The same as runs: nothing of the session between the first and the last of one stays.
+    runs: Vec<(Seq, Seq)>,
     in_flight: u64,
     /// Everything of the session in this slice is in memory, settled, or goes.
     complete: bool,
@@ -33,7 +37,7 @@ impl Engine {
     /// is durable. What is counted is counted once.
     #[must_use]
     pub fn can_purge(&self) -> bool {
-        !self.trimming && self.is_committed(self.purge_batch)
+        !self.bounds.is_trimming() && self.is_committed(self.purge_batch)
     }
 
     /// Takes out what `selection` means among a slice of the store that begins after `after`, or only counts it. It is
@@ -44,6 +48,7 @@ impl Engine {
         after: Seq,
         slice: &Slice,
         dry_run: bool,
+        now: Moment,
     ) -> Purged {
         let mut going: BTreeMap<SessionId, Going> = BTreeMap::new();
         for (id, session) in &self.sessions {
@@ -75,7 +80,7 @@ impl Engine {
                 purged.sessions.insert(id, PurgedSession { removed, in_flight });
             }
             if !dry_run {
-                self.take_out(id, &chosen, &stays, slice.end(after));
+                self.take_out(id, &chosen, &stays, slice.end(after), now);
             }
         }
         if !dry_run && !stays.is_empty() {
@@ -92,6 +97,7 @@ impl Engine {
         let loaded_to = outbox.loaded_to();
         let complete = after <= loaded_to && slice.damaged.is_empty();
         let mut going = Going { complete, ..Going::default() };
+        let mut goes_on = false;
         for stored in &slice.messages {
             let seq = stored.seq;
             let is_its = stored.targets.iter().any(|target| target.session == id);
@@ -101,30 +107,50 @@ impl Engine {
             let taken = selection.takes(&stored.message);
             if in_flight.contains(&seq) {
                 going.in_flight += u64::from(taken);
+                goes_on = false;
             } else if taken {
                 going.seqs.insert(seq);
-            } else if seq > loaded_to {
-                going.complete = false;
+                match going.runs.last_mut().filter(|_| goes_on) {
+                    Some((_, last)) => *last = seq,
+                    None => going.runs.push((seq, seq)),
+                }
+                // Nobody can tell whom a damaged segment in between is for.
+                goes_on = slice.damaged.is_empty();
+            } else {
+                going.complete &= seq <= loaded_to;
+                goes_on = false;
             }
         }
         going
     }
 
-    fn take_out(&mut self, id: SessionId, going: &Going, stays: &BTreeMap<Seq, bool>, end: Seq) {
+    fn take_out(
+        &mut self,
+        id: SessionId,
+        going: &Going,
+        stays: &BTreeMap<Seq, bool>,
+        end: Seq,
+        now: Moment,
+    ) {
         let Some(session) = self.sessions.get_mut(&id).filter(|_| !going.seqs.is_empty()) else {
             return;
         };
-        let seqs = going.seqs.iter().map(|seq| (*seq, stays.get(seq).copied().unwrap_or(false)));
-        session.outbox.handle_purged(&seqs.collect(), going.complete.then_some(end));
-        session.counters.purged += going.seqs.len() as u64;
-        self.moved.insert(id);
-        self.dirty.insert(id);
+        // Only what stands there for others could be read again.
+        let others = going.runs.iter().filter_map(|&(first, last)| {
+            let seqs = going.seqs.range(first..=last);
+            let mut staying = seqs.filter(|seq| stays.get(seq).is_some_and(|stays| *stays));
+            let first = *staying.next()?;
+            Some((first, staying.next_back().copied().unwrap_or(first)))
+        });
+        let others: Vec<(Seq, Seq)> = others.collect();
+        session.outbox.handle_purged(&going.seqs, &others, going.complete.then_some(end));
+        self.note_purged(id, going.seqs.len() as u64, now);
     }
 
-    /// Removes the rows of a slice that cannot be understood. Whom they were for nobody can tell.
+    /// Removes the segments of a slice that cannot be understood. Whom they were for nobody can tell.
     pub fn handle_purge_damaged(&mut self, slice: &Slice) {
         if !slice.damaged.is_empty() {
-            self.deletes.extend(slice.damaged.iter().map(|row| row.seq));
+            self.changes.extend(slice.damaged.iter().map(DamagedSegment::delete));
             self.note_purge();
         }
     }

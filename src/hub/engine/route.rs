@@ -58,7 +58,7 @@ impl Engine {
         now: Moment,
     ) -> u64 {
         self.accepted += 1;
-        message.accepted = now.wall;
+        self.clock.handle_entry(&mut message, now);
         let mut needs = 0;
         if message.retain && self.retained.keep(&message) {
             let kept = (!message.payload.is_empty()).then(|| message.clone());
@@ -79,6 +79,10 @@ impl Engine {
             let qos = wanted.qos.min(message.qos);
             let retain = message.retain && (session.is_uplink() || wanted.retain_as_published);
             let stored = session.durable && (session.is_uplink() || qos > QoS::AtMostOnce);
+            if stored && let Some(reason) = self.bounds.refusing() {
+                self.count_dropped(id, reason, 1, now);
+                continue;
+            }
             if stored {
                 targets.push(Target { session: id, qos, retain });
             } else if session.link.is_none() {
@@ -102,10 +106,23 @@ impl Engine {
                 subscription_ids,
                 stored: stored.then(|| targets.clone()),
                 batch: if stored { self.open_batch } else { 0 },
+                late: false,
             };
             self.offer(id, out);
         }
         needs
+    }
+
+    /// Whether a durable session would have to keep this message and there is no room.
+    pub(super) fn is_refused(&self, message: &Message, origin: SessionId) -> bool {
+        self.bounds.refusing().is_some()
+            && self.wanted(message, Some(origin)).iter().any(|(id, wanted)| {
+                let qos = wanted.qos.min(message.qos);
+                let session = self.sessions.get(id);
+                session.is_some_and(|session| {
+                    session.durable && (session.is_uplink() || qos > QoS::AtMostOnce)
+                })
+            })
     }
 
     fn wanted(&self, message: &Message, origin: Option<SessionId>) -> BTreeMap<SessionId, Wanted> {
@@ -160,6 +177,7 @@ impl Engine {
             subscription_ids: subscription.id.into_iter().collect(),
             stored: stored.then_some(targets),
             batch: if stored { self.open_batch } else { 0 },
+            late: false,
         };
         // All of a subscription's retained messages are sent, however many wait already.
         if let Some(session) = self.sessions.get_mut(&id) {

@@ -1,9 +1,13 @@
 //! core: the outbox alone; what it does among everything else is simulated in `tests/sim`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::*;
-use crate::model::TopicName;
+use crate::hub::clock::Clock;
+use crate::model::{ClockState, Message, Moment, Timestamp, TopicName};
+use crate::store::Target;
 
 fn out(seq: u64, qos: QoS) -> Outgoing {
     let message = Message {
@@ -14,9 +18,11 @@ fn out(seq: u64, qos: QoS) -> Outgoing {
         properties: None,
         accepted: Timestamp::default(),
         expires: None,
+        body: crate::model::Body::Foreign,
     };
     let (retain, subscription_ids) = (false, Vec::new());
-    Outgoing { seq: Seq(seq), message, qos, retain, subscription_ids, stored: None, batch: 0 }
+    let (stored, batch, late) = (None, 0, false);
+    Outgoing { seq: Seq(seq), message, qos, retain, subscription_ids, stored, batch, late }
 }
 
 fn stored(seq: u64, qos: QoS) -> Outgoing {
@@ -25,14 +31,26 @@ fn stored(seq: u64, qos: QoS) -> Outgoing {
 }
 
 fn poll(outbox: &mut Outbox) -> Option<Transmit> {
+    poll_at(outbox, start())
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+fn start() -> Instant {
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *START.get_or_init(Instant::now)
+}
+
+fn poll_at(outbox: &mut Outbox, mono: Instant) -> Option<Transmit> {
+    let now = Moment { mono, wall: Timestamp::default(), boot_ms: 0 };
     let limits = PickLimits {
-        now: Timestamp::default(),
+        now,
+        clock: Clock::new(ClockState::default(), Seq(0), now),
         batch: 1,
         congested: false,
         trimming: false,
         qos_max: QoS::ExactlyOnce,
     };
-    outbox.poll_transmit(limits, |_| true, &mut Vec::new(), &mut Vec::new())
+    outbox.poll_transmit(limits, |_| {}, |_| true, &mut Vec::new(), &mut Vec::new())
 }
 
 fn next_id(outbox: &mut Outbox) -> NonZeroU16 {
@@ -43,7 +61,7 @@ fn next_id(outbox: &mut Outbox) -> NonZeroU16 {
 }
 
 fn durable(cursor: u64, last: u64, flights: Vec<StoredFlight>) -> Outbox {
-    Outbox::durable(SessionId(1), 10, Seq(cursor), Seq(last), 0, flights)
+    Outbox::durable(SessionId(1), 10, Seq(cursor), Seq(last), 0, Vec::new(), flights)
 }
 
 #[test]
@@ -70,7 +88,7 @@ fn an_id_that_is_open_is_passed_over_when_the_ids_begin_again() {
 fn the_cursor_stays_behind_what_was_not_read_since_the_start() {
     let flight = |seq: u64, id| StoredFlight {
         seq: Seq(seq),
-        packet_id: NonZeroU16::new(id),
+        packet_id: NonZeroU16::new(id).unwrap(),
         phase: Phase::Assigned,
         stored: Some(crate::store::StoredMessage {
             seq: Seq(seq),
@@ -86,12 +104,7 @@ fn the_cursor_stays_behind_what_was_not_read_since_the_start() {
     assert!(matches!(outbox.handle_pubcomp(first), Acknowledged::Settled(_)));
     changes.clear();
     outbox.checkpoint(&mut changes);
-    let settled = Change::Flight {
-        session: SessionId(1),
-        seq: Seq(6),
-        packet_id: None,
-        phase: Phase::Settled,
-    };
+    let settled = Change::Settled { session: SessionId(1), first: Seq(6), last: Seq(6) };
     assert_eq!(changes, [settled]);
     assert!(!outbox.is_settled(Seq(5)) && outbox.is_settled(Seq(6)) && !outbox.is_settled(Seq(7)));
     // What was settled before it was read is not sent again.
@@ -149,4 +162,87 @@ fn what_is_dropped_from_the_store_is_not_sent_and_not_counted() {
     outbox.handle_dropped(&dropped);
     assert_eq!((outbox.ready_len(), outbox.queued()), (0, 6));
     assert_eq!(outbox.poll_fetch(Seq(2000)), Some(Seq(READY_MAX as u64)));
+}
+
+/// The places of what is sent next and whether it is late, each acknowledged at once.
+fn sent(outbox: &mut Outbox, at: Instant) -> Vec<(u64, bool)> {
+    let mut sent = Vec::new();
+    while let Some(Transmit { what: Send::Publish { out, packet_id, .. }, .. }) =
+        poll_at(outbox, at)
+    {
+        sent.push((out.seq.0, out.late));
+        outbox.handle_puback(packet_id.unwrap(), false);
+    }
+    sent
+}
+
+fn with_backlog(pause: Option<Duration>) -> Outbox {
+    let mut outbox = durable(0, 0, Vec::new());
+    outbox.set_live_first(Some(LiveFirst { pause }));
+    for seq in 1..=3 {
+        outbox.push(stored(seq, QoS::AtLeastOnce));
+    }
+    outbox.handle_resumed(10);
+    outbox
+}
+
+#[test]
+fn new_messages_pass_what_waited_and_that_keeps_its_order() {
+    let mut outbox = with_backlog(None);
+    outbox.push(stored(4, QoS::AtLeastOnce));
+    outbox.push(stored(5, QoS::AtLeastOnce));
+    let order = [(4, false), (5, false), (1, true), (2, true), (3, true)];
+    assert_eq!(sent(&mut outbox, start()), order);
+    // Once the backlog is through nothing is late.
+    outbox.push(stored(6, QoS::AtLeastOnce));
+    assert_eq!(sent(&mut outbox, start()), [(6, false)]);
+    let mut changes = Vec::new();
+    outbox.checkpoint(&mut changes);
+    assert_eq!(changes, [Change::Cursor { session: SessionId(1), cursor: Seq(6) }]);
+}
+
+#[test]
+fn a_backlog_follows_at_its_rate_and_says_when() {
+    let pause = Duration::from_secs(1);
+    let mut outbox = with_backlog(Some(pause));
+    assert_eq!(sent(&mut outbox, start()), [(1, true)]);
+    assert_eq!(sent(&mut outbox, start()), []);
+    let due = outbox.poll_timeout().expect("it waits for its time");
+    assert!(due >= start() + pause && due < start() + pause * 2);
+    outbox.push(stored(4, QoS::AtLeastOnce));
+    assert_eq!(sent(&mut outbox, start()), [(4, false)]);
+    assert_eq!(sent(&mut outbox, due), [(2, true)]);
+    // A long time without need makes up for no more than a moment.
+    assert_eq!(sent(&mut outbox, start() + pause * 100), [(3, true)]);
+    assert_eq!(outbox.poll_timeout(), None);
+}
+
+#[test]
+fn what_passed_a_backlog_and_was_not_sent_waits_behind_it_after_the_next_outage() {
+    let mut outbox = with_backlog(None);
+    outbox.push(stored(4, QoS::AtLeastOnce));
+    outbox.handle_disconnected();
+    outbox.push(stored(5, QoS::AtLeastOnce));
+    outbox.handle_resumed(10);
+    outbox.push(stored(6, QoS::AtLeastOnce));
+    assert_eq!(sent(&mut outbox, start())[..4], [(6, false), (1, true), (2, true), (3, true)]);
+    assert_eq!(outbox.poll_fetch(Seq(6)), Some(Seq(3)));
+    outbox.handle_fetched((4..=6).map(|seq| stored(seq, QoS::AtLeastOnce)), None);
+    assert_eq!(sent(&mut outbox, start()), [(4, true), (5, true)]);
+    assert_eq!(outbox.queued(), 0);
+}
+
+#[test]
+fn a_link_slower_than_the_readings_still_has_the_newest_first() {
+    let mut outbox = durable(0, 0, Vec::new());
+    outbox.set_live_first(Some(LiveFirst::default()));
+    outbox.handle_resumed(1);
+    let last = READY_MAX as u64 * 2 + 50;
+    for seq in 1..=last {
+        outbox.push(stored(seq, QoS::AtLeastOnce));
+    }
+    let first = next_id(&mut outbox);
+    assert!(matches!(outbox.handle_puback(first, false), Acknowledged::Settled(settled)
+        if settled.out.seq == Seq(READY_MAX as u64 * 2 + 1)));
+    assert!(outbox.ready_len() <= READY_MAX * 2, "memory is bounded");
 }
