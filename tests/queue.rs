@@ -35,7 +35,7 @@ fn config(device: u16, uplinks: &[(&str, u16)]) -> String {
         .map(|(name, port)| format!("  {name}: {{ url: \"mqtt://127.0.0.1:{port}\", qos: 2 }}\n"))
         .collect();
     format!(
-        "gateway: {{ id: gw, state_dir: \"{{state}}\" }}
+        "gateway: {{ id: gw, state_dir: \"{{state}}\", clock: trusted }}
 buses: {{ plant: {{ modbus-tcp: \"127.0.0.1:{device}\", timeout: 10s }} }}
 devices:
   d:
@@ -335,6 +335,10 @@ fn a_damaged_segment_is_named_passed_over_and_removed() {
         };
         let changed = database.execute(&format!("{sql} WHERE first = ?1"), [first]).unwrap();
         assert_eq!(changed, 1);
+        if running {
+            // A start reads what somebody waits for, and refuses if it cannot; this is settled and not deleted yet.
+            database.execute("UPDATE session SET cursor = ?1", [last]).unwrap();
+        }
         drop(database);
         if running {
             stage.gateway.restart(&stage.site);

@@ -127,7 +127,7 @@ pub(super) fn load_flight_rows(
     Ok(flights)
 }
 
-/// Sets how many messages between `first` and `last` wait for each session; those that cannot be read are not among them.
+/// Sets how many messages between `first` and `last` wait for each session.
 pub(super) fn count_queued(
     connection: &Connection,
     last_read: &mut LastRead,
@@ -149,12 +149,7 @@ pub(super) fn count_queued(
     let mut walk = Walk::new(connection)?;
     for entry in walk.after(from)? {
         let entry = entry?;
-        let messages = match last_read.read(connection, entry.first) {
-            Ok(messages) => messages,
-            // A start does not fail for it: whoever is to read it is told.
-            Err(Fault::Row(..)) => continue,
-            Err(fault) => return Err(fault),
-        };
+        let messages = last_read.read(connection, entry.first)?;
         for stored in entry.left(&messages) {
             for (from, session) in &mut counted {
                 let is_for = stored.targets.iter().any(|target| target.session == session.id);

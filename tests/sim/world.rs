@@ -225,7 +225,11 @@ impl World {
         }
         let sum = purged.sessions.values().map(|session| session.removed + session.in_flight);
         assert_eq!(sum.sum::<u64>(), chosen, "{purged:?}");
-        let uplink = self.sessions[UPLINK].and_then(|uplink| purged.sessions.get(&uplink));
+        // Its session is there before it first connects.
+        let uplink = |owner: &SessionOwner| matches!(owner, SessionOwner::Uplink(_));
+        let status = self.engine.status();
+        let uplink = status.sessions.iter().find(|session| uplink(&session.owner));
+        let uplink = uplink.and_then(|uplink| purged.sessions.get(&uplink.id));
         self.purged_upstream += uplink.map_or(0, |uplink| uplink.removed);
         self.purging = slice.examined.map(|examined| (selection, examined));
         self.look();
