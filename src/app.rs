@@ -19,13 +19,14 @@ use tracing::{info, warn};
 use crate::broker::{BrokerSettings, Listener, ListenerSettings};
 use crate::clock::{self, ClockTrust};
 use crate::config::Settings;
+use crate::control::{Control, Desk};
 use crate::field::{Bus, DeviceSettings, FieldEvent};
 use crate::hub::{
     EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, TellDrops, UplinkSession,
 };
 use crate::model::{ClockState, Timestamp};
 use crate::payload::{Publisher, carry, drops_payload, retouch};
-use crate::store::{SessionOwner, Store};
+use crate::store::{QueueSettings, SessionOwner, Store};
 use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
 
 /// Events that may wait between the buses and the hub.
@@ -61,6 +62,8 @@ pub struct Gateway {
     uplinks: Vec<(JoinHandle<()>, watch::Receiver<UplinkState>)>,
     stop_inputs: watch::Sender<bool>,
     stop_uplinks: watch::Sender<bool>,
+    /// `None` if its socket cannot be made.
+    control: Option<Control>,
 }
 
 impl Gateway {
@@ -96,6 +99,7 @@ impl Gateway {
         let now = Timestamp::from(SystemTime::now());
         let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
+        let control = open_control(&hub, &queue);
 
         let (stop_inputs, inputs_stopped) = watch::channel(false);
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
@@ -154,6 +158,7 @@ impl Gateway {
             uplinks,
             stop_inputs,
             stop_uplinks,
+            control,
         })
     }
 
@@ -218,12 +223,15 @@ impl Gateway {
     pub async fn stop(mut self) {
         self.stop_polling().await;
         self.clock.abort();
-        let Self { hub, hub_task, uplinks, stop_uplinks, .. } = self;
+        let Self { hub, hub_task, uplinks, stop_uplinks, control, .. } = self;
         let (left, dropped) = drain(&hub, &uplinks).await.unzip();
         stop_uplinks.send_replace(true);
         let end = Instant::now() + FAREWELL_MAX;
         for (uplink, _) in uplinks {
             let _ = timeout_at(end.into(), uplink).await;
+        }
+        if let Some(control) = control {
+            control.stop().await;
         }
         if timeout(COMMIT_MAX, hub.stop()).await.is_err() {
             hub_task.abort();
@@ -260,6 +268,19 @@ async fn listen(broker: &BrokerSettings) -> anyhow::Result<Vec<Listener>> {
 /// Whether a task has ended; it must not be awaited after that.
 fn is_ready(task: &mut JoinHandle<()>, cx: &mut Context<'_>) -> bool {
     Pin::new(task).poll(cx).is_ready()
+}
+
+/// Opens the control socket; a gateway that cannot be asked does its work all the same.
+fn open_control(hub: &HubHandle, queue: &QueueSettings) -> Option<Control> {
+    let dir = queue.runtime_dir.as_deref().unwrap_or(&queue.state_dir);
+    match Control::start(dir, Desk::new(hub.clone(), queue.clone())) {
+        Ok(control) => Some(control),
+        Err(cause) => {
+            let directory = dir.display();
+            warn!(%directory, %cause, "no control socket; `fieldpost queue` cannot ask this gateway");
+            None
+        }
+    }
 }
 
 fn session_of(uplink: &UplinkSettings, tell_drops: &TellDrops) -> UplinkSession {

@@ -21,6 +21,8 @@ enum Command {
     Demo(cli::DemoArgs),
     /// Measure this machine, or kill a gateway again and again and count what was lost
     Bench(cli::BenchArgs),
+    /// Look at the durable queue, hand it out, remove from it, verify it
+    Queue(cli::QueueArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(cli::CheckArgs),
 }
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Run(args) => cli::run(&args),
         Command::Demo(args) => cli::demo(&args),
         Command::Bench(args) => cli::bench(&args, &mut std::io::stdout().lock()),
+        Command::Queue(args) => cli::queue(&args, &mut std::io::stdout().lock()),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
     };
     match result {

@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("uplink", &["model", "mqtt", "hub", "backoff", "step"]),
     ("broker", &["model", "mqtt", "hub", "step"]),
     ("payload", &["model", "field", "hub"]),
+    ("control", &["model", "hub", "store"]),
     ("console", &["model", "hub"]),
     ("config", &["model", "settings"]),
     ("demo", &["*"]),
@@ -56,6 +57,8 @@ const NOT_IN_A_CORE: &[&str] = &[
     "env::var",
     "TcpStream",
     "UdpSocket",
+    "UnixStream",
+    "UnixListener",
     "step::pass",
     "step::is_due",
 ];
@@ -70,6 +73,8 @@ const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("tokio_rustls", "uplink broker"),
     ("systemd_journal_logger", "service"),
     ("sd_notify", "service"),
+    ("UnixListener", "control"),
+    ("UnixStream", "control"),
 ];
 
 /// One file of `src/`.

@@ -6,12 +6,15 @@ mod bench;
 mod check;
 mod demo;
 mod powercut;
+mod queue;
+mod queue_text;
 mod run;
 
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
 pub use powercut::PowercutArgs;
+pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
 pub use run::{RunArgs, run};
 
 use std::process::ExitCode;

@@ -3,6 +3,7 @@
 //! One engine for both directions: an uplink is a session that dials out, a LAN client one that dials in. Knows topics,
 //! sessions, packet ids and phases. Does not know sockets, SQLite, Modbus or the configuration file.
 
+mod aside;
 pub mod clock;
 mod drops;
 mod engine;
@@ -17,11 +18,13 @@ pub mod session;
 mod task;
 pub mod topic_tree;
 
+pub use aside::{Looked, Purge, PurgedSlice};
 pub use drops::{DropSummary, TellDrops};
 pub use engine::{
-    AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, HubStatus,
-    Output, UplinkSession,
+    AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
+    HubStatus, Output, UplinkSession,
 };
+pub use outbox::Oldest;
 pub use outgoing::LiveFirst;
 pub use retouch::{Marks, Retouch};
 pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
+pub use operator::Oldest;
+
 pub use super::outgoing::{
     Acknowledged, FlightNumber, LiveFirst, Lost, Outcome, Outgoing, PickLimits, Send, Settled,
     Transmit,
@@ -17,6 +19,8 @@ use super::packet_ids::{MESSAGE_ID_MAX, PacketIds};
 use super::progress::Progress;
 use crate::model::{QoS, Seq};
 use crate::store::{Change, Phase, SessionId, StoredFlight};
+
+mod operator;
 
 /// How many fetched messages wait in memory at most; what is beyond stays in the store.
 pub const READY_MAX: usize = 1000;
@@ -67,6 +71,8 @@ pub struct Outbox {
     last_appended: Seq,
     /// What was durable when the read under way was asked for.
     fetching: Option<Seq>,
+    /// What that read brings was purged meanwhile, or part of it.
+    fetching_in_vain: bool,
     queued: u64,
 }
 
@@ -93,6 +99,7 @@ impl Outbox {
             progress: Progress::default(),
             last_appended: Seq(0),
             fetching: None,
+            fetching_in_vain: false,
             queued: 0,
         }
     }
@@ -294,6 +301,9 @@ impl Outbox {
         examined: Option<Seq>,
     ) {
         let Some(durable_then) = self.fetching.take() else { return };
+        if std::mem::take(&mut self.fetching_in_vain) {
+            return;
+        }
         let mut examined = examined.unwrap_or(durable_then);
         for out in messages {
             // More may have become durable since it was asked.
@@ -306,8 +316,12 @@ impl Outbox {
         let end = self.progress.live_from().unwrap_or(examined);
         self.progress.load_to(examined.min(end));
         self.join_live();
+        self.recount();
+    }
+
+    /// When everything is in memory, an estimate made at the start can be set right.
+    fn recount(&mut self) {
         if self.progress.live_from().is_none() && self.progress.loaded_to() >= self.last_appended {
-            // Everything is in memory, so an estimate made at the start can be set right.
             self.queued = (self.ready.len() + self.flights.len()) as u64;
         }
     }
@@ -315,6 +329,7 @@ impl Outbox {
     /// A read failed; it may be asked for again.
     pub fn handle_fetch_failed(&mut self) {
         self.fetching = None;
+        self.fetching_in_vain = false;
     }
 
     /// Takes out messages that the store dropped. Those in flight stay.

@@ -72,20 +72,31 @@ impl Progress {
         self.moved = true;
     }
 
+    /// The oldest stored message in memory.
+    pub(super) fn first_pending(&self) -> Option<Seq> {
+        self.pending.first().copied()
+    }
+
     /// A message in memory is settled.
     pub(super) fn settle(&mut self, seq: Seq) {
-        if !self.pending.remove(&seq) {
-            return;
+        if self.pending.remove(&seq) {
+            self.settle_run(seq, seq);
         }
+    }
+
+    /// Messages from `first` to `last` are settled, and no other of this session lies between them, in memory or not.
+    pub(super) fn settle_run(&mut self, first: Seq, last: Seq) {
+        debug_assert!(self.pending.range(first..=last).next().is_none(), "none of them waits");
         self.moved = true;
-        let mut run = (seq, seq);
-        if let Some((&first, &last)) = self.runs.range(..seq).next_back()
-            && self.is_free_between(last, seq)
+        self.runs.retain(|run, _| !(first..=last).contains(run));
+        let mut run = (first, last);
+        if let Some((&first, &last)) = self.runs.range(..run.0).next_back()
+            && self.is_free_between(last, run.0)
         {
             run.0 = first;
         }
-        if let Some((&first, &last)) = self.runs.range(seq..).next()
-            && self.is_free_between(seq, first)
+        if let Some((&first, &last)) = self.runs.range(run.1..).next()
+            && self.is_free_between(run.1, first)
         {
             run.1 = last;
             self.runs.remove(&first);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::drops::{Drops, TellDrops};
 use super::inbox::Inbox;
-use super::outbox::{FlightNumber, Outbox};
+use super::outbox::{FlightNumber, Oldest, Outbox};
 use crate::model::{Message, QoS, Seq, TopicFilter};
 use crate::mqtt::{Packet, RetainHandling, SubscribeFilter, Version};
 use crate::store::{SessionId, SessionOwner};
@@ -132,6 +132,8 @@ pub(super) struct Session {
     pub(super) forward: Vec<Forward>,
     /// An uplink takes PUBREC for the delivery when the upstream lost the session.
     pub(super) trust_received: bool,
+    /// Whether an uplink is in the configuration; true for clients.
+    pub(super) configured: bool,
     /// Whether the other side may have had this session before.
     pub(super) known: bool,
     pub(super) window: u16,
@@ -157,6 +159,8 @@ pub struct Counters {
     pub too_large: u64,
     /// Dropped to keep the queue's bounds.
     pub dropped: u64,
+    /// Removed by an operator's command.
+    pub purged: u64,
     /// Published again although they may have arrived, because the other side lost the session.
     pub republished: u64,
 }
@@ -180,12 +184,18 @@ pub struct SessionStatus {
     pub id: SessionId,
     /// Whose it is.
     pub owner: SessionOwner,
+    /// Whether it stands in the store.
+    pub durable: bool,
+    /// Whether an uplink is in the configuration; true for clients.
+    pub configured: bool,
     /// Whether it has a connection.
     pub connected: bool,
     /// Messages that are not settled.
     pub queued: u64,
     /// Messages in flight.
     pub inflight: usize,
+    /// Its oldest stored message that is not settled.
+    pub oldest: Oldest,
     /// What became of the others.
     pub counters: Counters,
 }

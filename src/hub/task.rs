@@ -8,19 +8,22 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
+use super::aside::{Asides, Looked, Purge, PurgedSlice, Question};
 use super::engine::{
-    AttachClient, AttachUplink, Attached, DetachCause, Engine, EngineOptions, Fact, HubStatus,
-    Output, UplinkSession,
+    AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
+    HubStatus, Output, UplinkSession,
 };
 use super::session::ConnectionId;
 use crate::clock::now;
-use crate::model::{ClockState, Message};
+use crate::model::{ClockState, Message, Seq};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::step::{self, Step};
-use crate::store::{Snapshot, Store, StoreEvent};
+use crate::store::{Damage, Snapshot, Store, StoreError, StoreEvent};
 
 /// Commands that may wait; a full channel slows whoever publishes.
 const COMMANDS_MAX: usize = 64;
+/// Questions that may wait.
+const QUESTIONS_MAX: usize = 8;
 /// Commands taken in one turn before the store and the connections are looked after.
 const TURN_MAX: usize = 256;
 /// Changes waiting for a batch at which no more commands are taken: a disk that is stuck slows everybody instead of filling
@@ -66,7 +69,6 @@ enum Command {
     Congestion(ConnectionId, bool),
     Detach(ConnectionId, DetachCause),
     Clock(ClockState),
-    Status(oneshot::Sender<HubStatus>),
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
@@ -75,6 +77,7 @@ enum Command {
 #[derive(Debug, Clone)]
 pub struct HubHandle {
     commands: mpsc::Sender<Command>,
+    questions: mpsc::Sender<Question>,
 }
 
 impl HubHandle {
@@ -168,12 +171,51 @@ impl HubHandle {
         self.send(Command::Clock(state)).await
     }
 
-    /// The hub as it is.
+    /// The hub as it is, also while it takes no more messages.
     ///
     /// # Errors
     /// [`HubError::Stopped`].
     pub async fn status(&self) -> Result<HubStatus, HubError> {
-        self.ask(Command::Status).await
+        self.ask_aside(Question::Status).await
+    }
+
+    /// A stretch of the store after `after`, and who waits for what there.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`]; the inner one if the store cannot read.
+    pub async fn look(&self, after: Seq) -> Result<Result<Looked, StoreError>, HubError> {
+        self.ask_aside(|answer| Question::Look { after, answer }).await
+    }
+
+    /// Takes a slice of what `purge` means out of the store, or counts it; what is taken out is durably gone.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`]; the inner one if the store cannot read.
+    pub async fn purge(
+        &self,
+        purge: Purge,
+        after: Seq,
+        dry_run: bool,
+    ) -> Result<Result<PurgedSlice, StoreError>, HubError> {
+        self.ask_aside(|answer| Question::Purge { purge, after, dry_run, answer }).await
+    }
+
+    /// Ends the session of an uplink that the configuration no longer has, durably.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`]; the inner one if it is not that.
+    pub async fn end_uplink(&self, name: &str) -> Result<Result<(), EndUplinkError>, HubError> {
+        let name = name.to_owned();
+        self.ask_aside(|answer| Question::EndUplink { name, answer }).await
+    }
+
+    /// What is wrong with the small tables of the store and with what is staged; the messages are looked at with
+    /// [`Self::look`].
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`]; the inner one if the store cannot read.
+    pub async fn verify(&self) -> Result<Result<Vec<Damage>, StoreError>, HubError> {
+        self.ask_aside(|answer| Question::Verify { answer }).await
     }
 
     /// Waits until everything taken before is durable.
@@ -194,6 +236,15 @@ impl HubHandle {
 
     async fn send(&self, command: Command) -> Result<(), HubError> {
         self.commands.send(command).await.map_err(|_| HubError::Stopped)
+    }
+
+    async fn ask_aside<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<T, HubError> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.send(question(answer)).await.map_err(|_| HubError::Stopped)?;
+        answered.await.map_err(|_| HubError::Stopped)
     }
 
     async fn ask<T>(
@@ -239,6 +290,7 @@ pub struct Hub {
     /// Who has been let in and must hear of it only once a batch is durable.
     entering: Vec<Entering>,
     flushing: Vec<oneshot::Sender<()>>,
+    asides: Asides,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -258,20 +310,23 @@ impl Hub {
         }
         engine.report_gone_uplinks();
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let hub = Self {
             engine,
             store,
             connections: HashMap::new(),
             entering: Vec::new(),
             flushing: Vec::new(),
+            asides: Asides::default(),
             stopping: None,
         };
-        (HubHandle { commands }, tokio::spawn(hub.run(inbox, events)))
+        (HubHandle { commands, questions }, tokio::spawn(hub.run(inbox, asked, events)))
     }
 
     async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
+        mut questions: mpsc::Receiver<Question>,
         mut events: mpsc::UnboundedReceiver<StoreEvent>,
     ) {
         loop {
@@ -300,6 +355,11 @@ impl Hub {
                     Some(command) => self.handle_commands(command, &mut commands),
                     None => return,
                 },
+                // Its sender goes with that of the commands.
+                Some(question) = questions.recv() => {
+                    let Self { asides, engine, store, .. } = &mut self;
+                    asides.handle_question(question, engine, store, now());
+                }
                 () = tokio::time::sleep_until(wake) => self.engine.handle_timeout(now()),
             }
         }
@@ -355,9 +415,6 @@ impl Hub {
                 self.connections.remove(&connection);
             }
             Command::Clock(state) => self.engine.handle_clock(state, now),
-            Command::Status(answer) => {
-                let _ = answer.send(self.engine.status());
-            }
             Command::Flush(answer) => self.flushing.push(answer),
             Command::Stop(answer) => self.stopping = Some(answer),
         }
@@ -397,6 +454,7 @@ impl Hub {
         while let Some(fact) = self.engine.poll_fact() {
             log_fact(&fact);
         }
+        self.asides.tell(&self.engine);
         let durable = |entering: &mut Entering| self.engine.is_committed(entering.attached.needs);
         let entered: Vec<Entering> = self.entering.extract_if(.., durable).collect();
         for entering in entered {
@@ -409,13 +467,19 @@ impl Hub {
     }
 
     fn handle_event(&mut self, event: StoreEvent) {
+        let Self { asides, engine, store, .. } = self;
+        let Some(event) = asides.handle_event(event, engine, store, now()) else { return };
         match &event {
             StoreEvent::Stuck(cause) => {
                 error!(%cause, "store cannot write; readings wait in memory and buses are slowed");
             }
             StoreEvent::Unstuck { failures } => info!(failures, "store writes again"),
             StoreEvent::Failed(cause) => error!(%cause, "store cannot read or make room"),
-            StoreEvent::Committed(_) | StoreEvent::Fetched { .. } | StoreEvent::Trimmed(_) => {}
+            StoreEvent::Committed(_)
+            | StoreEvent::Fetched { .. }
+            | StoreEvent::Looked { .. }
+            | StoreEvent::Verified { .. }
+            | StoreEvent::Trimmed(_) => {}
         }
         self.engine.handle_store(event, now());
     }

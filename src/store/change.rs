@@ -10,7 +10,7 @@ use crate::model::{Message, QoS, Seq, Timestamp, TopicFilter, TopicName};
 pub struct SessionId(pub u32);
 
 /// Who a durable session belongs to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SessionOwner {
     /// An uplink, by its name in the configuration.
     Uplink(Arc<str>),
@@ -39,6 +39,16 @@ pub enum Phase {
     Released = 2,
     /// As [`Self::Assigned`], and newer messages have passed it.
     AssignedLate = 4,
+}
+
+impl Phase {
+    /// The phase of this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Assigned, Self::Released, Self::AssignedLate]
+            .into_iter()
+            .find(|phase| *phase as u8 == number)
+    }
 }
 
 /// Why a message that was to be delivered is not.

@@ -5,6 +5,7 @@ mod boot;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
@@ -16,6 +17,7 @@ use super::read::{self, count_queued, load_flights, load_retained, load_sessions
 use super::row::{self, RowError};
 use super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::segments::{self, LastRead};
+use super::slice::{Slice, read_slice};
 use super::staged::Origin;
 use super::thinning::Thinning;
 use crate::model::{Seq, Timestamp};
@@ -47,7 +49,10 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// Another process has the database open.
-    #[error("{} is in use by another process; is a second fieldpost running with this state_dir?", path.display())]
+    #[error(
+        "{} is in use by another process; is a second fieldpost, or a `fieldpost queue`, running with this state_dir?",
+        path.display()
+    )]
     InUse {
         /// Which file.
         path: PathBuf,
@@ -71,6 +76,18 @@ pub enum StoreError {
         /// Ours.
         known: usize,
     },
+    /// There is no database.
+    #[error("there is no queue: {} is missing; does the gateway run with this state_dir?", path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file was written by an earlier version, and is not to be changed by a look at it.
+    #[error("{} was written by an earlier version; start the gateway once, it brings the file up to date", path.display())]
+    Older {
+        /// Which file.
+        path: PathBuf,
+    },
     /// SQLite refused.
     #[error("{}: {cause}{}", path.display(), hint(cause))]
     Sqlite {
@@ -80,11 +97,14 @@ pub enum StoreError {
         cause: rusqlite::Error,
     },
     /// A row cannot be understood.
-    #[error("{}: message {seq}: {source}", path.display())]
+    #[error(
+        "{}: message {seq}: {source}; `fieldpost queue verify` names all that is damaged, `purge --damaged` removes it",
+        path.display()
+    )]
     Row {
         /// Which file.
         path: PathBuf,
-        /// Which message.
+        /// Which message, or the first of a segment.
         seq: u64,
         /// Why.
         source: RowError,
@@ -124,8 +144,8 @@ impl From<rusqlite::Error> for Fault {
 /// The open database.
 #[derive(Debug)]
 pub(super) struct Database {
-    connection: Connection,
-    path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
     page_size: u64,
     last_bytes_used: u64,
     last_read: LastRead,
@@ -141,16 +161,34 @@ impl Database {
                 .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
         }
         let path = state_dir.join(FILE_NAME);
-        let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy) => StoreError::InUse { path: path.clone() },
-            Some(ErrorCode::NotADatabase) => StoreError::Foreign { path: path.clone() },
-            Some(_) | None => StoreError::Sqlite { path: path.clone(), cause: source },
-        };
-        let mut connection = match vfs {
+        let connection = match vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), vfs),
             None => Connection::open(&path),
+        };
+        let connection = connection.map_err(|error| refused(&path, error))?;
+        Self::begin(connection, path, true)
+    }
+
+    /// Opens the database in `state_dir` if it is there and of this version, and leaves it as it is.
+    pub(super) fn open_existing(state_dir: &Path) -> Result<Self, StoreError> {
+        let path = state_dir.join(FILE_NAME);
+        if !path.exists() {
+            return Err(StoreError::Missing { path });
         }
-        .map_err(sqlite)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(&path, flags).map_err(|error| refused(&path, error))?;
+        // Who has it open keeps it: a gateway, which is asked instead.
+        connection.busy_timeout(Duration::ZERO).map_err(|error| refused(&path, error))?;
+        Self::begin(connection, path, false)
+    }
+
+    fn begin(
+        mut connection: Connection,
+        path: PathBuf,
+        may_migrate: bool,
+    ) -> Result<Self, StoreError> {
+        let sqlite = |source: rusqlite::Error| refused(&path, source);
         // A locking mode of EXCLUSIVE keeps a second process out and spares the shared-memory file.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(sqlite)?;
         // Nothing is written before it is known whose the file is.
@@ -168,6 +206,9 @@ impl Database {
             .map_err(sqlite)?;
         if found > MIGRATIONS.len() {
             return Err(StoreError::Newer { path, found, known: MIGRATIONS.len() });
+        }
+        if found < MIGRATIONS.len() && !may_migrate {
+            return Err(StoreError::Older { path });
         }
         configure(&connection).map_err(sqlite)?;
         migrate(&mut connection, found).map_err(|fault| match fault {
@@ -302,16 +343,41 @@ impl Database {
         Some(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(free * self.page_size))
     }
 
-    /// What SQLite finds wrong when it looks at every page and row, `None` if nothing.
-    pub(super) fn find_damage(&self) -> Result<Option<String>, StoreError> {
-        let found: String = self
-            .connection
-            .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-            .map_err(|error| self.named(error.into()))?;
-        Ok((found != "ok").then_some(found))
+    /// What SQLite finds wrong when it looks at every page and row, at most so many complaints.
+    pub(super) fn find_damage(&self, complaints_max: usize) -> Result<Vec<String>, StoreError> {
+        let ask = || -> rusqlite::Result<Vec<String>> {
+            let sql = format!("PRAGMA integrity_check({complaints_max})");
+            self.connection.prepare(&sql)?.query_map([], |row| row.get(0))?.collect()
+        };
+        let mut found = ask().map_err(|error| self.named(error.into()))?;
+        found.retain(|complaint| complaint != "ok");
+        Ok(found)
     }
 
-    fn named(&self, fault: Fault) -> StoreError {
+    /// All messages after `after`, oldest first, whoever they are for: at most `count_max`, and no more once they have
+    /// `bytes_max` of payload.
+    pub(super) fn slice(
+        &mut self,
+        after: Seq,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Result<Slice, StoreError> {
+        read_slice(&self.connection, &mut self.last_read, after, count_max, bytes_max)
+            .map_err(|fault| self.named(fault))
+    }
+
+    /// Takes changes into a transaction that is open and will be rolled back.
+    pub(super) fn suppose(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        apply_all(&self.connection, &mut self.last_read, changes).map_err(|fault| self.named(fault))
+    }
+
+    /// Rolls back what was supposed.
+    pub(super) fn suppose_nothing(&mut self) -> Result<(), StoreError> {
+        self.last_read.forget();
+        self.connection.execute_batch("ROLLBACK").map_err(|error| self.named(error.into()))
+    }
+
+    pub(super) fn named(&self, fault: Fault) -> StoreError {
         let path = self.path.clone();
         match fault {
             Fault::Sqlite(cause) => StoreError::Sqlite { path, cause },
@@ -353,6 +419,16 @@ impl Database {
         let boot_first = boot::note(&self.connection, boot::id(), last_seq)?;
         let staged_lost = false;
         Ok(Snapshot { start, staged_lost, last_seq, boot_first, last_session, sessions, retained })
+    }
+}
+
+/// SQLite's refusal of a file in words of ours.
+fn refused(path: &Path, error: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => StoreError::InUse { path },
+        Some(ErrorCode::NotADatabase) => StoreError::Foreign { path },
+        Some(_) | None => StoreError::Sqlite { path, cause: error },
     }
 }
 

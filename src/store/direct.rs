@@ -48,6 +48,13 @@ impl DirectStore {
                 let fetched = self.layers.fetch(session, after, count_max, bytes_max);
                 StoreEvent::of_fetch(session, fetched)
             }
+            StoreCommand::Look { question, after, count_max, bytes_max } => {
+                let slice = self.layers.slice(after, count_max, bytes_max);
+                StoreEvent::Looked { question, slice }
+            }
+            StoreCommand::Verify { question } => {
+                StoreEvent::Verified { question, damages: self.layers.verify() }
+            }
             StoreCommand::Trim { keep, bytes_target, thin, older_than } => {
                 StoreEvent::of_trim(self.layers.trim(&keep, bytes_target, thin, older_than))
             }

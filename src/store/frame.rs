@@ -69,6 +69,41 @@ pub(super) fn read(mut bytes: &[u8]) -> Result<Vec<Vec<Change>>, RowError> {
     Ok(batches)
 }
 
+/// What is found in bytes that should be batches.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Checked {
+    /// Batches that are whole.
+    pub(super) batches: usize,
+    /// Bytes of a last batch that was being written when the program was killed.
+    pub(super) torn: usize,
+    /// Where the first batch stands that is there and cannot be understood, and why.
+    pub(super) fault: Option<(usize, String)>,
+}
+
+/// Looks at every batch in `bytes`.
+pub(super) fn check(bytes: &[u8]) -> Checked {
+    let (mut checked, mut rest) = (Checked::default(), bytes);
+    loop {
+        checked.torn = rest.len();
+        let Some((head, behind)) = rest.split_first_chunk::<HEAD_LEN>() else { return checked };
+        let [a, b, c, d, sum @ ..] = *head;
+        let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        let Some((body, behind)) = behind.split_at_checked(length) else { return checked };
+        let fault = if checksum(body) == u64::from_le_bytes(sum) {
+            read_changes(body).err().map(|error| error.to_string())
+        } else {
+            Some("its checksum is wrong".to_owned())
+        };
+        if let Some(fault) = fault {
+            checked.fault = Some((bytes.len() - rest.len(), fault));
+            checked.torn = 0;
+            return checked;
+        }
+        checked.batches += 1;
+        rest = behind;
+    }
+}
+
 /// FNV-1a, 64 bits: a torn write is to be recognised, not an enemy.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
@@ -452,6 +487,20 @@ mod tests {
         let sum = checksum(&bytes[body..]);
         bytes[4..body].copy_from_slice(&sum.to_le_bytes());
         assert_eq!(read(&bytes), Err(FOREIGN));
+    }
+
+    #[test]
+    fn a_check_tells_a_torn_batch_from_a_spoilt_one() {
+        let mut bytes = Vec::new();
+        write(&every_change(), &mut bytes);
+        let whole = bytes.len();
+        write(&[Change::EndSession { session: SessionId(1) }], &mut bytes);
+        let checked = |batches, torn, fault| Checked { batches, torn, fault };
+        assert_eq!(check(&bytes), checked(2, 0, None));
+        assert_eq!(check(&bytes[..whole + 3]), checked(1, 3, None));
+        bytes[whole + HEAD_LEN] ^= 1;
+        let fault = Some((whole, "its checksum is wrong".to_owned()));
+        assert_eq!(check(&bytes), checked(1, 0, fault));
     }
 
     #[test]

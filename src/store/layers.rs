@@ -7,7 +7,9 @@ use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimm
 use super::database::{Database, StoreError};
 use super::overlay::Overlay;
 use super::settings::Staging;
+use super::slice::Slice;
 use super::staged::{FILE_NAME, Origin, Staged};
+use super::verify::{self, Damage};
 use crate::model::{Seq, Timestamp};
 use crate::step::{self, Step};
 
@@ -175,7 +177,7 @@ impl Layers {
 
     /// What SQLite finds wrong with the database, `None` if nothing.
     pub(super) fn find_damage(&self) -> Result<Option<String>, StoreError> {
-        self.database.find_damage()
+        Ok(self.database.find_damage(1)?.pop())
     }
 
     /// Reads a session's messages out of both layers.
@@ -194,6 +196,35 @@ impl Layers {
             return Ok((merged, last));
         }
         Ok((merged, examined))
+    }
+
+    /// Reads a stretch of both layers, whoever the messages are for.
+    pub(super) fn slice(
+        &mut self,
+        after: Seq,
+        count_max: usize,
+        bytes_max: usize,
+    ) -> Result<Slice, StoreError> {
+        let mut slice = self.database.slice(after, count_max, bytes_max)?;
+        self.overlay.merge_slice(after, &mut slice);
+        if slice.messages.len() > count_max {
+            slice.messages.truncate(count_max);
+            slice.examined = slice.messages.last().map(|stored| stored.seq);
+            let end = slice.examined;
+            slice.damaged.retain(|segment| Some(segment.first) <= end);
+        }
+        Ok(slice)
+    }
+
+    /// What is wrong with the small tables and the staged file.
+    pub(super) fn verify(&self) -> Result<Vec<Damage>, StoreError> {
+        let found = verify::tables(&self.database.connection)
+            .map_err(|fault| self.database.named(fault))?;
+        let mut damages: Vec<Damage> = found.into_iter().map(|found| found.damage).collect();
+        if let (Some(_), Some(staging)) = (&self.staged, &self.staging) {
+            damages.extend(verify::staged(&staging.runtime_dir, self.origin).0);
+        }
+        Ok(damages)
     }
 
     /// Drops messages to keep a bound; what is staged is committed first.

@@ -21,10 +21,14 @@ mod row;
 mod schema;
 mod segment;
 mod segments;
+mod selection;
 mod settings;
+mod slice;
 mod staged;
+mod stopped;
 mod task;
 mod thinning;
+mod verify;
 
 pub use change::{
     Change, Committed, DropCount, DropReason, Phase, SessionId, SessionOwner, Snapshot,
@@ -33,5 +37,10 @@ pub use change::{
 pub use database::{FILE_NAME, StoreError};
 pub use direct::DirectStore;
 pub use row::RowError;
+pub use selection::{Purged, PurgedSession, Selection, Waiting};
 pub use settings::{QueueSettings, Staging, WhenFull};
+pub use slice::{DamagedSegment, Slice};
+pub use staged::noted_runtime_dir;
+pub use stopped::StoppedStore;
 pub use task::{Store, StoreCommand, StoreEvent};
+pub use verify::Damage;

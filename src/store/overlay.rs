@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::change::{
     Change, DropCount, DropReason, Phase, SessionId, Snapshot, StoredMessage, StoredSession, Target,
 };
+use super::slice::{DamagedSegment, Slice};
 use crate::model::{Message, Seq};
 
 /// Bytes a staged message takes beside its topic and payload, about.
@@ -308,6 +309,27 @@ impl Overlay {
         stored: Vec<StoredMessage>,
         examined: Option<Seq>,
     ) -> Vec<StoredMessage> {
+        let is_its = |targets: &[Target]| targets.iter().any(|target| target.session == session);
+        self.merge_those(is_its, after, stored, examined)
+    }
+
+    /// Puts all staged messages into a slice of the database that begins after `after`.
+    pub(super) fn merge_slice(&self, after: Seq, slice: &mut Slice) {
+        let stored = std::mem::take(&mut slice.messages);
+        slice.messages = self.merge_those(|_| true, after, stored, slice.examined);
+        let is_deleted = |row: &DamagedSegment| {
+            self.deletes.iter().any(|(first, last)| *first <= row.first && row.last <= *last)
+        };
+        slice.damaged.retain(|row| !is_deleted(row));
+    }
+
+    fn merge_those(
+        &self,
+        wanted: impl Fn(&[Target]) -> bool,
+        after: Seq,
+        stored: Vec<StoredMessage>,
+        examined: Option<Seq>,
+    ) -> Vec<StoredMessage> {
         let mut merged: BTreeMap<Seq, StoredMessage> = stored
             .into_iter()
             .filter(|stored| !self.is_deleted(stored.seq))
@@ -317,7 +339,7 @@ impl Overlay {
         if after < end {
             let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Included(end));
             for (seq, staged) in self.messages.range(range) {
-                if staged.targets.iter().any(|target| target.session == session) {
+                if wanted(&staged.targets) {
                     let (message, targets) = (staged.message.clone(), staged.targets.clone());
                     merged.insert(*seq, StoredMessage { seq: *seq, message, targets });
                 }

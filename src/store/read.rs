@@ -99,23 +99,30 @@ pub(super) fn load_flights(
     last_read: &mut LastRead,
     session: SessionId,
 ) -> Result<Vec<StoredFlight>, Fault> {
+    let mut flights = load_flight_rows(connection, session)?;
+    for flight in &mut flights {
+        flight.stored = segments::message(connection, last_read, flight.seq)?;
+    }
+    Ok(flights)
+}
+
+/// The same without the messages.
+pub(super) fn load_flight_rows(
+    connection: &Connection,
+    session: SessionId,
+) -> Result<Vec<StoredFlight>, Fault> {
     let mut flights = Vec::new();
     let mut statement = connection
         .prepare("SELECT seq, packet_id, phase FROM flight WHERE session = ?1 ORDER BY seq")?;
     let mut rows = statement.query([session.0])?;
     while let Some(row) = rows.next()? {
         let seq: u64 = row.get(0)?;
-        let phase = match row.get(2)? {
-            1u8 => Phase::Assigned,
-            2 => Phase::Released,
-            4 => Phase::AssignedLate,
-            _ => return Err(Fault::Row(seq, RowError::Foreign { column: "phase" })),
-        };
-        let stored = segments::message(connection, last_read, Seq(seq))?;
+        let phase = Phase::from_number(row.get(2)?)
+            .ok_or(Fault::Row(seq, RowError::Foreign { column: "phase" }))?;
         let packet_id = row.get::<_, Option<u16>>(1)?.and_then(NonZeroU16::new);
         let packet_id =
             packet_id.ok_or(Fault::Row(seq, RowError::Foreign { column: "packet_id" }))?;
-        flights.push(StoredFlight { seq: Seq(seq), packet_id, phase, stored });
+        flights.push(StoredFlight { seq: Seq(seq), packet_id, phase, stored: None });
     }
     Ok(flights)
 }

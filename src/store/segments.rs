@@ -28,12 +28,21 @@ pub(super) struct Entry {
 
 impl Entry {
     /// Columns: first, last, count, accepted of the segment; bits of its `gone` row.
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let (first, last) = (Seq(row.get(0)?), Seq(row.get(1)?));
-        let bits: Option<Vec<u8>> = row.get(4)?;
+    fn read(row: &Row<'_>) -> Result<Self, Fault> {
+        // The key of a table is a number whatever happens to the row.
+        let first = Seq(row.get(0)?);
+        let foreign = |column| move |_| Fault::Row(first.0, RowError::Foreign { column });
+        let last = Seq(row.get(1).map_err(foreign("last"))?);
+        let count = row.get(2).map_err(foreign("count"))?;
+        let accepted = Timestamp::from_unix_ms(row.get(3).map_err(foreign("accepted"))?);
+        let bits: Option<Vec<u8>> = row.get(4).map_err(foreign("bits"))?;
         let gone = bits.map(|bits| Gone::new(first, last, &bits));
-        let accepted = Timestamp::from_unix_ms(row.get(3)?);
-        Ok(Self { first, last, count: row.get(2)?, accepted, gone })
+        Ok(Self { first, last, count, accepted, gone })
+    }
+
+    /// How many of its messages are not gone, by its row alone.
+    pub(super) fn count_left(&self) -> u64 {
+        self.gone.as_ref().map_or(self.count, Gone::count_left)
     }
 
     /// Those of its messages that are not gone.
@@ -134,15 +143,15 @@ impl<'a> Walk<'a> {
         after: Seq,
     ) -> Result<impl Iterator<Item = Result<Entry, Fault>> + '_, Fault> {
         let statement: &mut Statement<'a> = &mut self.0;
-        let rows = statement.query_map([after.0], Entry::read)?;
-        Ok(rows.map(|entry| entry.map_err(Fault::from)))
+        let rows = statement.query_map([after.0], |row| Ok(Entry::read(row)))?;
+        Ok(rows.map(|entry| entry?))
     }
 }
 
 /// The first segment with places after `after`.
 pub(super) fn next(connection: &Connection, after: Seq) -> Result<Option<Entry>, Fault> {
     let mut statement = connection.prepare_cached(after!(" LIMIT 1"))?;
-    Ok(statement.query_row([after.0], Entry::read).optional()?)
+    statement.query_row([after.0], |row| Ok(Entry::read(row))).optional()?.transpose()
 }
 
 /// The segment with the place `seq`.
@@ -182,7 +191,17 @@ pub(super) fn delete(
 ) -> Result<(), Fault> {
     // At most the segments at the two ends hold something beyond.
     for edge in [first, last] {
-        if let Some(entry) = holding(connection, edge)?
+        let entry = match holding(connection, edge) {
+            // Nobody can tell how far it reaches: it goes with its first place.
+            Err(Fault::Row(at, _)) => {
+                if (first.0..=last.0).contains(&at) {
+                    remove(connection, Seq(at))?;
+                }
+                continue;
+            }
+            found => found?,
+        };
+        if let Some(entry) = entry
             && (entry.first < first || last < entry.last)
         {
             let is_all = last <= entry.last;

@@ -7,7 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::change::Change;
-use super::frame;
+use super::frame::{self, Checked};
 use crate::step::{self, Step};
 
 /// The file's name in the runtime directory.
@@ -59,6 +59,17 @@ impl Staged {
         })
     }
 
+    /// Looks at every batch of the file in `runtime_dir`; `None` if there is no file of this store.
+    pub(super) fn check(runtime_dir: &Path, origin: Origin) -> io::Result<Option<Checked>> {
+        let bytes = match std::fs::read(runtime_dir.join(FILE_NAME)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some((head, body)) = bytes.split_first_chunk::<HEAD_LEN>() else { return Ok(None) };
+        Ok((*head == self::head(origin)).then(|| frame::check(body)))
+    }
+
     /// Begins an empty file.
     pub(super) fn create(runtime_dir: &Path, origin: Origin) -> io::Result<Self> {
         std::fs::create_dir_all(runtime_dir)?;
@@ -98,6 +109,28 @@ impl Staged {
         self.rewrite_at = REWRITE_BYTES.max(self.len * 2);
         Ok(())
     }
+}
+
+/// The link in the state directory to the runtime directory, for whoever looks at the queue without being the service.
+const LINK_NAME: &str = "runtime";
+
+/// Notes in `state_dir` where the staged layer lies.
+pub(super) fn note_place(state_dir: &Path, runtime_dir: &Path) -> io::Result<()> {
+    let link = state_dir.join(LINK_NAME);
+    let place = std::path::absolute(runtime_dir)?;
+    if std::fs::read_link(&link).is_ok_and(|noted| noted == place) {
+        return Ok(());
+    }
+    let beside = state_dir.join("runtime.new");
+    let _ = std::fs::remove_file(&beside);
+    std::os::unix::fs::symlink(&place, &beside)?;
+    std::fs::rename(&beside, &link)
+}
+
+/// The runtime directory the gateway with this state directory ran with last, as it noted it there.
+#[must_use]
+pub fn noted_runtime_dir(state_dir: &Path) -> Option<PathBuf> {
+    std::fs::read_link(state_dir.join(LINK_NAME)).ok()
 }
 
 fn head(origin: Origin) -> [u8; HEAD_LEN] {

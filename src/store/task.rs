@@ -17,6 +17,9 @@ use super::database::{Database, StoreError};
 use super::disk::{Disk, VFS_NAME};
 use super::layers::{Layers, Need};
 use super::settings::Staging;
+use super::slice::Slice;
+use super::staged::note_place;
+use super::verify::Damage;
 use crate::model::{Seq, Timestamp};
 
 /// How long the thread waits before it tries a failed commit again.
@@ -45,6 +48,22 @@ pub enum StoreCommand {
         /// Payload bytes to bring, at most (one message more).
         bytes_max: usize,
     },
+    /// Read messages, whoever they are for.
+    Look {
+        /// The hub's number for the question.
+        question: u64,
+        /// After which place.
+        after: Seq,
+        /// Messages to look at, at most.
+        count_max: usize,
+        /// Payload bytes to bring, at most (one message more).
+        bytes_max: usize,
+    },
+    /// Look for rows of the small tables and staged batches that cannot be understood.
+    Verify {
+        /// The hub's number for the question.
+        question: u64,
+    },
     /// Keep the bounds.
     Trim {
         /// Messages on the wire, which stay.
@@ -71,6 +90,20 @@ pub enum StoreEvent {
         messages: Vec<StoredMessage>,
         /// Everything up to here was looked at; `None` if there is nothing beyond.
         examined: Option<Seq>,
+    },
+    /// Messages, whoever they are for.
+    Looked {
+        /// The hub's number for the question.
+        question: u64,
+        /// What stands there.
+        slice: Result<Slice, StoreError>,
+    },
+    /// What cannot be understood.
+    Verified {
+        /// The hub's number for the question.
+        question: u64,
+        /// What is wrong.
+        damages: Result<Vec<Damage>, StoreError>,
     },
     /// Messages were dropped to keep a bound.
     Trimmed(Trimmed),
@@ -119,7 +152,16 @@ impl Store {
         staging: Option<Staging>,
         events: UnboundedSender<StoreEvent>,
     ) -> Result<(Self, Snapshot), StoreError> {
-        Self::start(Database::open(state_dir, None)?, state_dir, staging, events)
+        let runtime_dir = staging.as_ref().map(|staging| staging.runtime_dir.clone());
+        let opened = Self::start(Database::open(state_dir, None)?, state_dir, staging, events)?;
+        // Word beside the database where the staged layer lies.
+        if let Some(runtime_dir) = runtime_dir
+            && let Err(cause) = note_place(state_dir, &runtime_dir)
+        {
+            let directory = state_dir.display();
+            tracing::warn!(%directory, %cause, "cannot note the runtime directory; `fieldpost queue` may not find it");
+        }
+        Ok(opened)
     }
 
     /// The same on a recorded disk.
@@ -214,6 +256,13 @@ impl Thread {
                     let fetched = self.layers.fetch(session, after, count_max, bytes_max);
                     StoreEvent::of_fetch(session, fetched)
                 }
+                StoreCommand::Look { question, after, count_max, bytes_max } => {
+                    let slice = self.layers.slice(after, count_max, bytes_max);
+                    StoreEvent::Looked { question, slice }
+                }
+                StoreCommand::Verify { question } => {
+                    StoreEvent::Verified { question, damages: self.layers.verify() }
+                }
                 StoreCommand::Trim { keep, bytes_target, thin, older_than } => {
                     StoreEvent::of_trim(self.layers.trim(&keep, bytes_target, thin, older_than))
                 }
@@ -278,6 +327,11 @@ impl Thread {
             }
             // What is asked meanwhile waits its turn; the end of the program does not.
             match self.commands.recv_timeout(RETRY_PAUSE) {
+                // Whoever looks at a stuck store wants to know now, and what cannot be written can be read.
+                Ok(StoreCommand::Look { question, after, count_max, bytes_max }) => {
+                    let slice = self.layers.slice(after, count_max, bytes_max);
+                    let _ = self.events.send(StoreEvent::Looked { question, slice });
+                }
                 Ok(command) => self.waiting.push_back(command),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fieldpost::hub::{
-    AttachClient, Attached, ConnectionId, DetachCause, Engine, EngineOptions, Fact, Forward,
-    Output, SessionWill, UplinkSession,
+    AttachClient, Attached, ConnectionId, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
+    Forward, Output, SessionWill, UplinkSession,
 };
 use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{
     Ack, Packet, PacketId, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Version,
 };
-use fieldpost::store::{Committed, Snapshot, StoreCommand, StoreError, StoreEvent, Trimmed};
+use fieldpost::store::{
+    Committed, SessionOwner, Snapshot, StoreCommand, StoreError, StoreEvent, Trimmed,
+};
 
 use crate::state::{MESSAGE_BYTES, State};
 use crate::world::{FAST, SLOW, UPLINK, World, message};
@@ -81,6 +83,12 @@ impl Bench {
                     StoreEvent::Committed(Committed { batch, bytes_used: 0, bytes_room: None })
                 }
                 StoreCommand::Trim { .. } => StoreEvent::Trimmed(Trimmed::default()),
+                StoreCommand::Look { question, after, count_max, .. } => {
+                    StoreEvent::Looked { question, slice: Ok(self.state.look(after, count_max)) }
+                }
+                StoreCommand::Verify { question } => {
+                    StoreEvent::Verified { question, damages: Ok(Vec::new()) }
+                }
                 StoreCommand::Fetch { session, after, count_max, .. } => {
                     let (messages, examined) = self.state.fetch(session, after, count_max);
                     StoreEvent::Fetched { session, messages, examined }
@@ -627,4 +635,110 @@ fn packet_ids_that_may_be_open_after_a_power_cut_are_released_before_they_are_gi
     assert_eq!(taken_after_a_power_cut(true), 2);
     // Without it the first new message is taken for a repeat and swallowed.
     assert_eq!(taken_after_a_power_cut(false), 1);
+}
+
+#[test]
+fn a_purge_of_one_session_leaves_the_others_theirs_in_order() {
+    let mut world = World::new(EngineOptions::default());
+    for at in [UPLINK, FAST, SLOW] {
+        world.connect(at, false, false, 20);
+    }
+    world.drain();
+    for at in [UPLINK, FAST, SLOW] {
+        world.cut(at);
+    }
+    let waiting: Vec<u64> = (0..40).map(|_| world.publish(QoS::ExactlyOnce)).collect();
+    world.drain();
+    world.purge(Some(SLOW), None);
+    world.drain();
+    let status = world.engine.status();
+    let queued = |name: &str| {
+        let is_it = |owner: &SessionOwner| match owner {
+            SessionOwner::Uplink(have) | SessionOwner::Client(have) => **have == *name,
+        };
+        status.sessions.iter().find(|s| is_it(&s.owner)).map(|s| (s.queued, s.counters.purged))
+    };
+    assert_eq!(queued("slow"), Some((0, 40)));
+    assert_eq!(queued("fast"), Some((40, 0)));
+    assert_eq!(world.state.messages.len(), waiting.len());
+    // Also the program that finds it in its store knows that it is gone.
+    world.crash(0);
+    world.drain();
+    world.finish();
+}
+
+#[test]
+fn a_purge_leaves_what_is_in_flight() {
+    let mut world = World::new(EngineOptions::default());
+    world.connect(UPLINK, false, false, 2);
+    world.drain();
+    // Two fill the window and are not heard of; the others wait behind them.
+    (0..6).for_each(|_| _ = world.publish(QoS::ExactlyOnce));
+    while world.work_store() | world.hear_store() {}
+    world.purge(None, None);
+    while world.work_store() | world.hear_store() {}
+    let status = world.engine.status();
+    let uplink = status.sessions.iter().find(|session| session.configured && session.durable);
+    let uplink = uplink.expect("the uplink");
+    assert_eq!((uplink.queued, uplink.inflight, uplink.counters.purged), (2, 2, 4));
+    assert_eq!(world.state.messages.len(), 2);
+    world.finish();
+}
+
+#[test]
+fn what_was_purged_is_not_read_again_before_its_end_is_durable() {
+    let mut world = World::new(EngineOptions::default());
+    world.connect(UPLINK, false, false, 20);
+    world.drain();
+    world.cut(UPLINK);
+    (0..5).for_each(|_| _ = world.publish(QoS::ExactlyOnce));
+    world.advance(Duration::from_secs(10));
+    (0..5).for_each(|_| _ = world.publish(QoS::ExactlyOnce));
+    world.drain();
+    // After a start nothing has been read yet.
+    world.crash(0);
+    world.drain();
+    let between = Timestamp::from_unix_ms(world.now.wall.unix_ms() - 5_000);
+    world.purge(Some(UPLINK), Some(between));
+    assert!(world.work_store());
+    // A commit is under way, so the purge has to wait for the next; the uplink comes and wants to read.
+    world.publish(QoS::ExactlyOnce);
+    assert!(world.hear_store());
+    world.connect(UPLINK, false, false, 20);
+    world.finish();
+    let status = world.engine.status();
+    let uplink = status.sessions.iter().find(|session| session.durable).expect("the uplink");
+    // One of those delivered tells of the purge.
+    assert_eq!((uplink.counters.delivered, uplink.counters.purged), (7, 5));
+}
+
+#[test]
+fn a_removed_uplinks_session_goes_and_a_configured_one_does_not() {
+    let mut bench = Bench::new();
+    let end = |bench: &mut Bench, name| {
+        let ended = bench.engine.handle_end_uplink(name, bench.now);
+        bench.settle();
+        ended
+    };
+    assert_eq!(end(&mut bench, "uplink"), Err(EndUplinkError::Configured));
+    assert_eq!(end(&mut bench, "other"), Err(EndUplinkError::Unknown));
+    // The configuration of the next start has it no more.
+    bench.restart();
+    assert_eq!(end(&mut bench, "uplink"), Ok(()));
+    assert!(bench.engine.is_committed(bench.engine.last_purge()));
+    assert!(bench.state.sessions.is_empty() && bench.synced.sessions.is_empty());
+}
+
+#[test]
+fn the_status_says_what_the_disk_said_and_since_when() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.engine.status().stuck, None);
+    let since = bench.now.wall;
+    let stuck = StoreEvent::Stuck(StoreError::InUse { path: "here".into() });
+    bench.engine.handle_store(stuck, bench.now);
+    bench.pass(Duration::from_secs(5));
+    let (cause, at) = bench.engine.status().stuck.expect("it is stuck");
+    assert!(cause.contains("in use") && at == since, "{cause} {at}");
+    bench.engine.handle_store(StoreEvent::Unstuck { failures: 5 }, bench.now);
+    assert_eq!(bench.engine.status().stuck, None);
 }

@@ -212,6 +212,7 @@ impl Board {
                 let (messages, examined) = self.state.fetch(session, after, count_max);
                 StoreEvent::Fetched { session, messages, examined }
             }
+            StoreCommand::Look { .. } | StoreCommand::Verify { .. } => panic!("nobody asks"),
             StoreCommand::Trim { older_than, .. } => {
                 let limit = older_than.unwrap_or_default();
                 let is_old = |m: &Message| m.accepted.is_set() && m.accepted < limit;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use fieldpost::hub::{EngineOptions, LiveFirst};
-use fieldpost::model::QoS;
+use fieldpost::model::{QoS, Timestamp};
 use fieldpost::store::WhenFull;
 
 use crate::state::MESSAGE_BYTES;
-use crate::world::{MEMORY, UPLINK, World};
+use crate::world::{FAST, MEMORY, SLOW, UPLINK, World};
 
 /// What may happen in a run beside the road itself.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,8 @@ struct Dangers {
     crashes: bool,
     cuts: bool,
     losses: bool,
+    /// An operator removes messages.
+    purges: bool,
     /// The store holds so many messages.
     room: Option<u64>,
 }
@@ -58,6 +60,12 @@ fn step(world: &mut World, rng: &mut Rng, dangers: Dangers) {
             let clean = dangers.losses && rng.bool();
             world.connect(at, clean, true, *rng.choice(&[1, 2, 20]).unwrap());
         }
+        945..950 if dangers.purges => {
+            let of = *rng.choice(&[None, Some(UPLINK), Some(FAST), Some(SLOW)]).unwrap();
+            let now = world.now.wall.unix_ms();
+            let before = rng.bool().then(|| Timestamp::from_unix_ms(now - rng.u64(..20_000)));
+            world.purge(of, before);
+        }
         950..965 => world.congest(at, rng.bool()),
         965..975 if dangers.crashes => world.crash(rng.usize(..3)),
         975..980 if at != MEMORY => (0..30).for_each(|_| _ = world.publish(qos)),
@@ -88,29 +96,59 @@ fn in_good_weather_everything_arrives_once_and_in_order() {
         crashes: false,
         cuts: false,
         losses: false,
+        purges: false,
         room: None,
     });
 }
 
 #[test]
 fn connections_that_end_anywhere_lose_and_double_nothing() {
-    run("cuts", 800, |_| Dangers { crashes: false, cuts: true, losses: false, room: None });
+    run("cuts", 800, |_| Dangers {
+        crashes: false,
+        cuts: true,
+        losses: false,
+        purges: false,
+        room: None,
+    });
 }
 
 #[test]
 fn kills_anywhere_lose_and_double_nothing() {
-    run("kills", 1200, |_| Dangers { crashes: true, cuts: true, losses: false, room: None });
+    run("kills", 1200, |_| Dangers {
+        crashes: true,
+        cuts: true,
+        losses: false,
+        purges: false,
+        room: None,
+    });
 }
 
 #[test]
 fn sessions_that_are_lost_lose_nothing_of_ours() {
-    run("losses", 1200, |_| Dangers { crashes: true, cuts: true, losses: true, room: None });
+    run("losses", 1200, |_| Dangers {
+        crashes: true,
+        cuts: true,
+        losses: true,
+        purges: false,
+        room: None,
+    });
+}
+
+#[test]
+fn a_purge_anywhere_takes_what_it_says_and_nothing_else() {
+    run("purges", 1200, |rng| Dangers {
+        crashes: rng.bool(),
+        cuts: true,
+        losses: rng.bool(),
+        purges: true,
+        room: None,
+    });
 }
 
 #[test]
 fn a_full_store_loses_what_it_says_and_nothing_else() {
     run("a full store", 1200, |rng| {
         let room = Some(rng.u64(1..40));
-        Dangers { crashes: rng.bool(), cuts: true, losses: rng.bool(), room }
+        Dangers { crashes: rng.bool(), cuts: true, losses: rng.bool(), purges: rng.bool(), room }
     });
 }

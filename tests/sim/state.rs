@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use fieldpost::model::{Body, Message, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::store::{
-    Change, DropCount, DropReason, Phase, SessionId, SessionOwner, Snapshot, StoredFlight,
+    Change, DropCount, DropReason, Phase, SessionId, SessionOwner, Slice, Snapshot, StoredFlight,
     StoredMessage, StoredSession, Target,
 };
 
@@ -192,6 +192,14 @@ impl State {
         let examined = rows.last().filter(|_| rows.len() == count_max).map(|stored| stored.seq);
         let wanted = |stored: &&StoredMessage| stored.targets.iter().any(|t| t.session == session);
         (rows.into_iter().filter(wanted).cloned().collect(), examined)
+    }
+
+    /// All messages after a place.
+    pub fn look(&self, after: Seq, count_max: usize) -> Slice {
+        let rows = self.messages.range(after.next()..).map(|(_, stored)| stored.clone());
+        let messages: Vec<StoredMessage> = rows.take(count_max).collect();
+        let examined = messages.last().filter(|_| messages.len() == count_max).map(|m| m.seq);
+        Slice { messages, damaged: Vec::new(), examined }
     }
 
     pub fn trim(&mut self, keep: &BTreeSet<Seq>, bytes_target: Option<u64>) -> Vec<StoredMessage> {

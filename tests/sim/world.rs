@@ -13,7 +13,8 @@ use fieldpost::hub::{
 use fieldpost::model::{Body, Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{Packet, ReasonCode, Version};
 use fieldpost::store::{
-    Change, Committed, Phase, SessionId, SessionOwner, StoreCommand, StoreEvent, Trimmed,
+    Change, Committed, Phase, Selection, SessionId, SessionOwner, Slice, StoreCommand, StoreEvent,
+    Trimmed,
 };
 
 use crate::peer::{Heard, LATE, Peer};
@@ -74,6 +75,12 @@ pub struct World {
     last_first: BTreeMap<(SessionId, QoS, bool), u64>,
     may_repeat: BTreeSet<(SessionId, u64)>,
     dropped: BTreeSet<u64>,
+    /// The purge under way, and how far it has come.
+    purging: Option<(Selection, Seq)>,
+    /// What an operator chose of a session's queue, the batch in which it went, and whether it must not arrive.
+    purged: BTreeMap<(SessionId, u64), (u64, bool)>,
+    /// How many of the upstream's went by command.
+    purged_upstream: u64,
     from_peers: BTreeMap<u64, (QoS, BTreeSet<SessionId>)>,
     options: EngineOptions,
     /// Whether new messages pass a backlog of the uplink.
@@ -120,6 +127,9 @@ impl World {
             last_first: BTreeMap::new(),
             may_repeat: BTreeSet::new(),
             dropped: BTreeSet::new(),
+            purging: None,
+            purged: BTreeMap::new(),
+            purged_upstream: 0,
             from_peers: BTreeMap::new(),
             options,
             live_first,
@@ -154,6 +164,76 @@ impl World {
         self.from_peers.insert(self.last_payload, (qos, wanted_by));
         self.peers[at].publish(self.last_payload, qos);
         Some(self.last_payload)
+    }
+
+    /// An operator removes what waits for a session, or for all, or what of it was accepted before.
+    pub fn purge(&mut self, of: Option<usize>, before: Option<Timestamp>) {
+        let session = of.and_then(|at| self.sessions[at]);
+        if self.purging.is_none() && (of.is_none() || session.is_some()) {
+            let selection = Selection { session, before, ..Selection::default() };
+            self.purging = Some((selection, Seq(0)));
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        if let Some((_, after)) = self.purging {
+            let (question, count_max, bytes_max) = (0, FETCH_MAX, usize::MAX);
+            self.commands.push_back(StoreCommand::Look { question, after, count_max, bytes_max });
+        }
+    }
+
+    fn hear_slice(&mut self, slice: &Slice) {
+        let Some((selection, after)) = self.purging.clone() else { return };
+        if !self.engine.can_purge() {
+            return self.look();
+        }
+        let waiting = |engine: &Engine| -> BTreeSet<(SessionId, Seq)> {
+            let mut waiting = BTreeSet::new();
+            for stored in &slice.messages {
+                for target in stored.targets.iter() {
+                    if !engine.waiting(stored.seq, [&target.session]).is_empty() {
+                        waiting.insert((target.session, stored.seq));
+                    }
+                }
+            }
+            waiting
+        };
+        let before = waiting(&self.engine);
+        let counted = self.engine.handle_purge(&selection, after, slice, true, self.now);
+        let purged = self.engine.handle_purge(&selection, after, slice, false, self.now);
+        assert_eq!(counted, purged, "what is counted is what goes");
+        let after_it = waiting(&self.engine);
+        let mut chosen = 0;
+        for stored in &slice.messages {
+            for target in stored.targets.iter() {
+                let of = (target.session, stored.seq);
+                let meant = selection.includes(target.session) && selection.takes(&stored.message);
+                assert!(meant || before.contains(&of) == after_it.contains(&of), "{of:?} went too");
+                if meant && before.contains(&of) {
+                    chosen += 1;
+                    // Which of them are in flight only the engine knows; what it has let go of is none of these.
+                    let is_gone = !after_it.contains(&of);
+                    let payload = payload(&stored.message);
+                    if payload >= SUMMARY && is_gone {
+                        self.told.insert(payload);
+                    }
+                    self.purged
+                        .insert((target.session, payload), (self.engine.last_purge(), is_gone));
+                }
+            }
+        }
+        let sum = purged.sessions.values().map(|session| session.removed + session.in_flight);
+        assert_eq!(sum.sum::<u64>(), chosen, "{purged:?}");
+        // Its session is there before it first connects.
+        let uplink = |owner: &SessionOwner| matches!(owner, SessionOwner::Uplink(_));
+        let status = self.engine.status();
+        let uplink = status.sessions.iter().find(|session| uplink(&session.owner));
+        let uplink = uplink.and_then(|uplink| purged.sessions.get(&uplink.id));
+        self.purged_upstream += uplink.map_or(0, |uplink| uplink.removed);
+        self.purging = slice.examined.map(|examined| (selection, examined));
+        self.look();
+        self.settle();
     }
 
     pub fn advance(&mut self, by: Duration) {
@@ -298,6 +378,8 @@ impl World {
             return;
         }
         let expected = self.expected(session, payload).expect("only what is durable is sent");
+        let gone = self.purged.get(&(session, payload)).is_some_and(|(_, gone)| *gone);
+        assert!(!gone || expected.twice, "{name} got {payload}, which was purged");
         // New messages may pass a backlog on purpose; that keeps its own order.
         assert!(
             !late || (self.live_first.is_some() && self.peers[at].is_uplink),
@@ -342,6 +424,11 @@ impl World {
                 let (messages, examined) = self.state.fetch(session, after, count_max);
                 StoreEvent::Fetched { session, messages, examined }
             }
+            StoreCommand::Look { question, after, .. } => {
+                let slice = Ok(self.state.look(after, FETCH_MAX));
+                StoreEvent::Looked { question, slice }
+            }
+            StoreCommand::Verify { .. } => panic!("nobody asks"),
             StoreCommand::Trim { keep, bytes_target, thin, .. } => {
                 let thinned = match bytes_target.filter(|_| thin) {
                     Some(target) => self.state.thin(&keep, target),
@@ -392,7 +479,8 @@ impl World {
                     for target in stored.targets.iter().filter(|t| t.qos > QoS::AtMostOnce) {
                         let wants = self.state.sessions.contains_key(&target.session)
                             && self.alive.contains(&target.session);
-                        let has = self.arrived.contains_key(&(target.session, payload));
+                        let has = self.arrived.contains_key(&(target.session, payload))
+                            || self.purged.contains_key(&(target.session, payload));
                         assert!(has || !wants, "{payload} is deleted before {target:?} has it");
                     }
                 }
@@ -407,6 +495,10 @@ impl World {
     /// The engine hears the next answer of the store.
     pub fn hear_store(&mut self) -> bool {
         let Some(event) = self.events.pop_front() else { return false };
+        if let StoreEvent::Looked { slice, .. } = event {
+            self.hear_slice(&slice.expect("this store reads"));
+            return true;
+        }
         self.engine.handle_store(event, self.now);
         self.settle();
         true
@@ -420,6 +512,11 @@ impl World {
         }
         self.commands.clear();
         self.events.clear();
+        self.purging = None;
+        for (batch, must_not_arrive) in self.purged.values_mut() {
+            *must_not_arrive &= self.engine.is_committed(*batch);
+            *batch = 0;
+        }
         for peer in &mut self.peers {
             // The one thing MQTT has no remedy for: an upstream that lost the session has a new one from CONNECT on, and
             // who is killed before that is durable takes it for the old one. So it has lost the new one as well here.
@@ -547,7 +644,7 @@ impl World {
             Fact::Dropped { session, count, .. } if **session == *self.peers[UPLINK].name => *count,
             _ => 0,
         };
-        let dropped: u64 = self.facts.iter().map(count).sum();
+        let dropped = self.facts.iter().map(count).sum::<u64>() + self.purged_upstream;
         // What a kill cut off between the drop and its count is told to nobody.
         let told = self.told.iter().map(|number| number % SUMMARY_UNIT).sum::<u64>();
         assert!(
@@ -579,7 +676,9 @@ impl World {
         for session in &self.alive {
             for (payload, expected) in self.expected.get(session).into_iter().flatten() {
                 let arrived = self.arrived.contains_key(&(*session, *payload));
-                let excused = expected.qos == QoS::AtMostOnce || self.dropped.contains(payload);
+                let excused = expected.qos == QoS::AtMostOnce
+                    || self.dropped.contains(payload)
+                    || self.purged.contains_key(&(*session, *payload));
                 assert!(arrived || excused, "{payload} ({expected:?}) never reached {session:?}");
             }
         }
@@ -592,7 +691,10 @@ impl World {
             let Some(row) = self.state.sessions.get(&session.id) else { continue };
             let last = self.expected.get(&session.id).into_iter().flatten();
             // What was dropped is passed when something else comes.
-            let last = last.filter(|(payload, _)| !self.dropped.contains(payload));
+            let last = last.filter(|(payload, _)| {
+                !self.dropped.contains(payload)
+                    && !self.purged.contains_key(&(session.id, **payload))
+            });
             let last = last.max_by_key(|(_, expected)| expected.index);
             assert!(last.is_none_or(|(_, last)| row.cursor >= last.seq), "{row:?}");
         }

@@ -307,6 +307,8 @@ impl World {
                         self.news.extend(dropped.map(News::Dropped));
                     }
                     StoreEvent::Fetched { .. }
+                    | StoreEvent::Looked { .. }
+                    | StoreEvent::Verified { .. }
                     | StoreEvent::Failed(_)
                     | StoreEvent::Stuck(_)
                     | StoreEvent::Unstuck { .. } => {}

@@ -178,6 +178,7 @@ impl Engine {
         }
         if let Some(session) = self.sessions.get_mut(&id) {
             session.forward = forward;
+            session.configured = true;
             session.window = window;
             session.trust_received = trust_received;
             session.outbox.set_live_first(live_first);
@@ -188,7 +189,7 @@ impl Engine {
     /// Says which stored uplink sessions the configuration no longer has. Their messages stay.
     pub fn report_gone_uplinks(&mut self) {
         for session in self.sessions.values() {
-            if session.is_uplink() && session.forward.is_empty() {
+            if !session.configured {
                 let queued = session.outbox.queued();
                 self.facts.push_back(Fact::UplinkGone { uplink: session.name().clone(), queued });
             }
@@ -420,6 +421,7 @@ impl Engine {
 
 fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) -> Session {
     Session {
+        configured: matches!(owner, SessionOwner::Client(_)),
         owner,
         durable: false,
         expiry,

@@ -33,7 +33,8 @@ pub(super) struct Bounds {
     age_checked: Option<Instant>,
     /// Why new messages are not taken.
     refusing: Option<DropReason>,
-    /// Whose messages are being dropped: how many so far, and when the last.
+    /// Whose messages are being dropped: how many so far, and when the last. An operator's purge is none of them, but the
+    /// upstream is told of it when that is over as well.
     dropping: BTreeMap<SessionId, (u64, Instant)>,
 }
 
@@ -76,6 +77,10 @@ impl Engine {
     /// What must be dropped to keep the bounds, if anything.
     pub(super) fn poll_trim(&mut self, now: Moment) -> Option<StoreCommand> {
         self.clock.handle_time(now);
+        // What an operator removed must not be counted as dropped as well.
+        if !self.is_committed(self.purge_batch) {
+            return None;
+        }
         let Self { bounds, options, .. } = self;
         let size_max = options.store_bytes_max;
         let full = bounds
@@ -192,6 +197,18 @@ impl Engine {
         }
     }
 
+    /// Counts what an operator took from a session: an upstream is told of it as of drops, and nobody here has to be.
+    pub(super) fn note_purged(&mut self, id: SessionId, count: u64, now: Moment) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        session.counters.purged += count;
+        if session.is_uplink() {
+            session.drops.add(DropReason::Purged, count, now.wall);
+            self.bounds.dropping.entry(id).or_insert((0, now.mono)).1 = now.mono;
+        }
+        self.moved.insert(id);
+        self.dirty.insert(id);
+    }
+
     /// Says that drops are over, where none came for a while.
     pub(super) fn end_drops(&mut self, now: Moment) {
         let dropping = self.bounds.dropping.iter();
@@ -201,7 +218,7 @@ impl Engine {
             .collect();
         for (id, count) in over {
             self.bounds.dropping.remove(&id);
-            if let Some(session) = self.sessions.get(&id) {
+            if let Some(session) = self.sessions.get(&id).filter(|_| count > 0) {
                 let session = session.name().clone();
                 self.facts.push_back(Fact::DropsEnded { session, count });
             }

@@ -62,7 +62,9 @@ impl Engine {
             }
         }
         self.sync |= outbox.take_reserving();
-        let readable = self.reads_from.is_none_or(|at| at <= now.mono);
+        // What was purged must be gone from the store before it is read again.
+        let readable = self.reads_from.is_none_or(|at| at <= now.mono)
+            && self.purge_batch <= self.committed_batch;
         if readable && let Some(after) = outbox.poll_fetch(self.committed_to) {
             let (count_max, bytes_max) = (FETCH_COUNT, FETCH_BYTES);
             self.commands.push_back(StoreCommand::Fetch {

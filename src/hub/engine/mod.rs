@@ -8,6 +8,7 @@ mod attach;
 mod bounds;
 mod deliver;
 mod packets;
+mod purge;
 mod route;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
+pub use purge::EndUplinkError;
 
 use self::bounds::Bounds;
 use super::clock::Clock;
@@ -22,7 +24,7 @@ use super::retained::Retained;
 use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
 use super::topic_tree::TopicTree;
-use crate::model::{ClockState, Message, Moment, Seq, TopicFilter};
+use crate::model::{ClockState, Message, Moment, Seq, Timestamp, TopicFilter};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::store::{
     Change, DropReason, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent, WhenFull,
@@ -146,12 +148,16 @@ pub struct HubStatus {
     pub sessions: Vec<SessionStatus>,
     /// Publications taken since the start.
     pub accepted: u64,
+    /// The last place given to a message.
+    pub last_seq: Seq,
     /// Bytes the store uses.
     pub bytes_used: u64,
     /// Changes that are not durable yet.
     pub uncommitted: usize,
     /// Retained messages.
     pub retained: usize,
+    /// Why the store cannot write, and since when; `None` while it can.
+    pub stuck: Option<(Arc<str>, Timestamp)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,6 +205,10 @@ pub struct Engine {
     outputs: VecDeque<Output>,
     facts: VecDeque<Fact>,
     bounds: Bounds,
+    /// The batch with what an operator purged last.
+    purge_batch: u64,
+    /// What the disk said when a commit failed, and when, until one goes through.
+    stuck: Option<(Arc<str>, Timestamp)>,
     /// Before then nothing is read, because the last read failed.
     reads_from: Option<Instant>,
 }
@@ -241,6 +251,8 @@ impl Engine {
             outputs: VecDeque::new(),
             facts: VecDeque::new(),
             bounds: Bounds::default(),
+            purge_batch: 0,
+            stuck: None,
             reads_from: None,
         };
         for stored in snapshot.sessions {
@@ -355,7 +367,12 @@ impl Engine {
                     self.dirty.insert(*id);
                 }
             }
-            StoreEvent::Stuck(_) | StoreEvent::Unstuck { .. } => {}
+            StoreEvent::Stuck(cause) => {
+                self.stuck = Some((cause.to_string().into(), now.wall));
+            }
+            StoreEvent::Unstuck { .. } => self.stuck = None,
+            // Whoever asked is told by the shell.
+            StoreEvent::Looked { .. } | StoreEvent::Verified { .. } => {}
         }
     }
 
@@ -428,9 +445,12 @@ impl Engine {
             .map(|(id, session)| SessionStatus {
                 id: *id,
                 owner: session.owner.clone(),
+                durable: session.durable,
+                configured: session.configured,
                 connected: session.link.is_some(),
                 queued: session.outbox.queued(),
                 inflight: session.outbox.inflight(),
+                oldest: session.outbox.oldest(),
                 counters: session.counters,
             })
             .collect();
@@ -438,9 +458,11 @@ impl Engine {
         HubStatus {
             sessions,
             accepted: self.accepted,
+            last_seq: self.last_seq,
             bytes_used: self.bounds.bytes_used(),
             uncommitted: self.uncommitted(),
             retained: self.retained.len(),
+            stuck: self.stuck.clone(),
         }
     }
 

@@ -1,0 +1,29 @@
+//! How another process asks the gateway: a Unix socket beside the staged layer, for the user of the service and root.
+//!
+//! One JSON line asks ([`Request`]); lines of JSON answer ([`Line`]), the last of which says done or what went wrong.
+//! The listener bounds what a client may send and how long it may stall; clients are served beside one another and never
+//! hold up the gateway. The same questions can be put to the store of a gateway that does not run
+//! ([`StoppedQueue`]), with the same answers.
+//!
+//! Knows questions and what they are made of. Does not know the command line, what a terminal shows, or SQLite.
+
+mod base64;
+mod client;
+mod desk;
+mod export;
+mod listener;
+mod report;
+mod request;
+mod stopped;
+
+pub use base64::{decode_base64, encode_base64};
+pub use client::{Answers, ClientError, ask};
+pub use desk::Desk;
+pub use export::ExportedMessage;
+pub use listener::{Control, SOCKET_NAME};
+pub use report::{
+    DamageReport, ExportReport, PurgeReport, PurgedReport, QueueReport, SessionKind, SessionReport,
+    StuckReport, TotalsReport, VerifyReport,
+};
+pub use request::{ExportRequest, Line, PurgeRequest, PurgeWhat, Request};
+pub use stopped::StoppedQueue;
