@@ -6,6 +6,7 @@
 pub mod clock;
 mod drops;
 mod engine;
+mod episode;
 pub mod inbox;
 pub mod outbox;
 mod outgoing;

@@ -57,17 +57,20 @@ pub enum DropReason {
     TooLarge = 5,
     /// An operator's command removed it.
     Purged = 6,
+    /// The database was damaged where it stood.
+    Damaged = 7,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::QueueFull,
         Self::DiskFull,
         Self::TooOld,
         Self::Expired,
         Self::TooLarge,
         Self::Purged,
+        Self::Damaged,
     ];
 
     /// The reason of this number.
@@ -86,6 +89,7 @@ impl DropReason {
             Self::Expired => "expired",
             Self::TooLarge => "too_large",
             Self::Purged => "purged",
+            Self::Damaged => "damaged",
         }
     }
 }

@@ -50,6 +50,11 @@ impl Gone {
         self.lowest_left().is_none()
     }
 
+    /// Places that may hold a message.
+    pub(super) fn places_left(&self) -> u64 {
+        (0..self.places).filter(|index| !self.is_set(*index)).count() as u64
+    }
+
     /// The first place that may hold a message.
     pub(super) fn lowest_left(&self) -> Option<Seq> {
         (0..self.places).find(|index| !self.is_set(*index)).map(|index| self.seq(index))

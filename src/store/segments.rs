@@ -36,6 +36,14 @@ impl Entry {
         Ok(Self { first, last, count: row.get(2)?, accepted, gone })
     }
 
+    /// How many of its messages are not gone, at most: places that never held one count where others are gone.
+    pub(super) fn count_left(&self) -> u64 {
+        match &self.gone {
+            Some(gone) => self.count.min(gone.places_left()),
+            None => self.count,
+        }
+    }
+
     /// Those of its messages that are not gone.
     pub(super) fn left<'a>(
         &'a self,

@@ -456,7 +456,7 @@ fn a_trim_that_cannot_help_and_a_read_that_fails_are_not_asked_again_at_once() {
     world.drain();
     world.crash(0);
     world.connect(UPLINK, false, false, 20);
-    let failed = || StoreEvent::Failed(StoreError::InUse { path: "here".into() });
+    let failed = || StoreEvent::ReadFailed(StoreError::InUse { path: "here".into() });
     let mut asked = 0;
     for _ in 0..20 {
         while let Some(command) = world.commands.pop_front() {

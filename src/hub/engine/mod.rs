@@ -347,15 +347,15 @@ impl Engine {
             StoreEvent::Trimmed(trimmed) => {
                 self.handle_trimmed(&trimmed, now);
             }
-            StoreEvent::Failed(_) => {
-                self.handle_trim_failed(now);
+            StoreEvent::TrimFailed(_) => self.handle_trim_failed(now),
+            StoreEvent::ReadFailed(_) => {
                 self.reads_from = Some(now.mono + READ_PAUSE);
                 for (id, session) in &mut self.sessions {
                     session.outbox.handle_fetch_failed();
                     self.dirty.insert(*id);
                 }
             }
-            StoreEvent::Stuck(_) | StoreEvent::Unstuck { .. } => {}
+            StoreEvent::Stuck(_) | StoreEvent::Unstuck { .. } | StoreEvent::Damaged(_) => {}
         }
     }
 
