@@ -8,8 +8,8 @@ use super::database::StoreError;
 const SQLITE_ERROR: i32 = 1;
 /// How a file begins that SQLite has written.
 const MAGIC: &[u8] = b"SQLite format 3\0";
-/// Bytes of the header that say what a file is.
-pub(super) const HEADER_LEN: usize = 100;
+/// Bytes of the smallest page, so that a file of fewer cannot be a database.
+pub(super) const PAGE_MIN: usize = 512;
 
 impl StoreError {
     /// Whether asking again cannot help, because what was once written is not what stands there: the next start salvages
@@ -73,11 +73,13 @@ pub(super) fn says_damage(cause: &Error) -> bool {
 }
 
 /// Whether a file that begins like this was a database of ours, or nothing: a file of another program begins with what
-/// that program wrote.
+/// that program wrote. One that ends before it says whose it is was ours by its name.
 pub(super) fn was_ours(header: &[u8], application_id: i32) -> bool {
-    let (magic, rest) = header.split_at(header.len().min(MAGIC.len()));
-    let id = rest.get(52..56) == Some(&application_id.to_be_bytes());
-    id || magic.iter().all(|byte| *byte == 0)
+    let magic = header.get(..header.len().min(MAGIC.len())).unwrap_or_default();
+    match header.get(68..72) {
+        Some(id) => id == application_id.to_be_bytes() || magic.iter().all(|byte| *byte == 0),
+        None => MAGIC.starts_with(magic) || magic.iter().all(|byte| *byte == 0),
+    }
 }
 
 #[cfg(test)]
@@ -96,6 +98,7 @@ mod tests {
         header[68..72].copy_from_slice(&APPLICATION_ID.to_be_bytes());
         assert!(was_ours(&header));
         assert!(!was_ours(b"not a database at all"));
-        assert!(!was_ours(MAGIC));
+        assert!(was_ours(MAGIC), "cut off");
+        assert!(!was_ours(b"SQLite for me"));
     }
 }

@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 
 use self::copy::{Copied, copy, open_damaged};
-use super::damage::{HEADER_LEN, was_ours};
+use super::damage::{PAGE_MIN, was_ours};
 use super::database::{FILE_NAME, Fault, StoreError};
 use super::migrate::migrate;
 use super::schema::APPLICATION_ID;
@@ -85,7 +85,7 @@ pub(super) fn find(state_dir: &Path) -> Result<Option<String>, StoreError> {
     }
     let mut header = Vec::new();
     match File::open(&path) {
-        Ok(file) => file.take(HEADER_LEN as u64).read_to_end(&mut header),
+        Ok(file) => file.take(PAGE_MIN as u64).read_to_end(&mut header),
         // Whoever opens it will say why.
         Err(_) => return Ok(None),
     }
@@ -95,8 +95,8 @@ pub(super) fn find(state_dir: &Path) -> Result<Option<String>, StoreError> {
     Ok(match header.is_empty() {
         true => has_log.then(|| "the file is empty and its log is not".to_owned()),
         false if header.iter().all(|byte| *byte == 0) => Some("it begins with zeros".to_owned()),
-        false if header.len() < HEADER_LEN && was_ours(&header, APPLICATION_ID) => {
-            Some("it is cut off within its header".to_owned())
+        false if header.len() < PAGE_MIN && was_ours(&header, APPLICATION_ID) => {
+            Some("it is cut off within its first page".to_owned())
         }
         false => None,
     })
@@ -105,7 +105,7 @@ pub(super) fn find(state_dir: &Path) -> Result<Option<String>, StoreError> {
 /// Whether a file that SQLite takes for none of its own was the queue all the same.
 pub(super) fn was_the_queue(path: &Path) -> bool {
     let mut header = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(HEADER_LEN as u64).read_to_end(&mut header));
+    let read = File::open(path).and_then(|file| file.take(PAGE_MIN as u64).read_to_end(&mut header));
     read.is_ok() && was_ours(&header, APPLICATION_ID)
 }
 
@@ -144,6 +144,9 @@ fn tell(copied: &Copied, aside: Option<&Path>) {
         unreadable = tables.join(" "),
         "queue salvaged: kept what could be read; the damaged file lies beside it and is yours to delete"
     );
+    if copied.is_end_unknown {
+        tracing::error!("how many messages stood behind the last one that can be read is not known");
+    }
     if !copied.has_starts {
         tracing::warn!("how often the gateway has started is lost; ids of readings go on from a far higher number");
     }

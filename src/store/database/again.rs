@@ -8,15 +8,22 @@ use super::super::segments::{self, LastRead};
 use crate::model::Seq;
 
 /// Whether a message is to be kept: it is not there, and one of those it is for has not settled it. A session that is not
-/// known may begin in the same changes.
+/// known has settled nothing: it may begin in the same changes.
 pub(super) fn is_wanted(
     connection: &Connection,
     seq: Seq,
     targets: &[Target],
 ) -> Result<bool, Fault> {
-    if segments::message(connection, &mut LastRead::default(), seq)?.is_some() {
-        return Ok(false);
-    }
+    let is_there = segments::message(connection, &mut LastRead::default(), seq)?.is_some();
+    Ok(!is_there && is_waited_for(connection, seq, targets)?)
+}
+
+/// Whether one of those a message is for has not settled it.
+pub(in crate::store) fn is_waited_for(
+    connection: &Connection,
+    seq: Seq,
+    targets: &[Target],
+) -> Result<bool, Fault> {
     for target in targets {
         let cursor: Option<u64> = connection
             .prepare_cached("SELECT cursor FROM session WHERE id = ?1")?

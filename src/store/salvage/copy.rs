@@ -23,7 +23,7 @@ const EXPIRY_UNKNOWN: u32 = 24 * 3600;
 /// The last packet id a message may have had.
 const PACKET_ID_MAX: u16 = u16::MAX - 1;
 /// Into how many steps a stretch of unreadable segments is divided, to look for readable ones among them.
-const STEPS: u64 = 1 << 16;
+const STEPS: u64 = 1 << 14;
 /// How far behind the last readable segment others are looked for, if nothing says where they end.
 const BEYOND: u64 = 1 << 24;
 
@@ -36,6 +36,8 @@ pub(super) struct Copied {
     pub(super) for_nobody: u64,
     /// Where messages stood that cannot be read.
     pub(super) lost: Vec<Lost>,
+    /// Whether nothing tells how many more messages stood behind the last one that can be read.
+    pub(super) is_end_unknown: bool,
     /// Sessions.
     pub(super) sessions: u64,
     /// Sessions of which only the name could be read: they get again whatever is kept for them.
@@ -368,7 +370,9 @@ impl Copy<'_> {
             first = end + 1;
         }
         if unread.range(first..).next().is_some() {
-            gaps.push((Seq(first), self.last_place()?));
+            let end = self.last_place()?;
+            self.copied.is_end_unknown = end < Seq(first);
+            gaps.push((Seq(first), end.max(Seq(first))));
         }
         for (first, last) in gaps {
             // The rows may say of themselves what they hold although their content cannot be read.
@@ -406,7 +410,7 @@ impl Copy<'_> {
         let to = self.to;
         to.execute_batch(
             "INSERT OR IGNORE INTO settled SELECT session, seq, seq FROM flight WHERE phase = 3;
-             DELETE FROM flight WHERE phase = 3;
+             DELETE FROM flight WHERE phase = 3 OR packet_id IS NULL;
              DELETE FROM gone WHERE first NOT IN (SELECT first FROM segment)",
         )?;
         for table in ["subscription", "flight", "inbox", "settled", "dropped"] {
@@ -416,6 +420,7 @@ impl Copy<'_> {
             )?;
         }
         again::end_flights_without_message(to)?;
+        self.delete_again()?;
         self.copied.sessions =
             to.query_row("SELECT count(*) FROM session", [], |row| row.get(0))?;
         let last: Option<u32> =
@@ -434,6 +439,27 @@ impl Copy<'_> {
         let mut walk = segments::Walk::new(to)?;
         for entry in walk.after(Seq(0))? {
             self.copied.messages += entry?.count_left();
+        }
+        Ok(())
+    }
+
+    /// Where it is lost which messages are gone, those that everybody has settled go again: nobody would delete them.
+    fn delete_again(&self) -> Result<(), Fault> {
+        if !self.copied.tables.contains("gone") {
+            return Ok(());
+        }
+        let (to, mut after, mut last_read) = (self.to, Seq(0), LastRead::default());
+        while let Some(entry) = segments::next(to, after)? {
+            after = entry.last;
+            let mut unwanted = Vec::new();
+            for stored in entry.left(&last_read.read(to, entry.first)?) {
+                if !again::is_waited_for(to, stored.seq, &stored.targets)? {
+                    unwanted.push((stored.seq, stored.seq));
+                }
+            }
+            if !unwanted.is_empty() {
+                segments::delete_in(to, &mut last_read, entry, &unwanted)?;
+            }
         }
         Ok(())
     }

@@ -66,7 +66,8 @@ pub(super) const TABLES: &[Table] = &[
         columns: &[
             ("session", U32),
             ("seq", ANY),
-            ("packet_id", PACKET_ID),
+            // Earlier versions kept what was settled here, without an id.
+            ("packet_id", PACKET_ID_OR_NULL),
             ("phase", Kind::Number(1, 4)),
         ],
     },
