@@ -63,8 +63,8 @@ struct Open {
 
 fn open(dir: &Path, staged: bool) -> (Open, Snapshot) {
     let (sender, events) = unbounded_channel();
-    let (store, snapshot) = Store::open(dir, staging(dir, staged), sender)
-        .unwrap_or_else(|error| panic!("{error}"));
+    let (store, snapshot) =
+        Store::open(dir, staging(dir, staged), sender).unwrap_or_else(|error| panic!("{error}"));
     (Open { store, events }, snapshot)
 }
 
@@ -322,7 +322,9 @@ fn a_file_that_was_cut_off_gives_what_is_left_of_it() {
     let all = fill(dir.path(), false);
     let len = fs::metadata(dir.path().join(FILE_NAME)).unwrap().len();
     let mut most = 0;
-    for keep in [0, 1, 50, 99, 100, 511, 4095, 4096, 4097, len / 4, len / 2, len - PAGE as u64, len - 1] {
+    for keep in
+        [0, 1, 50, 99, 100, 511, 4095, 4096, 4097, len / 4, len / 2, len - PAGE as u64, len - 1]
+    {
         let copy = copied(dir.path());
         let file = fs::OpenOptions::new().write(true).open(copy.path().join(FILE_NAME)).unwrap();
         file.set_len(keep).unwrap();
@@ -390,12 +392,13 @@ fn what_was_staged_survives_the_salvage_and_comes_once() {
         let found = pages.iter().find(|(_, name, kind, _)| name == table && kind == "leaf");
         found.unwrap_or_else(|| panic!("no page of {table}")).0
     };
-    for (table, most) in [("meta", 0), ("segment", 2_000), ("session", 0), ("flight", 0), ("retained", 0)] {
+    for (table, most) in
+        [("meta", 0), ("segment", 2_000), ("session", 0), ("flight", 0), ("retained", 0)]
+    {
         let copy = copied(before.path());
         // Through the log, so that the damage is in what SQLite reads.
         {
-            let connection =
-                rusqlite::Connection::open(copy.path().join(FILE_NAME)).unwrap();
+            let connection = rusqlite::Connection::open(copy.path().join(FILE_NAME)).unwrap();
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
         }
         let file = copy.path().join(FILE_NAME);
@@ -467,12 +470,8 @@ fn a_torn_log_loses_what_came_after_and_what_is_staged_is_taken_all_the_same() {
     let wal = dir.path().join("fieldpost.db-wal");
     let whole_to = fs::metadata(&wal).unwrap().len();
     store.commit(vec![append(2, &[CLOUD])], true);
-    let flight = Change::Flight {
-        session: CLOUD,
-        seq: Seq(2),
-        packet_id: id(9),
-        phase: Phase::Released,
-    };
+    let flight =
+        Change::Flight { session: CLOUD, seq: Seq(2), packet_id: id(9), phase: Phase::Released };
     store.commit(vec![append(3, &[CLOUD]), flight], false);
     let len = fs::metadata(&wal).unwrap().len();
     for at in [whole_to + 30, (whole_to + len) / 2, len - 10] {

@@ -48,6 +48,7 @@ impl StoreError {
 
 /// Whether SQLite says that the file is damaged: a broken page, a value of another type than was written, a table that
 /// is not there, two rows where there can be one.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the others are misuse, or the disk's")]
 pub(super) fn says_damage(cause: &Error) -> bool {
     let is_missing = |message: &str| {
         message.starts_with("no such table") || message.starts_with("no such column")

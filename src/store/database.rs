@@ -197,7 +197,8 @@ impl Database {
             .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
             .map_err(sqlite)?;
         if application_id != APPLICATION_ID && tables > 0 {
-            let ours: u32 = connection.query_row(OUR_TABLES, [], |row| row.get(0)).map_err(sqlite)?;
+            let ours: u32 =
+                connection.query_row(OUR_TABLES, [], |row| row.get(0)).map_err(sqlite)?;
             return Err(if ours == OUR_TABLES_COUNT {
                 let what = "its header is not that of a queue, its tables are".to_owned();
                 StoreError::Damaged { path, what }

@@ -50,7 +50,9 @@ impl Layers {
         let mut origin = database.origin(fastrand::u64(1..))?;
         let origins = database.origins()?;
         let staged_lost = match &staging {
-            Some(staging) => take_staged(&mut database, &staging.runtime_dir, &mut origin, origins)?,
+            Some(staging) => {
+                take_staged(&mut database, &staging.runtime_dir, &mut origin, origins)?
+            }
             None => lose_staged(&mut database, &mut origin, origins)?,
         };
         let will_stage = staging.as_ref().is_some_and(|staging| !staging.commit_every.is_zero());
@@ -241,8 +243,7 @@ impl Layers {
         if bytes_target.is_some() {
             self.flush()?;
         }
-        let trimmed =
-            self.with_room(|database| database.trim(keep, bytes_target, older_than))?;
+        let trimmed = self.with_room(|database| database.trim(keep, bytes_target, older_than))?;
         (self.bytes_used, self.bytes_room) = (trimmed.bytes_used, trimmed.bytes_room);
         Ok(Trimmed { bytes_room: self.room(), ..trimmed })
     }
@@ -255,8 +256,7 @@ fn take_staged(
     origin: &mut Origin,
     origins: Origins,
 ) -> Result<bool, StoreError> {
-    let unreadable =
-        |source| StoreError::Staged { path: runtime_dir.join(FILE_NAME), source };
+    let unreadable = |source| StoreError::Staged { path: runtime_dir.join(FILE_NAME), source };
     let Some(found) = Staged::find(runtime_dir).map_err(unreadable)? else {
         return lose_staged(database, origin, origins);
     };

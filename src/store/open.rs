@@ -16,7 +16,7 @@ use super::settings::Staging;
 /// [`StoreError`] says which file and what to do.
 pub(super) fn open(
     state_dir: &Path,
-    staging: Option<Staging>,
+    staging: Option<&Staging>,
 ) -> Result<(Layers, Snapshot), StoreError> {
     let mut reserve = Reserve::find(state_dir);
     // One that does not hold after it was salvaged would be salvaged for ever.
@@ -29,7 +29,7 @@ pub(super) fn open(
         };
         let attempt = attempt.and_then(|()| {
             damage = None;
-            Layers::open(Database::open(state_dir, None)?, staging.clone())
+            Layers::open(Database::open(state_dir, None)?, staging.cloned())
         });
         match attempt {
             Ok((mut layers, snapshot)) => {

@@ -3,16 +3,19 @@
 #![allow(clippy::disallowed_methods, reason = "this shell owns a file")]
 
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 /// The file's name in the state directory.
 pub(super) const FILE_NAME: &str = "fieldpost.reserve";
-/// What is held: the write-ahead log up to its checkpoint, and as much for the checkpoint.
-const BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// What is held: the hub drops messages while less than 8 MiB are free, and the write-ahead log takes up to 4 MiB of it.
+const BYTES_MAX: u64 = 12 * 1024 * 1024;
 /// No more than this part of a small disk.
-const SHARE: u64 = 32;
+const SHARE: u64 = 8;
+/// Bytes of a block, as the system counts those of a file.
+const BLOCK_LEN: u64 = 512;
 
 /// The room that is held, or not.
 #[derive(Debug)]
@@ -27,7 +30,9 @@ impl Reserve {
     /// What an earlier process has left of it in `state_dir`.
     pub(super) fn find(state_dir: &Path) -> Self {
         let path = state_dir.join(FILE_NAME);
-        let bytes = fs::metadata(&path).map_or(0, |file| file.len());
+        // Copied from elsewhere it may be all holes.
+        let taken = |file: fs::Metadata| file.len().min(file.blocks().saturating_mul(BLOCK_LEN));
+        let bytes = fs::metadata(&path).map_or(0, taken);
         Self { path, bytes, complained: false }
     }
 
@@ -42,7 +47,10 @@ impl Reserve {
         if bytes == 0 || fs::remove_file(&self.path).is_err() {
             return false;
         }
-        tracing::warn!(bytes, "disk is full; the room held for that is given up, so that delivery goes on");
+        tracing::warn!(
+            bytes,
+            "disk is full; the room held for that is given up, so that delivery goes on"
+        );
         true
     }
 
@@ -55,7 +63,7 @@ impl Reserve {
             return;
         };
         let bytes = BYTES_MAX.min(disk.f_blocks.saturating_mul(disk.f_frsize) / SHARE);
-        if bytes == 0 || disk.f_bavail.saturating_mul(disk.f_frsize) < bytes + BYTES_MAX.min(bytes * 2) {
+        if bytes == 0 || disk.f_bavail.saturating_mul(disk.f_frsize) < 2 * bytes {
             return;
         }
         let taken = OpenOptions::new()

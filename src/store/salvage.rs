@@ -105,7 +105,8 @@ pub(super) fn find(state_dir: &Path) -> Result<Option<String>, StoreError> {
 /// Whether a file that SQLite takes for none of its own was the queue all the same.
 pub(super) fn was_the_queue(path: &Path) -> bool {
     let mut header = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(PAGE_MIN as u64).read_to_end(&mut header));
+    let read =
+        File::open(path).and_then(|file| file.take(PAGE_MIN as u64).read_to_end(&mut header));
     read.is_ok() && was_ours(&header, APPLICATION_ID)
 }
 
@@ -145,10 +146,14 @@ fn tell(copied: &Copied, aside: Option<&Path>) {
         "queue salvaged: kept what could be read; the damaged file lies beside it and is yours to delete"
     );
     if copied.is_end_unknown {
-        tracing::error!("how many messages stood behind the last one that can be read is not known");
+        tracing::error!(
+            "how many messages stood behind the last one that can be read is not known"
+        );
     }
     if !copied.has_starts {
-        tracing::warn!("how often the gateway has started is lost; ids of readings go on from a far higher number");
+        tracing::warn!(
+            "how often the gateway has started is lost; ids of readings go on from a far higher number"
+        );
     }
 }
 

@@ -121,12 +121,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] says which file and what to do.
+    #[allow(clippy::needless_pass_by_value, reason = "the same face as `open_on`")]
     pub fn open(
         state_dir: &Path,
         staging: Option<Staging>,
         events: UnboundedSender<StoreEvent>,
     ) -> Result<(Self, Snapshot), StoreError> {
-        let (layers, snapshot) = open::open(state_dir, staging)?;
+        let (layers, snapshot) = open::open(state_dir, staging.as_ref())?;
         Ok((Self::start(layers, state_dir, true, events)?, snapshot))
     }
 

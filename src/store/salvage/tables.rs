@@ -135,10 +135,8 @@ pub(super) fn is_sound(table: &Table, row: &[Value]) -> bool {
             [Value::Text(topic), _, _, Value::Integer(flags), properties, Value::Blob(_)],
         ) => {
             let flags = u8::try_from(*flags).is_ok_and(|flags| row::read_flags(flags).is_ok());
-            let properties = match properties {
-                Value::Blob(bytes) => row::read_properties(bytes).is_ok(),
-                _ => true,
-            };
+            let properties =
+                !matches!(properties, Value::Blob(bytes) if row::read_properties(bytes).is_err());
             flags && properties && TopicName::new(topic).is_ok()
         }
         ("settled", [_, Value::Integer(first), Value::Integer(last)]) => first <= last,
