@@ -156,7 +156,7 @@ fn a_read_that_fails_is_said_and_answered_when_it_is_asked_again() {
     open.disk.set_fault(Fault::Read { after: 0 });
     open.store.send(fetch(0));
     match open.hear() {
-        StoreEvent::Failed(error) => assert!(error.to_string().contains("the disk in order?")),
+        StoreEvent::ReadFailed(error) => assert!(error.to_string().contains("the disk in order?")),
         other => panic!("{other:?}"),
     }
     open.disk.heal();

@@ -276,7 +276,7 @@ fn copy_files(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).into_iter().flatten() {
         let entry = entry.unwrap();
-        if entry.path().is_file() {
+        if entry.path().is_file() && entry.file_name() != "fieldpost.reserve" {
             fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }
@@ -321,21 +321,29 @@ proptest! {
 }
 
 #[test]
-fn a_damaged_segment_is_named_by_its_first_message() {
+fn a_damaged_segment_ends_a_store_that_reads_it_and_is_named_by_its_first_message() {
     let mut both = Both::new(None);
-    for _ in 0..2 {
-        both.act(&Act::Append { count: 10, bytes: 20, gap: 1, deleted: None });
-    }
+    both.act(&Act::Append { count: 10, bytes: 20, gap: 1, deleted: None });
+    // Anybody may write it after the start has looked at it.
+    let elsewhere = tempfile::tempdir().unwrap();
     drop(both.store.take());
-    let file = both.dir.path().join(fieldpost::store::FILE_NAME);
+    copy_files(both.dir.path(), elsewhere.path());
+    let file = elsewhere.path().join(fieldpost::store::FILE_NAME);
     let connection = rusqlite::Connection::open(file).unwrap();
-    let spoilt = "UPDATE segment SET content = zeroblob(40) WHERE first = 11";
-    assert_eq!(connection.execute(spoilt, []).unwrap(), 1);
+    // A cursor beyond it keeps the start from reading it.
+    let spoilt = "UPDATE segment SET content = zeroblob(40); UPDATE session SET cursor = 999";
+    connection.execute_batch(spoilt).unwrap();
     connection.close().unwrap();
-    let (sender, _events) = unbounded_channel();
-    let Err(refused) = Store::open(both.dir.path(), None, sender) else { panic!("it was opened") };
-    let text = refused.to_string();
-    assert!(text.contains("message 11") && text.contains("checksum"), "{text}");
+    let (store, mut events, _) = open(elsewhere.path(), None);
+    let (session, after, count_max, bytes_max) = (SessionId(1), Seq(0), 100, 100_000);
+    store.send(StoreCommand::Fetch { session, after, count_max, bytes_max });
+    let Some(StoreEvent::Damaged(error)) = events.blocking_recv() else { panic!("it went on") };
+    let text = error.to_string();
+    assert!(text.contains("message 1:") && text.contains("checksum"), "{text}");
+    assert!(events.blocking_recv().is_none(), "the store has not ended");
+    drop(store);
+    let mark = fs::read_to_string(elsewhere.path().join("fieldpost.db.damage")).unwrap();
+    assert_eq!(mark.trim(), text);
 }
 
 #[test]

@@ -138,7 +138,8 @@ fn power_cut(dir: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a directory");
     for entry in fs::read_dir(dir).expect("the state directory") {
         let entry = entry.expect("an entry");
-        if entry.path().is_file() {
+        // The room that is held for a full disk says nothing, and takes long to copy.
+        if entry.path().is_file() && entry.file_name() != "fieldpost.reserve" {
             fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("a copy");
         }
     }

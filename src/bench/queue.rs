@@ -127,7 +127,12 @@ fn commit(
     store.send(StoreCommand::Commit { batch, changes, sync: true });
     match answers.blocking_recv() {
         Some(StoreEvent::Committed(_)) => Ok(()),
-        Some(StoreEvent::Stuck(error) | StoreEvent::Failed(error)) => Err(error.into()),
+        Some(
+            StoreEvent::Stuck(error)
+            | StoreEvent::ReadFailed(error)
+            | StoreEvent::TrimFailed(error)
+            | StoreEvent::Damaged(error),
+        ) => Err(error.into()),
         other => bail!("the store answered {other:?}"),
     }
 }

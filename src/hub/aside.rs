@@ -159,7 +159,9 @@ impl Asides {
             StoreEvent::Committed(_)
             | StoreEvent::Fetched { .. }
             | StoreEvent::Trimmed(_)
-            | StoreEvent::Failed(_)
+            | StoreEvent::ReadFailed(_)
+            | StoreEvent::TrimFailed(_)
+            | StoreEvent::Damaged(_)
             | StoreEvent::Stuck(_)
             | StoreEvent::Unstuck { .. } => Some(event),
         }

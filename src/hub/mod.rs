@@ -7,6 +7,7 @@ mod aside;
 pub mod clock;
 mod drops;
 mod engine;
+mod episode;
 pub mod inbox;
 pub mod outbox;
 mod outgoing;

@@ -464,6 +464,7 @@ impl Outbox {
             let next = self.live.front().or_else(|| self.ready.front())?;
             let must_wait = (next.qos == QoS::AtMostOnce && limits.congested)
                 || (next.stored.is_some() && limits.trimming)
+                || (next.qos > QoS::AtMostOnce && self.packet_ids.is_exhausted(self.ids.len()))
                 || self.is_held_back(limits.now.mono);
             if self.in_window >= self.window || must_wait {
                 return None;

@@ -27,7 +27,13 @@ pub struct PacketIds {
 }
 
 impl PacketIds {
-    /// The next id that is not in use. There must be one: fewer than 65,534 are.
+    /// Whether so many ids are to be released that none of the rest may be left beside `in_use` ones: after a damage all
+    /// of them may be open.
+    pub fn is_exhausted(&self, in_use: usize) -> bool {
+        self.distrusted.len() + self.closing.len() + in_use >= usize::from(MESSAGE_ID_MAX)
+    }
+
+    /// The next id that is not in use. There must be one: see [`Self::is_exhausted`].
     pub fn next(&mut self, in_use: impl Fn(NonZeroU16) -> bool) -> NonZeroU16 {
         loop {
             self.last = if self.last >= MESSAGE_ID_MAX { 1 } else { self.last + 1 };
@@ -123,6 +129,18 @@ mod tests {
 
     fn id(number: u16) -> NonZeroU16 {
         NonZeroU16::new(number).expect("not 0")
+    }
+
+    #[test]
+    fn when_every_id_may_be_open_none_is_given_before_one_is_released() {
+        let mut ids = PacketIds::default();
+        ids.distrust(id(1), id(MESSAGE_ID_MAX), |known| known == id(7));
+        assert!(ids.is_exhausted(1));
+        let released = ids.poll_release(1).expect("there are many");
+        assert!(ids.is_exhausted(1), "it is still open");
+        assert!(ids.handle_pubcomp(released));
+        assert!(!ids.is_exhausted(1));
+        assert_eq!(ids.next(|known| known == id(7)), released);
     }
 
     #[test]

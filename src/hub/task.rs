@@ -13,6 +13,7 @@ use super::engine::{
     AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
     HubStatus, Output, UplinkSession,
 };
+use super::episode::{Episode, Over};
 use super::session::ConnectionId;
 use crate::clock::now;
 use crate::model::{ClockState, Message, Seq};
@@ -292,6 +293,10 @@ pub struct Hub {
     flushing: Vec<oneshot::Sender<()>>,
     asides: Asides,
     stopping: Option<oneshot::Sender<()>>,
+    /// Reads that fail.
+    reading: Episode,
+    /// Trims that fail.
+    trimming: Episode,
 }
 
 impl Hub {
@@ -319,6 +324,8 @@ impl Hub {
             flushing: Vec::new(),
             asides: Asides::default(),
             stopping: None,
+            reading: Episode::default(),
+            trimming: Episode::default(),
         };
         (HubHandle { commands, questions }, tokio::spawn(hub.run(inbox, asked, events)))
     }
@@ -348,6 +355,12 @@ impl Hub {
             let wake = tokio::time::Instant::from_std(deadline.map_or(latest, |at| at.min(latest)));
             tokio::select! {
                 event = events.recv() => match event {
+                    Some(StoreEvent::Damaged(cause)) => {
+                        return error!(
+                            %cause,
+                            "queue is damaged; the gateway ends and salvages what can be read when it is started again"
+                        );
+                    }
                     Some(event) => self.handle_event(event),
                     None => return error!("store thread ended; nothing can be kept any more"),
                 },
@@ -467,21 +480,41 @@ impl Hub {
     }
 
     fn handle_event(&mut self, event: StoreEvent) {
+        let now = now();
         let Self { asides, engine, store, .. } = self;
-        let Some(event) = asides.handle_event(event, engine, store, now()) else { return };
+        let Some(event) = asides.handle_event(event, engine, store, now) else { return };
         match &event {
             StoreEvent::Stuck(cause) => {
-                error!(%cause, "store cannot write; readings wait in memory and buses are slowed");
+                error!(%cause, "store cannot write; readings wait in memory, then buses are slowed, until it can");
             }
-            StoreEvent::Unstuck { failures } => info!(failures, "store writes again"),
-            StoreEvent::Failed(cause) => error!(%cause, "store cannot read or make room"),
+            StoreEvent::Unstuck { failures, lasted } => {
+                info!(failures, seconds = lasted.as_secs(), "store writes again");
+            }
+            StoreEvent::ReadFailed(cause) if self.reading.handle_failure(now.mono) => {
+                error!(%cause, "store cannot read; what waits in it is delivered once it can");
+            }
+            StoreEvent::TrimFailed(cause) if self.trimming.handle_failure(now.mono) => {
+                error!(%cause, "store cannot make room; tried again until it can");
+            }
+            StoreEvent::ReadFailed(cause) | StoreEvent::TrimFailed(cause) => {
+                debug!(%cause, "store still cannot");
+            }
+            StoreEvent::Fetched { .. } => {
+                if let Some(Over { failures, lasted }) = self.reading.handle_success(now.mono) {
+                    info!(failures, seconds = lasted.as_secs(), "store reads again");
+                }
+            }
+            StoreEvent::Trimmed(_) => {
+                if let Some(Over { failures, lasted }) = self.trimming.handle_success(now.mono) {
+                    info!(failures, seconds = lasted.as_secs(), "store makes room again");
+                }
+            }
             StoreEvent::Committed(_)
-            | StoreEvent::Fetched { .. }
             | StoreEvent::Looked { .. }
             | StoreEvent::Verified { .. }
-            | StoreEvent::Trimmed(_) => {}
+            | StoreEvent::Damaged(_) => {}
         }
-        self.engine.handle_store(event, now());
+        self.engine.handle_store(event, now);
     }
 }
 

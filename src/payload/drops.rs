@@ -9,7 +9,7 @@ use crate::hub::DropSummary;
 
 /// The JSON of a summary: `uplink`, `dropped` (how many in all since the last summary), `first` and `last` (when, RFC 3339,
 /// UTC), `reasons` (how many for each: `queue_full`, `disk_full`, `too_old`, `expired`, `too_large`, `purged`,
-/// `thinned`).
+/// `thinned`, `damaged`).
 #[must_use]
 pub fn drops_payload(summary: &DropSummary<'_>) -> Bytes {
     let counts = summary.counts;

@@ -69,11 +69,13 @@ pub enum DropReason {
     Purged = 6,
     /// The queue was full, and made coarser instead of shorter.
     Thinned = 7,
+    /// The database was damaged where it stood.
+    Damaged = 8,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::DiskFull,
         Self::TooOld,
@@ -81,6 +83,7 @@ impl DropReason {
         Self::TooLarge,
         Self::Purged,
         Self::Thinned,
+        Self::Damaged,
     ];
 
     /// The reason of this number.
@@ -100,6 +103,7 @@ impl DropReason {
             Self::TooLarge => "too_large",
             Self::Purged => "purged",
             Self::Thinned => "thinned",
+            Self::Damaged => "damaged",
         }
     }
 }

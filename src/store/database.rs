@@ -1,6 +1,7 @@
 //! shell: one SQLite connection: opens, migrates, commits batches, reads back. Runs on the store's own thread.
 #![allow(clippy::disallowed_methods, reason = "the store's shell makes its directory")]
 
+pub(super) mod again;
 mod boot;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use super::gather::Gathered;
 use super::migrate::migrate;
 use super::read::{self, count_queued, load_flights, load_retained, load_sessions};
 use super::row::{self, RowError};
+use super::salvage::{self, Origins};
 use super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::segments::{self, LastRead};
 use super::slice::{Slice, read_slice};
@@ -47,6 +49,25 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A file beside the damaged database cannot be written, or the database not moved aside.
+    #[error(
+        "{}: {source}; the damaged queue is left as it is: is there room on that disk, and may this user write there?",
+        path.display()
+    )]
+    Aside {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database does not hold what was committed.
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
     },
     /// Another process has the database open.
     #[error(
@@ -111,6 +132,11 @@ pub enum StoreError {
     },
 }
 
+/// How many of the tables are there that every version has.
+const OUR_TABLES: &str = "SELECT count(*) FROM sqlite_schema \
+    WHERE type = 'table' AND name IN ('meta', 'session', 'subscription', 'flight', 'inbox', 'retained')";
+const OUR_TABLES_COUNT: u32 = 6;
+
 /// What to look after when SQLite refuses.
 fn hint(cause: &rusqlite::Error) -> &'static str {
     match cause.sqlite_error_code() {
@@ -122,7 +148,7 @@ fn hint(cause: &rusqlite::Error) -> &'static str {
             "; is the file system mounted for writing, and the disk in order?"
         }
         Some(ErrorCode::DatabaseCorrupt) => {
-            "; the file is damaged: move it away to begin with an empty queue"
+            "; the file is damaged: the next start salvages what can be read"
         }
         Some(_) | None => "",
     }
@@ -133,6 +159,16 @@ fn hint(cause: &rusqlite::Error) -> &'static str {
 pub(super) enum Fault {
     Sqlite(rusqlite::Error),
     Row(u64, RowError),
+}
+
+impl Fault {
+    pub(super) fn named(self, path: &Path) -> StoreError {
+        let path = path.to_owned();
+        match self {
+            Self::Sqlite(cause) => StoreError::Sqlite { path, cause },
+            Self::Row(seq, source) => StoreError::Row { path, seq, source },
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Fault {
@@ -199,7 +235,14 @@ impl Database {
             .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
             .map_err(sqlite)?;
         if application_id != APPLICATION_ID && tables > 0 {
-            return Err(StoreError::Foreign { path });
+            let ours: u32 =
+                connection.query_row(OUR_TABLES, [], |row| row.get(0)).map_err(sqlite)?;
+            return Err(if ours == OUR_TABLES_COUNT {
+                let what = "its header is not that of a queue, its tables are".to_owned();
+                StoreError::Damaged { path, what }
+            } else {
+                StoreError::Foreign { path }
+            });
         }
         let found: usize = connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -213,7 +256,7 @@ impl Database {
         configure(&connection).map_err(sqlite)?;
         migrate(&mut connection, found).map_err(|fault| match fault {
             Fault::Sqlite(cause) => sqlite(cause),
-            Fault::Row(seq, source) => StoreError::Row { path: path.clone(), seq, source },
+            fault @ Fault::Row(..) => fault.named(&path),
         })?;
         let page_size =
             connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(sqlite)?;
@@ -239,6 +282,20 @@ impl Database {
             Ok(Origin { store, generation: meta(&self.connection, "generation")? })
         };
         ask().map_err(|fault| self.named(fault))
+    }
+
+    /// Whether a salvage has made it and no start has settled what that leaves open.
+    pub(super) fn origins(&self) -> Result<Origins, StoreError> {
+        let number = meta(&self.connection, Origins::KEY);
+        Ok(Origins::from_number(number.map_err(|error| self.named(error.into()))?))
+    }
+
+    /// Notes that what a salvage has left open is settled.
+    pub(super) fn settle_origins(&self) -> Result<(), StoreError> {
+        self.connection
+            .execute("DELETE FROM meta WHERE key = ?1", [Origins::KEY])
+            .map(|_| ())
+            .map_err(|error| self.named(error.into()))
     }
 
     /// Whether the last process that opened it was staging and did not close it.
@@ -284,6 +341,30 @@ impl Database {
             self.last_read.forget();
             self.named(fault)
         })
+    }
+
+    /// The same for changes of which some may be there, and some speak of what was lost: messages that are there or that
+    /// everybody has are left out, and flights without a message.
+    pub(super) fn commit_again(
+        &mut self,
+        changes: &[Change],
+        generation: u64,
+    ) -> Result<(), StoreError> {
+        let sift = || -> Result<Vec<Change>, Fault> {
+            let mut kept = Vec::with_capacity(changes.len());
+            for change in changes {
+                if let Change::Append { seq, targets, .. } = change
+                    && !again::is_wanted(&self.connection, *seq, targets)?
+                {
+                    continue;
+                }
+                kept.push(change.clone());
+            }
+            Ok(kept)
+        };
+        let changes = sift().map_err(|fault| self.named(fault))?;
+        self.commit(&changes, Some(generation))?;
+        again::end_flights_without_message(&self.connection).map_err(|fault| self.named(fault))
     }
 
     /// The messages for `session` after `after`, oldest first, at most `count_max` rows looked at or `bytes_max` of
@@ -377,12 +458,19 @@ impl Database {
         self.connection.execute_batch("ROLLBACK").map_err(|error| self.named(error.into()))
     }
 
-    pub(super) fn named(&self, fault: Fault) -> StoreError {
-        let path = self.path.clone();
-        match fault {
-            Fault::Sqlite(cause) => StoreError::Sqlite { path, cause },
-            Fault::Row(seq, source) => StoreError::Row { path, seq, source },
+    /// Whether SQLite finds every page and row in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] says what is not.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        match self.find_damage(1)?.pop() {
+            Some(what) => Err(StoreError::Damaged { path: self.path.clone(), what }),
+            None => Ok(()),
         }
+    }
+
+    pub(super) fn named(&self, fault: Fault) -> StoreError {
+        fault.named(&self.path)
     }
 
     fn read_snapshot(&mut self) -> Result<Snapshot, Fault> {
@@ -427,7 +515,9 @@ fn refused(path: &Path, error: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy) => StoreError::InUse { path },
-        Some(ErrorCode::NotADatabase) => StoreError::Foreign { path },
+        Some(ErrorCode::NotADatabase) if !salvage::was_the_queue(&path) => {
+            StoreError::Foreign { path }
+        }
         Some(_) | None => StoreError::Sqlite { path, cause: error },
     }
 }
@@ -443,7 +533,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("BEGIN IMMEDIATE; COMMIT;")
 }
 
-fn meta(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
+pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
     let value = connection
         .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
         .optional()?;

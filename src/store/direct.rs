@@ -31,7 +31,7 @@ impl DirectStore {
     ///
     /// # Errors
     /// A commit failed; [`Self::handle_timeout`] tries it again. Reads and trims that fail answer
-    /// [`StoreEvent::Failed`].
+    /// [`StoreEvent::ReadFailed`] or [`StoreEvent::TrimFailed`].
     pub fn execute(
         &mut self,
         command: StoreCommand,

@@ -1,14 +1,17 @@
 //! shell: the two layers of the store: staged at once, committed when it must be.
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::time::Instant;
 
 use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimmed};
 use super::database::{Database, StoreError};
 use super::overlay::Overlay;
+use super::reserve::Reserve;
+use super::salvage::Origins;
 use super::settings::Staging;
 use super::slice::Slice;
-use super::staged::{FILE_NAME, Origin, Staged};
+use super::staged::{FILE_NAME, Origin, Staged, Standing};
 use super::verify::{self, Damage};
 use crate::model::{Seq, Timestamp};
 use crate::step::{self, Step};
@@ -34,6 +37,8 @@ pub(super) struct Layers {
     /// `None` while the runtime directory cannot be written: every batch is committed then.
     staged: Option<Staged>,
     origin: Origin,
+    /// Room on the disk to be given up when it is full; `None` on a disk of proofs.
+    reserve: Option<Reserve>,
     bytes_used: u64,
     bytes_room: Option<u64>,
 }
@@ -45,39 +50,70 @@ impl Layers {
         staging: Option<Staging>,
     ) -> Result<(Self, Snapshot), StoreError> {
         let mut origin = database.origin(fastrand::u64(1..))?;
-        let mut found = None;
-        if let Some(Staging { runtime_dir, .. }) = &staging {
-            found = Staged::read(runtime_dir, origin).map_err(|source| StoreError::Staged {
-                path: runtime_dir.join(FILE_NAME),
-                source,
-            })?;
-        }
-        let staged_lost = found.is_none() && database.was_staging()?;
-        if staged_lost {
-            tracing::warn!(
-                "what was staged before the last end is gone: a power cut, or another runtime directory"
-            );
-            // Should it turn up later, it is no longer of this store's time.
-            origin.generation += 1;
-            database.commit(&[], Some(origin.generation))?;
-        }
-        if let Some(batches) = found.filter(|batches| !batches.is_empty()) {
-            let changes: Vec<Change> = batches.into_iter().flatten().collect();
-            origin.generation += 1;
-            step::pass(Step::StartFound);
-            database.commit(&changes, Some(origin.generation))?;
-            step::pass(Step::StartCommitted);
-        }
+        let origins = database.origins()?;
+        let staged_lost = match &staging {
+            Some(staging) => {
+                take_staged(&mut database, &staging.runtime_dir, &mut origin, origins)?
+            }
+            None => lose_staged(&mut database, &mut origin, origins)?,
+        };
         let will_stage = staging.as_ref().is_some_and(|staging| !staging.commit_every.is_zero());
+        let staged_lost = staged_lost || origins != Origins::Settled;
         let snapshot = Snapshot { staged_lost, ..database.load()? };
         let (bytes_used, bytes_room) = (database.bytes_used()?, database.bytes_room());
         let overlay = Overlay::new(&snapshot, database.has_messages()?);
-        let mut layers =
-            Self { database, overlay, staging, staged: None, origin, bytes_used, bytes_room };
+        let mut layers = Self {
+            database,
+            overlay,
+            staging,
+            staged: None,
+            origin,
+            reserve: None,
+            bytes_used,
+            bytes_room,
+        };
         layers.begin_staging();
         // From here on a missing file means that it was lost, and before it that there was none.
         layers.database.set_staging(will_stage)?;
+        if origins != Origins::Settled {
+            layers.database.settle_origins()?;
+        }
         Ok((layers, snapshot))
+    }
+
+    /// Holds room on the disk from here on.
+    pub(super) fn hold(&mut self, reserve: Reserve) {
+        self.reserve = Some(reserve);
+        self.refill();
+    }
+
+    fn refill(&mut self) {
+        self.bytes_room = self.database.bytes_room();
+        if let Some(reserve) = &mut self.reserve {
+            reserve.refill();
+        }
+    }
+
+    /// Bytes the database may grow by, with what is held for it.
+    fn room(&self) -> Option<u64> {
+        let held = self.reserve.as_ref().map_or(0, Reserve::bytes);
+        self.bytes_room.map(|room| room.saturating_add(held))
+    }
+
+    /// Does what may find the disk full, once more if room can be given up for it.
+    fn with_room<T>(
+        &mut self,
+        act: impl Fn(&mut Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match act(&mut self.database) {
+            Err(error) if error.is_full() => {
+                if !self.reserve.as_mut().is_some_and(Reserve::give_up) {
+                    return Err(error);
+                }
+                act(&mut self.database)
+            }
+            done => done,
+        }
     }
 
     /// Commits what is staged and notes that nothing is.
@@ -135,7 +171,7 @@ impl Layers {
 
     /// What a batch leaves in the database, as far as it is there.
     pub(super) fn committed(&self, batch: u64) -> Committed {
-        Committed { batch, bytes_used: self.bytes_used, bytes_room: self.bytes_room }
+        Committed { batch, bytes_used: self.bytes_used, bytes_room: self.room() }
     }
 
     /// When [`Self::flush`] wants to be called.
@@ -152,13 +188,14 @@ impl Layers {
         }
         let generation = self.origin.generation + 1;
         step::pass(Step::CommitBefore);
-        self.database.commit(&changes, self.staging.is_some().then_some(generation))?;
+        let noted = self.staging.is_some().then_some(generation);
+        self.with_room(|database| database.commit(&changes, noted))?;
         step::pass(Step::CommitAfter);
         self.origin.generation = generation;
         let has_messages = self.database.has_messages().unwrap_or(true);
         self.overlay.handle_flushed(has_messages);
         self.bytes_used = self.database.bytes_used().unwrap_or(self.bytes_used);
-        self.bytes_room = self.database.bytes_room();
+        self.refill();
         // The old file is of an older generation: whether it is replaced or not, it counts no more.
         self.begin_staging();
         step::pass(Step::FlushAfter);
@@ -238,8 +275,82 @@ impl Layers {
         if bytes_target.is_some() {
             self.flush()?;
         }
-        let trimmed = self.database.trim(keep, bytes_target, thin, older_than)?;
+        let trimmed =
+            self.with_room(|database| database.trim(keep, bytes_target, thin, older_than))?;
         (self.bytes_used, self.bytes_room) = (trimmed.bytes_used, trimmed.bytes_room);
-        Ok(trimmed)
+        Ok(Trimmed { bytes_room: self.room(), ..trimmed })
     }
+}
+
+/// Commits what an earlier process left staged; tells whether changes that it had answered are lost.
+fn take_staged(
+    database: &mut Database,
+    runtime_dir: &Path,
+    origin: &mut Origin,
+    origins: Origins,
+) -> Result<bool, StoreError> {
+    let unreadable = |source| StoreError::Staged { path: runtime_dir.join(FILE_NAME), source };
+    let Some(found) = Staged::find(runtime_dir).map_err(unreadable)? else {
+        return lose_staged(database, origin, origins);
+    };
+    // Of a store whose number was lost with its last commit, this is the only file there can be.
+    let standing = match origins {
+        Origins::Lost => Standing::Ahead,
+        Origins::Settled | Origins::Known => found.standing(*origin),
+    };
+    match standing {
+        Standing::Foreign => lose_staged(database, origin, origins),
+        Standing::Committed => Ok(false),
+        Standing::Follows if origins == Origins::Settled => {
+            let changes = found.changes().map_err(unreadable)?;
+            if !changes.is_empty() {
+                origin.generation += 1;
+                step::pass(Step::StartFound);
+                database.commit(&changes, Some(origin.generation))?;
+                step::pass(Step::StartCommitted);
+            }
+            Ok(false)
+        }
+        Standing::Follows | Standing::Ahead => {
+            if origins == Origins::Settled {
+                let commits = found.generation() - origin.generation;
+                tracing::error!(
+                    commits,
+                    "queue has lost commits that it had made: its log was torn, or an older file was put back; \
+                     does the disk keep its word about fsync?"
+                );
+                // Pages of two times may stand side by side.
+                database.check()?;
+            }
+            let changes = found.changes().map_err(unreadable)?;
+            origin.generation = origin.generation.max(found.generation()) + 1;
+            let committed = database.commit_again(&changes, origin.generation);
+            if let Err(error) = &committed
+                && error.is_damage()
+            {
+                // Whatever they contradict: the next start would come to the same.
+                let aside = Staged::move_aside(runtime_dir).map_err(unreadable)?;
+                tracing::error!(%error, aside = %aside.display(), "staged changes do not fit the queue and are left out");
+            }
+            committed.map(|()| true)
+        }
+    }
+}
+
+/// There is no staged file to take; tells whether there should be one.
+fn lose_staged(
+    database: &mut Database,
+    origin: &mut Origin,
+    origins: Origins,
+) -> Result<bool, StoreError> {
+    let staged_lost = database.was_staging()? && origins != Origins::Lost;
+    if staged_lost {
+        tracing::warn!(
+            "what was staged before the last end is gone: a power cut, or another runtime directory"
+        );
+        // Should it turn up later, it is no longer of this store's time.
+        origin.generation += 1;
+        database.commit(&[], Some(origin.generation))?;
+    }
+    Ok(staged_lost)
 }

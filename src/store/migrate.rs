@@ -49,10 +49,7 @@ fn messages_into_segments(connection: &Connection) -> Result<(), Fault> {
 }
 
 fn oldest_messages(connection: &Connection) -> Result<Vec<StoredMessage>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, accepted, expires, flags, topic, targets, properties, payload \
-         FROM message ORDER BY seq",
-    )?;
+    let mut statement = connection.prepare_cached(&every_message("ASC"))?;
     let mut rows = statement.query([])?;
     let (mut messages, mut bytes) = (Vec::new(), 0);
     while messages.len() < ROWS_AT_A_TIME
@@ -66,8 +63,16 @@ fn oldest_messages(connection: &Connection) -> Result<Vec<StoredMessage>, Fault>
     Ok(messages)
 }
 
+/// Rows for [`read_message`], in a direction.
+pub(super) fn every_message(direction: &str) -> String {
+    format!(
+        "SELECT seq, accepted, expires, flags, topic, targets, properties, payload \
+         FROM message ORDER BY seq {direction}"
+    )
+}
+
 /// Columns: seq, accepted, expires, flags, topic, targets, properties, payload.
-fn read_message(row: &Row<'_>) -> Result<StoredMessage, Fault> {
+pub(super) fn read_message(row: &Row<'_>) -> Result<StoredMessage, Fault> {
     let seq: u64 = row.get(0)?;
     let bad = |fault| Fault::Row(seq, fault);
     let (qos, retain) = row::read_flags(row.get(3)?).map_err(bad)?;

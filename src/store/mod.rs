@@ -7,6 +7,7 @@
 
 mod bounds;
 mod change;
+mod damage;
 mod database;
 mod direct;
 pub mod disk;
@@ -15,9 +16,12 @@ mod gather;
 mod gone;
 mod layers;
 mod migrate;
+mod open;
 mod overlay;
 mod read;
+mod reserve;
 mod row;
+mod salvage;
 mod schema;
 mod segment;
 mod segments;

@@ -40,9 +40,12 @@ impl Entry {
         Ok(Self { first, last, count, accepted, gone })
     }
 
-    /// How many of its messages are not gone, by its row alone.
+    /// How many of its messages are not gone, at most: places that never held one count where others are gone.
     pub(super) fn count_left(&self) -> u64 {
-        self.gone.as_ref().map_or(self.count, Gone::count_left)
+        match &self.gone {
+            Some(gone) => self.count.min(gone.count_left()),
+            None => self.count,
+        }
     }
 
     /// Those of its messages that are not gone.

@@ -12,6 +12,8 @@ use crate::step::{self, Step};
 
 /// The file's name in the runtime directory.
 pub(super) const FILE_NAME: &str = "staged";
+/// The name of one that could not be taken.
+const ASIDE: &str = "staged.damaged";
 /// Begins every file: the kind, then which store and which generation of it, little endian.
 const MAGIC: &[u8; 8] = b"FPstage1";
 const HEAD_LEN: usize = 24;
@@ -27,6 +29,56 @@ pub(super) struct Origin {
     pub(super) generation: u64,
 }
 
+/// What an earlier process left.
+#[derive(Debug)]
+pub(super) struct Found {
+    origin: Origin,
+    body: Vec<u8>,
+}
+
+/// How a file that was found stands to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It holds what follows the database's last commit.
+    Follows,
+    /// A kill came between the commit and the next file: all of it is committed.
+    Committed,
+    /// It follows a commit that the database does not have.
+    Ahead,
+    /// It is of another store, or of a time before the last start.
+    Foreign,
+}
+
+impl Found {
+    /// How it stands to a database of this origin.
+    pub(super) fn standing(&self, origin: Origin) -> Standing {
+        let Origin { store, generation } = self.origin;
+        if store != origin.store {
+            Standing::Foreign
+        } else if generation == origin.generation {
+            Standing::Follows
+        } else if generation > origin.generation {
+            Standing::Ahead
+        } else if generation + 1 == origin.generation {
+            Standing::Committed
+        } else {
+            Standing::Foreign
+        }
+    }
+
+    /// Which commit it follows.
+    pub(super) fn generation(&self) -> u64 {
+        self.origin.generation
+    }
+
+    /// What it holds, in order.
+    pub(super) fn changes(&self) -> io::Result<Vec<Change>> {
+        let batches =
+            frame::read(&self.body).map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(batches.into_iter().flatten().collect())
+    }
+}
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Staged {
@@ -39,8 +91,8 @@ pub(super) struct Staged {
 }
 
 impl Staged {
-    /// What a file in `runtime_dir` holds beyond what the store has committed; `None` if there is no file of this store.
-    pub(super) fn read(runtime_dir: &Path, origin: Origin) -> io::Result<Option<Vec<Vec<Change>>>> {
+    /// The file in `runtime_dir`; `None` if there is none.
+    pub(super) fn find(runtime_dir: &Path) -> io::Result<Option<Found>> {
         let mut bytes = Vec::new();
         match File::open(runtime_dir.join(FILE_NAME)) {
             Ok(mut file) => file.read_to_end(&mut bytes)?,
@@ -48,15 +100,18 @@ impl Staged {
             Err(error) => return Err(error),
         };
         let Some((head, body)) = bytes.split_first_chunk::<HEAD_LEN>() else { return Ok(None) };
-        let older = Origin { generation: origin.generation.wrapping_sub(1), ..origin };
-        Ok(if *head == self::head(origin) {
-            Some(frame::read(body).map_err(|error| io::Error::other(error.to_string()))?)
-        } else if *head == self::head(older) {
-            // A kill came between the commit and the next file: all of it is committed.
-            Some(Vec::new())
-        } else {
-            None
-        })
+        let (magic, numbers) = head.split_at(MAGIC.len());
+        let ([store, generation], []) = numbers.as_chunks::<8>() else { return Ok(None) };
+        let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        let origin = Origin { store: number(store), generation: number(generation) };
+        Ok((magic == MAGIC).then(|| Found { origin, body: body.to_vec() }))
+    }
+
+    /// Puts the file where no start takes it for the staged one; gives its new name.
+    pub(super) fn move_aside(runtime_dir: &Path) -> io::Result<PathBuf> {
+        let aside = runtime_dir.join(ASIDE);
+        std::fs::rename(runtime_dir.join(FILE_NAME), &aside)?;
+        Ok(aside)
     }
 
     /// Looks at every batch of the file in `runtime_dir`; `None` if there is no file of this store.

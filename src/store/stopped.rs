@@ -4,6 +4,7 @@
 //! lock is held meanwhile: no gateway can begin in the middle.
 #![allow(clippy::disallowed_methods, reason = "this shell looks at files")]
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -13,7 +14,7 @@ use super::database::{Database, Fault, StoreError};
 use super::read::{load_flight_rows, load_sessions};
 use super::selection::{Purged, Selection, Waiting};
 use super::slice::{DamagedSegment, Slice};
-use super::staged::{FILE_NAME, Origin, Staged};
+use super::staged::{FILE_NAME, Origin, Staged, Standing};
 use super::verify::{self, Damage, Found};
 use crate::model::{Seq, Timestamp};
 
@@ -49,11 +50,11 @@ impl StoppedStore {
         let origin = database.origin(0)?;
         let mut staged = None;
         if let Some(dir) = runtime_dir {
-            staged = Staged::read(dir, origin)
+            staged = staged_changes(dir, origin)
                 .map_err(|source| StoreError::Staged { path: dir.join(FILE_NAME), source })?;
         }
         let staged_lost = staged.is_none() && database.was_staging()?;
-        let staged: Vec<Change> = staged.unwrap_or_default().into_iter().flatten().collect();
+        let staged = staged.unwrap_or_default();
         database.suppose(&staged)?;
         let runtime_dir = runtime_dir.map(Path::to_owned);
         Ok(Self { database, runtime_dir, origin, staged, staged_lost })
@@ -193,5 +194,18 @@ impl StoppedStore {
                 .map_err(|fault| self.database.named(fault))?;
         }
         Ok(found.len() as u64)
+    }
+}
+
+/// What is staged beyond what the database has; `None` if there is no file of it.
+fn staged_changes(runtime_dir: &Path, origin: Origin) -> io::Result<Option<Vec<Change>>> {
+    let Some(found) = Staged::find(runtime_dir)? else { return Ok(None) };
+    match found.standing(origin) {
+        Standing::Follows => found.changes().map(Some),
+        Standing::Committed => Ok(Some(Vec::new())),
+        Standing::Foreign => Ok(None),
+        Standing::Ahead => Err(io::Error::other(
+            "it follows commits that the database has lost; start the gateway, which takes what can be taken",
+        )),
     }
 }

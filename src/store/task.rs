@@ -5,7 +5,7 @@
 )]
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimm
 use super::database::{Database, StoreError};
 use super::disk::{Disk, VFS_NAME};
 use super::layers::{Layers, Need};
+use super::open;
+use super::salvage;
 use super::settings::Staging;
 use super::slice::Slice;
 use super::staged::note_place;
@@ -107,15 +109,22 @@ pub enum StoreEvent {
     },
     /// Messages were dropped to keep a bound.
     Trimmed(Trimmed),
-    /// A read or a trim failed; it may be asked again.
-    Failed(StoreError),
+    /// A read failed; it may be asked again.
+    ReadFailed(StoreError),
+    /// A trim failed; it may be asked again.
+    TrimFailed(StoreError),
     /// A commit failed and will be tried again until it succeeds.
     Stuck(StoreError),
     /// The commit that had failed went through.
     Unstuck {
         /// How often it had failed.
         failures: u64,
+        /// How long.
+        lasted: Duration,
     },
+    /// The database is damaged and the store has ended. The next start salvages what can be read; what was staged is
+    /// kept.
+    Damaged(StoreError),
 }
 
 impl StoreEvent {
@@ -125,12 +134,12 @@ impl StoreEvent {
     ) -> Self {
         match fetched {
             Ok((messages, examined)) => Self::Fetched { session, messages, examined },
-            Err(error) => Self::Failed(error),
+            Err(error) => Self::ReadFailed(error),
         }
     }
 
     pub(super) fn of_trim(trimmed: Result<Trimmed, StoreError>) -> Self {
-        trimmed.map_or_else(Self::Failed, Self::Trimmed)
+        trimmed.map_or_else(Self::TrimFailed, Self::Trimmed)
     }
 }
 
@@ -147,21 +156,21 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] says which file and what to do.
+    #[allow(clippy::needless_pass_by_value, reason = "the same face as `open_on`")]
     pub fn open(
         state_dir: &Path,
         staging: Option<Staging>,
         events: UnboundedSender<StoreEvent>,
     ) -> Result<(Self, Snapshot), StoreError> {
-        let runtime_dir = staging.as_ref().map(|staging| staging.runtime_dir.clone());
-        let opened = Self::start(Database::open(state_dir, None)?, state_dir, staging, events)?;
+        let (layers, snapshot) = open::open(state_dir, staging.as_ref())?;
         // Word beside the database where the staged layer lies.
-        if let Some(runtime_dir) = runtime_dir
-            && let Err(cause) = note_place(state_dir, &runtime_dir)
+        if let Some(Staging { runtime_dir, .. }) = &staging
+            && let Err(cause) = note_place(state_dir, runtime_dir)
         {
             let directory = state_dir.display();
             tracing::warn!(%directory, %cause, "cannot note the runtime directory; `fieldpost queue` may not find it");
         }
-        Ok(opened)
+        Ok((Self::start(layers, state_dir, true, events)?, snapshot))
     }
 
     /// The same on a recorded disk.
@@ -174,31 +183,33 @@ impl Store {
         events: UnboundedSender<StoreEvent>,
     ) -> Result<(Self, Snapshot), StoreError> {
         let state_dir = disk.state_dir();
-        Self::start(Database::open(&state_dir, Some(VFS_NAME))?, &state_dir, staging, events)
+        let database = Database::open(&state_dir, Some(VFS_NAME))?;
+        let (layers, snapshot) = Layers::open(database, staging)?;
+        Ok((Self::start(layers, &state_dir, false, events)?, snapshot))
     }
 
     fn start(
-        database: Database,
+        layers: Layers,
         state_dir: &Path,
-        staging: Option<Staging>,
+        has_directory: bool,
         events: UnboundedSender<StoreEvent>,
-    ) -> Result<(Self, Snapshot), StoreError> {
-        let (layers, snapshot) = Layers::open(database, staging)?;
+    ) -> Result<Self, StoreError> {
         let (commands, inbox) = channel();
         let thread = Thread {
             layers,
             commands: inbox,
             events,
             waiting: VecDeque::new(),
-            failures: 0,
+            stuck: None,
             retry: None,
+            marks_in: has_directory.then(|| state_dir.to_owned()),
         };
         let thread =
             std::thread::Builder::new()
                 .name("store".into())
                 .spawn(move || thread.run())
                 .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
-        Ok((Self { commands: Some(commands), thread: Some(thread) }, snapshot))
+        Ok(Self { commands: Some(commands), thread: Some(thread) })
     }
 
     /// Asks for something; the answer comes as a [`StoreEvent`].
@@ -234,27 +245,43 @@ struct Thread {
     events: UnboundedSender<StoreEvent>,
     /// Asked while a commit was stuck.
     waiting: VecDeque<StoreCommand>,
-    /// Flushes that failed since the last that did not.
-    failures: u64,
+    /// Flushes that failed since the last that did not, and when the first did.
+    stuck: Option<(u64, Instant)>,
     /// When the next flush may be tried after one that failed.
     retry: Option<Instant>,
+    /// Where a damage is noted for the next start.
+    marks_in: Option<PathBuf>,
 }
+
+/// Nothing more can be done: the database is damaged, and that has been told, or the program ends while it cannot be
+/// written.
+struct Ended;
 
 impl Thread {
     fn run(mut self) {
-        while let Some(command) = self.next() {
+        if self.work().is_err() {
+            return;
+        }
+        // What is staged would be found at the next start, but not after a power cut.
+        if let Err(error) = self.layers.close() {
+            let _ = self.events.send(StoreEvent::Stuck(error));
+        }
+    }
+
+    /// Does what is asked until nobody asks any more.
+    fn work(&mut self) -> Result<(), Ended> {
+        while let Some(command) = self.next()? {
             let answer = match command {
                 StoreCommand::Commit { batch, changes, sync } => {
                     match self.layers.take(changes, sync, Instant::now()) {
                         Need::Nothing => {}
-                        Need::Flush if self.flush().is_none() => return,
-                        Need::Flush => {}
+                        Need::Flush => self.flush()?,
                     }
                     StoreEvent::Committed(self.layers.committed(batch))
                 }
                 StoreCommand::Fetch { session, after, count_max, bytes_max } => {
                     let fetched = self.layers.fetch(session, after, count_max, bytes_max);
-                    StoreEvent::of_fetch(session, fetched)
+                    StoreEvent::of_fetch(session, self.unless_damaged(fetched)?)
                 }
                 StoreCommand::Look { question, after, count_max, bytes_max } => {
                     let slice = self.layers.slice(after, count_max, bytes_max);
@@ -264,66 +291,87 @@ impl Thread {
                     StoreEvent::Verified { question, damages: self.layers.verify() }
                 }
                 StoreCommand::Trim { keep, bytes_target, thin, older_than } => {
-                    StoreEvent::of_trim(self.layers.trim(&keep, bytes_target, thin, older_than))
+                    let trimmed = self.layers.trim(&keep, bytes_target, thin, older_than);
+                    StoreEvent::of_trim(self.unless_damaged(trimmed)?)
                 }
             };
             if self.events.send(answer).is_err() {
                 break;
             }
         }
-        // What is staged would be found at the next start, but not after a power cut.
-        if let Err(error) = self.layers.close() {
-            let _ = self.events.send(StoreEvent::Stuck(error));
+        Ok(())
+    }
+
+    /// Ends the store if the database is damaged: asking again cannot help.
+    fn unless_damaged<T>(
+        &self,
+        done: Result<T, StoreError>,
+    ) -> Result<Result<T, StoreError>, Ended> {
+        match done {
+            Err(error) if error.is_damage() => {
+                if let Some(state_dir) = &self.marks_in {
+                    salvage::mark(state_dir, &error);
+                }
+                let _ = self.events.send(StoreEvent::Damaged(error));
+                Err(Ended)
+            }
+            done => Ok(done),
         }
     }
 
     /// The next command; the database is brought up to date in between when that is due. `None` at the end.
-    fn next(&mut self) -> Option<StoreCommand> {
+    fn next(&mut self) -> Result<Option<StoreCommand>, Ended> {
         loop {
             if let Some(command) = self.waiting.pop_front() {
-                return Some(command);
+                return Ok(Some(command));
             }
-            let Some(due) = self.layers.poll_timeout() else { return self.commands.recv().ok() };
+            let Some(due) = self.layers.poll_timeout() else {
+                return Ok(self.commands.recv().ok());
+            };
             let due = self.retry.map_or(due, |retry| due.max(retry));
             let patience = due.saturating_duration_since(Instant::now());
             if patience.is_zero() {
-                self.try_flush();
+                self.try_flush()?;
                 continue;
             }
             match self.commands.recv_timeout(patience) {
-                Ok(command) => return Some(command),
+                Ok(command) => return Ok(Some(command)),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
             }
         }
     }
 
     /// Flushes, or says that it cannot and tries again later: what is staged is safe from a kill meanwhile.
-    fn try_flush(&mut self) {
-        match self.layers.flush() {
+    fn try_flush(&mut self) -> Result<(), Ended> {
+        let flushed = self.layers.flush();
+        match self.unless_damaged(flushed)? {
             Ok(()) => {
                 self.retry = None;
-                if self.failures > 0 {
-                    let failures = std::mem::take(&mut self.failures);
-                    let _ = self.events.send(StoreEvent::Unstuck { failures });
+                if let Some((failures, since)) = self.stuck.take() {
+                    let lasted = since.elapsed();
+                    let _ = self.events.send(StoreEvent::Unstuck { failures, lasted });
                 }
             }
             Err(error) => {
-                self.retry = Some(Instant::now() + RETRY_PAUSE);
-                self.failures += 1;
-                if self.failures == 1 {
+                let now = Instant::now();
+                self.retry = Some(now + RETRY_PAUSE);
+                let (failures, _) = self.stuck.get_or_insert((0, now));
+                *failures += 1;
+                if *failures == 1 {
                     let _ = self.events.send(StoreEvent::Stuck(error));
                 }
             }
         }
+        Ok(())
     }
 
-    /// Flushes, again and again if it must; `None` if the program ends first.
-    fn flush(&mut self) -> Option<()> {
+    /// Flushes, again and again if it must, until the program ends.
+    fn flush(&mut self) -> Result<(), Ended> {
         loop {
-            self.try_flush();
+            self.try_flush()?;
             if self.retry.is_none() {
-                return Some(());
+                return Ok(());
             }
             // What is asked meanwhile waits its turn; the end of the program does not.
             match self.commands.recv_timeout(RETRY_PAUSE) {
@@ -334,7 +382,7 @@ impl Thread {
                 }
                 Ok(command) => self.waiting.push_back(command),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Disconnected) => return Err(Ended),
             }
         }
     }

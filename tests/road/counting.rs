@@ -22,10 +22,20 @@ impl Counting {
     /// gateway finds the broker, if it is not the broker's own port.
     #[track_caller]
     pub fn start(every: &str, uplink: &str, port: impl FnOnce(&Mosquitto) -> u16) -> Self {
+        Self::start_at(Site::new(), every, uplink, port)
+    }
+
+    /// The same at a site that was prepared.
+    #[track_caller]
+    pub fn start_at(
+        site: Site,
+        every: &str,
+        uplink: &str,
+        port: impl FnOnce(&Mosquitto) -> u16,
+    ) -> Self {
         let device = ModbusServer::pymodbus_tcp(&[], Some(0));
         let broker = Mosquitto::start();
         let far = Subscriber::paho(broker.port(), "far", "gw/+/+");
-        let site = Site::new();
         let points: String = (0..POINTS)
             .map(|point| format!("      p{point}: {{ holding: 0, type: u32 }}\n"))
             .collect();

@@ -15,6 +15,7 @@ mod support;
 
 mod clock;
 mod counting;
+mod disk;
 mod kill;
 mod lan;
 mod neighbours;

@@ -464,7 +464,7 @@ fn a_trim_that_cannot_help_and_a_read_that_fails_are_not_asked_again_at_once() {
     world.drain();
     world.crash(0);
     world.connect(UPLINK, false, false, 20);
-    let failed = || StoreEvent::Failed(StoreError::InUse { path: "here".into() });
+    let failed = || StoreEvent::ReadFailed(StoreError::InUse { path: "here".into() });
     let mut asked = 0;
     for _ in 0..20 {
         while let Some(command) = world.commands.pop_front() {
@@ -739,6 +739,9 @@ fn the_status_says_what_the_disk_said_and_since_when() {
     bench.pass(Duration::from_secs(5));
     let (cause, at) = bench.engine.status().stuck.expect("it is stuck");
     assert!(cause.contains("in use") && at == since, "{cause} {at}");
-    bench.engine.handle_store(StoreEvent::Unstuck { failures: 5 }, bench.now);
+    bench.engine.handle_store(
+        StoreEvent::Unstuck { failures: 5, lasted: Duration::from_secs(5) },
+        bench.now,
+    );
     assert_eq!(bench.engine.status().stuck, None);
 }

@@ -11,6 +11,8 @@ use super::process::Process;
 pub struct Site {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
+    /// What a shell does first, in mounts of its own.
+    prelude: Option<String>,
 }
 
 impl Site {
@@ -19,7 +21,7 @@ impl Site {
         let dir = tempfile::tempdir().expect("a directory for the site");
         fs::create_dir(dir.path().join("state")).expect("the state directory");
         fs::create_dir(dir.path().join("run")).expect("the runtime directory");
-        Self { dir, env: Vec::new() }
+        Self { dir, env: Vec::new(), prelude: None }
     }
 
     /// The same site where the gateway finds `name` in its environment.
@@ -27,6 +29,12 @@ impl Site {
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// From the next start on the gateway runs in mounts of its own, which a shell makes with `script`; `$STATE` is the
+    /// state directory, which is found as [`Fieldpost::state_dir`] from outside. They end with the gateway.
+    pub fn set_mounts(&mut self, script: &str) {
+        self.prelude = Some(script.to_owned());
     }
 
     /// The directory of everything here.
@@ -81,6 +89,13 @@ impl Fieldpost {
         &mut self.process
     }
 
+    /// The state directory as the gateway sees it, with the mounts that are its own.
+    pub fn state_dir(&self, site: &Site) -> PathBuf {
+        let state = site.state_dir();
+        let state = state.strip_prefix("/").expect("an absolute path");
+        Path::new("/proc").join(self.process.id().to_string()).join("root").join(state)
+    }
+
     /// Waits until the gateway has logged `text` since its last start.
     #[track_caller]
     pub fn wait_for_log(&mut self, text: &str) {
@@ -116,7 +131,17 @@ impl Fieldpost {
 
 #[track_caller]
 fn spawn(site: &Site) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+    let binary = env!("CARGO_BIN_EXE_fieldpost");
+    let mut command = match &site.prelude {
+        None => Command::new(binary),
+        Some(script) => {
+            let script = format!("set -e\n{script}\nexec \"$@\"");
+            let mut command = Command::new("unshare");
+            command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh", binary]);
+            command.env("STATE", site.state_dir());
+            command
+        }
+    };
     command
         .arg("run")
         .arg("-c")

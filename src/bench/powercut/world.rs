@@ -295,7 +295,12 @@ impl World {
     /// The engine hears what the store has answered.
     pub(super) fn hear_store(&mut self) -> Result<(), StoreError> {
         match self.event.take() {
-            Some(StoreEvent::Failed(error) | StoreEvent::Stuck(error)) => return Err(error),
+            Some(
+                StoreEvent::ReadFailed(error)
+                | StoreEvent::TrimFailed(error)
+                | StoreEvent::Damaged(error)
+                | StoreEvent::Stuck(error),
+            ) => return Err(error),
             Some(event) => {
                 match &event {
                     StoreEvent::Committed(_) => {
@@ -309,7 +314,9 @@ impl World {
                     StoreEvent::Fetched { .. }
                     | StoreEvent::Looked { .. }
                     | StoreEvent::Verified { .. }
-                    | StoreEvent::Failed(_)
+                    | StoreEvent::ReadFailed(_)
+                    | StoreEvent::TrimFailed(_)
+                    | StoreEvent::Damaged(_)
                     | StoreEvent::Stuck(_)
                     | StoreEvent::Unstuck { .. } => {}
                 }

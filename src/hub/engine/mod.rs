@@ -359,15 +359,15 @@ impl Engine {
             StoreEvent::Trimmed(trimmed) => {
                 self.handle_trimmed(&trimmed, now);
             }
-            StoreEvent::Failed(_) => {
-                self.handle_trim_failed(now);
+            StoreEvent::TrimFailed(_) => self.handle_trim_failed(now),
+            StoreEvent::ReadFailed(_) => {
                 self.reads_from = Some(now.mono + READ_PAUSE);
                 for (id, session) in &mut self.sessions {
                     session.outbox.handle_fetch_failed();
                     self.dirty.insert(*id);
                 }
             }
-            StoreEvent::Stuck(cause) => {
+            StoreEvent::Stuck(cause) | StoreEvent::Damaged(cause) => {
                 self.stuck = Some((cause.to_string().into(), now.wall));
             }
             StoreEvent::Unstuck { .. } => self.stuck = None,
