@@ -6,7 +6,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::change::{SessionId, StoredMessage, Target};
-use super::database::{Fault, used_pages};
+use super::database::used_pages;
+use super::error::Fault;
 use super::segments::{self, LastRead};
 use super::thinning::Thinning;
 use crate::model::{Seq, Timestamp};

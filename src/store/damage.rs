@@ -2,7 +2,7 @@
 
 use rusqlite::{Error, ErrorCode};
 
-use super::database::StoreError;
+use super::error::StoreError;
 
 /// `SQLITE_ERROR`, which also says that a table is not there.
 const SQLITE_ERROR: i32 = 1;

@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::change::Snapshot;
-use super::database::{Database, StoreError};
+use super::database::Database;
 use super::disk::{Disk, VFS_NAME};
+use super::error::StoreError;
 use super::layers::{Layers, Need};
 use super::settings::Staging;
 use super::task::{StoreCommand, StoreEvent};

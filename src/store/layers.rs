@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimmed};
-use super::database::{Database, StoreError};
+use super::database::Database;
+use super::error::StoreError;
 use super::overlay::Overlay;
 use super::reserve::Reserve;
 use super::salvage::Origins;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, Row};
 
 use super::change::StoredMessage;
-use super::database::Fault;
+use super::error::Fault;
 use super::row::{self, RowError};
 use super::schema::{APPLICATION_ID, MIGRATIONS, Step};
 use super::segment::Record;

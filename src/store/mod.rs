@@ -11,6 +11,7 @@ mod damage;
 mod database;
 mod direct;
 pub mod disk;
+mod error;
 mod frame;
 mod gather;
 mod gone;
@@ -38,8 +39,9 @@ pub use change::{
     Change, Committed, DropCount, DropReason, Phase, SessionId, SessionOwner, Snapshot,
     StoredFlight, StoredMessage, StoredSession, Target, Trimmed,
 };
-pub use database::{FILE_NAME, StoreError};
+pub use database::FILE_NAME;
 pub use direct::DirectStore;
+pub use error::StoreError;
 pub use row::RowError;
 pub use selection::{Purged, PurgedSession, Selection, Waiting};
 pub use settings::{QueueSettings, Staging, WhenFull};

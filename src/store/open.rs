@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use super::change::Snapshot;
-use super::database::{Database, StoreError};
+use super::database::Database;
+use super::error::StoreError;
 use super::layers::Layers;
 use super::reserve::Reserve;
 use super::salvage;

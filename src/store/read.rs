@@ -11,7 +11,7 @@ use super::change::{
     DropCount, DropReason, Phase, SessionId, SessionOwner, StoredFlight, StoredMessage,
     StoredSession,
 };
-use super::database::Fault;
+use super::error::Fault;
 use super::row::{self, RowError};
 use super::segments::{self, LastRead, Walk};
 use crate::model::{Message, Seq, Timestamp, TopicFilter, TopicName};

@@ -19,7 +19,8 @@ use rusqlite::Connection;
 
 use self::copy::{Copied, copy, open_damaged};
 use super::damage::{PAGE_MIN, was_ours};
-use super::database::{FILE_NAME, Fault, StoreError};
+use super::database::FILE_NAME;
+use super::error::{Fault, StoreError};
 use super::migrate::migrate;
 use super::schema::APPLICATION_ID;
 

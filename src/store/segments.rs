@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params};
 
 use super::change::StoredMessage;
-use super::database::Fault;
+use super::error::Fault;
 use super::gone::Gone;
 use super::row::RowError;
 use super::segment::{self, Record};

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::change::{Change, StoredMessage};
-use super::database::Fault;
+use super::error::Fault;
 use super::segments::{LastRead, Walk};
 use crate::model::Seq;
 

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 
 use super::change::{Change, SessionId, StoredSession};
-use super::database::{Database, Fault, StoreError};
+use super::database::Database;
+use super::error::{Fault, StoreError};
 use super::read::{load_flight_rows, load_sessions};
 use super::selection::{Purged, Selection, Waiting};
 use super::slice::{DamagedSegment, Slice};

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimmed};
-use super::database::{Database, StoreError};
+use super::database::Database;
 use super::disk::{Disk, VFS_NAME};
+use super::error::StoreError;
 use super::layers::{Layers, Need};
 use super::open;
 use super::salvage;

@@ -7,7 +7,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::change::{DropReason, Phase};
-use super::database::{Database, Fault};
+use super::database::Database;
+use super::error::Fault;
 use super::row::{self, RowError};
 use super::slice::DamagedSegment;
 use super::staged::{FILE_NAME, Origin, Staged};

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::change::Target;
-use super::super::database::Fault;
+use super::super::error::Fault;
 use super::super::segments::{self, LastRead};
 use crate::model::Seq;
 
