@@ -5,6 +5,7 @@
 
 pub mod crash;
 mod powercut;
+mod process;
 mod queue;
 mod readings;
 mod road;
