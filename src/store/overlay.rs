@@ -352,3 +352,23 @@ fn remove_range<K: Ord + Copy, V>(map: &mut BTreeMap<K, V>, range: RangeInclusiv
 fn after(seq: Seq) -> Seq {
     Seq(seq.0.saturating_add(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deletes_that_touch_are_one_range_and_others_stay_apart() {
+        let mut overlay = Overlay { has_messages: true, ..Overlay::default() };
+        for (first, last) in [(5, 6), (1, 2), (9, 9), (7, 7), (20, 30), (25, 40), (3, 3)] {
+            overlay.add_delete(Seq(first), Seq(last));
+        }
+        let ranges: Vec<(u64, u64)> = overlay.deletes.iter().map(|(f, l)| (f.0, l.0)).collect();
+        assert_eq!(ranges, [(1, 3), (5, 7), (9, 9), (20, 40)]);
+        let deleted: Vec<u64> = (0..=10).filter(|seq| overlay.is_deleted(Seq(*seq))).collect();
+        assert_eq!(deleted, [1, 2, 3, 5, 6, 7, 9]);
+        assert!(overlay.is_deleted(Seq(40)) && !overlay.is_deleted(Seq(41)));
+        overlay.add_delete(Seq(1), Seq(u64::MAX));
+        assert_eq!(overlay.deletes.len(), 1);
+    }
+}
