@@ -4,11 +4,14 @@
 //! Knows the rooms it measures and the process figures of Linux. Decides nothing: it runs, counts and reports.
 
 pub mod crash;
+mod drain;
 mod powercut;
+mod process;
 mod queue;
 mod readings;
 mod road;
 
+pub use drain::{DrainFigures, PeerFigures, drain};
 pub use powercut::{PowercutFigures, PowercutOptions, powercut};
 pub use queue::{QueueFigures, queue, start_ms_at_rows};
 pub use road::{RoadFigures, road};

@@ -37,8 +37,8 @@ pub(super) struct Readings {
 }
 
 impl Readings {
-    /// Makes them, the same ones each time.
-    pub(super) fn made(now: Moment) -> Result<Self, TopicError> {
+    /// Makes them, the same ones each time, to be delivered at `qos`.
+    pub(super) fn made(now: Moment, qos: QoS) -> Result<Self, TopicError> {
         let mut rng = Rng::with_seed(40);
         let channels = TOPICS * CHANNELS as u64;
         // In hundredths: 0.50 to 999.99.
@@ -49,7 +49,7 @@ impl Readings {
             let channels = values.iter_mut().skip(begin).take(CHANNELS);
             messages.push(message(number, channels, &mut rng, now)?);
         }
-        let target = Target { session: SESSION, qos: QoS::AtLeastOnce, retain: false };
+        let target = Target { session: SESSION, qos, retain: false };
         Ok(Self { messages, targets: Arc::from([target]), next: 0 })
     }
 
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn readings_are_as_long_as_they_say_and_none_is_like_another() {
-        let readings = Readings::made(now()).expect("topics");
+        let readings = Readings::made(now(), QoS::AtLeastOnce).expect("topics");
         assert!(readings.messages.iter().all(|message| message.payload.len() == PAYLOAD_BYTES));
         let payloads: BTreeSet<&Bytes> = readings.messages.iter().map(|m| &m.payload).collect();
         let topics: BTreeSet<&str> = readings.messages.iter().map(|m| m.topic.as_str()).collect();
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn they_are_given_round_and_round() {
-        let mut readings = Readings::made(now()).expect("topics");
+        let mut readings = Readings::made(now(), QoS::AtLeastOnce).expect("topics");
         let mut seq = Seq(5);
         let first = readings.appends(&mut seq, 3);
         assert_eq!(seq, Seq(8));

@@ -19,6 +19,11 @@ use crate::service::Signals;
 /// Readings that wait when a start is measured, unless told otherwise.
 const START_ROWS: usize = 10_000_000;
 
+/// Readings that drain, unless told otherwise.
+const BACKLOG: usize = 1_000_000;
+/// The period at which a gateway is online while what it writes is counted.
+const ONLINE_PERIOD: Duration = Duration::from_millis(10);
+
 /// Arguments of `bench`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BenchArgs {
@@ -30,7 +35,8 @@ pub struct BenchArgs {
 /// What `bench` measures.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum BenchWhat {
-    /// Readings a second through commit, beside a plain file with fdatasync; and a start with a long queue
+    /// Readings a second through commit, beside a plain file with fdatasync; a backlog that drains, beside mosquitto_pub; and
+    /// a start with a long queue
     Queue {
         /// A directory on the disk to be measured
         #[arg(long, value_name = "DIR", default_value = ".")]
@@ -38,6 +44,9 @@ pub enum BenchWhat {
         /// How many readings wait in the queue of the start that is measured
         #[arg(long, value_name = "COUNT", default_value_t = START_ROWS)]
         rows: usize,
+        /// How many readings wait in the queue that drains to a broker on loopback
+        #[arg(long, value_name = "COUNT", default_value_t = BACKLOG)]
+        backlog: usize,
         /// How long, and how it is printed
         #[command(flatten)]
         common: Common,
@@ -114,7 +123,9 @@ pub struct Common {
 pub fn bench(args: &BenchArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let (text, status) = match &args.what {
         BenchWhat::Powercut(args) => return powercut(args, out),
-        BenchWhat::Queue { dir, rows, common } => (queue(dir, *rows, common)?, ExitStatus::Done),
+        BenchWhat::Queue { dir, rows, backlog, common } => {
+            (queue(dir, *rows, *backlog, common)?, ExitStatus::Done)
+        }
         BenchWhat::Road { common } => (road(common)?, ExitStatus::Done),
         BenchWhat::Crash(args) => crash(args)?,
     };
@@ -122,42 +133,93 @@ pub fn bench(args: &BenchArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
     Ok(status)
 }
 
-fn queue(dir: &Path, start_rows: usize, common: &Common) -> anyhow::Result<String> {
+fn queue(dir: &Path, start_rows: usize, backlog: usize, common: &Common) -> anyhow::Result<String> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let runtime = runtime()?;
     let mut rows = Vec::new();
     for batch in [1, 10, 100, 1000] {
         rows.push(bench::queue(dir, batch, common.time)?);
     }
+    let online = runtime.block_on(bench::road(&program, ONLINE_PERIOD, common.time))?;
+    let drain = |qos| runtime.block_on(bench::drain(&program, dir, backlog, qos));
+    let drains = [drain(QoS::AtLeastOnce)?, drain(QoS::ExactlyOnce)?];
     let start_ms = bench::start_ms_at_rows(dir, start_rows)?;
     if common.json {
-        let rows: Vec<Value> = rows
-            .iter()
-            .map(|row| {
-                json!({
-                    "batch": row.batch,
-                    "rows_per_s": row.rows_per_s.round(),
-                    "ratio_to_file": rounded(row.ratio_to_file, 2),
-                    "bytes_per_reading": row.bytes_per_reading.round(),
-                })
-            })
-            .collect();
-        let mut figures = json!({
-            "append": rows,
-            "start_rows": start_rows,
-            "start_ms": rounded(start_ms, 1),
-        });
-        if start_rows == START_ROWS {
-            figures["start_ms_at_10m_rows"] = json!(rounded(start_ms, 1));
-        }
+        let figures = queue_json(&rows, online.bytes_per_reading, &drains, (start_rows, start_ms));
         return Ok(format!("{figures:#}\n"));
     }
     let head = "readings a commit   readings/s   of a plain file   bytes to disk a reading\n";
-    let text = rows.iter().fold(head.to_owned(), |text, row| {
+    let mut text = rows.iter().fold(head.to_owned(), |text, row| {
         let bench::QueueFigures { batch, rows_per_s, ratio_to_file, bytes_per_reading } = row;
         text + &format!(
             "{batch:>17} {rows_per_s:>12.0} {ratio_to_file:>16.2}x {bytes_per_reading:>25.0}\n"
         )
     });
+    let online = online.bytes_per_reading;
+    text += &format!("online, acknowledged in time: {online:.2} bytes to disk a reading\n");
+    let broker = if drains[0].to_mosquitto { "mosquitto" } else { "a second fieldpost" };
+    text += &format!("a backlog of {backlog} readings drains to {broker} on loopback:\n");
+    text += "QoS   readings/s   CPU s/million          memory   mosquitto_pub   CPU s/million   ratio\n";
+    for drain in &drains {
+        let memory = format!("{:.1} to {:.1} MB", drain.rss_begin_mb, drain.rss_peak_mb);
+        let (qos, per_s, cpu) = (drain.qos.level(), drain.drain_per_s, drain.cpu_s_per_million);
+        text += &format!("{qos:>3} {per_s:>12.0} {cpu:>15.1} {memory:>15}");
+        text += &drain.peer.map_or("   not installed\n".to_owned(), |peer| {
+            let bench::PeerFigures { per_s, cpu_s_per_million: cpu, ratio } = peer;
+            format!(" {per_s:>15.0} {cpu:>15.1} {ratio:>6.2}x\n")
+        });
+    }
     Ok(text + &format!("a start with {start_rows} readings in the queue: {start_ms:.0} ms\n"))
+}
+
+fn queue_json(
+    rows: &[bench::QueueFigures],
+    online_bytes: f64,
+    drains: &[bench::DrainFigures; 2],
+    (start_rows, start_ms): (usize, f64),
+) -> Value {
+    let rows: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "batch": row.batch,
+                "rows_per_s": row.rows_per_s.round(),
+                "ratio_to_file": rounded(row.ratio_to_file, 2),
+                "bytes_per_reading": row.bytes_per_reading.round(),
+            })
+        })
+        .collect();
+    let mut figures = json!({
+        "append": rows,
+        "online_bytes_per_reading": rounded(online_bytes, 2),
+        "backlog": drains[0].backlog,
+        "broker": if drains[0].to_mosquitto { "mosquitto" } else { "fieldpost" },
+        "start_rows": start_rows,
+        "start_ms": rounded(start_ms, 1),
+    });
+    if start_rows == START_ROWS {
+        figures["start_ms_at_10m_rows"] = json!(rounded(start_ms, 1));
+    }
+    for (drain, name) in drains.iter().zip(["", "_qos2"]) {
+        let memory = [drain.rss_begin_mb, drain.rss_peak_mb].map(|mb| rounded(mb, 1));
+        let peer = |of: fn(&bench::PeerFigures) -> f64, digits| {
+            json!(drain.peer.as_ref().map(|peer| rounded(of(peer), digits)))
+        };
+        for (key, value) in [
+            (format!("drain{name}_per_s"), json!(drain.drain_per_s.round())),
+            (format!("ratio_to_mosquitto_pub{name}"), peer(|peer| peer.ratio, 2)),
+            (format!("drain{name}_rss_mb"), json!({ "begin": memory[0], "peak": memory[1] })),
+            (format!("drain{name}_cpu_s_per_million"), json!(rounded(drain.cpu_s_per_million, 2))),
+            (format!("mosquitto_pub{name}_per_s"), peer(|peer| peer.per_s, 0)),
+            (
+                format!("mosquitto_pub{name}_cpu_s_per_million"),
+                peer(|peer| peer.cpu_s_per_million, 2),
+            ),
+        ] {
+            figures[key] = value;
+        }
+    }
+    figures
 }
 
 fn road(common: &Common) -> anyhow::Result<String> {

@@ -35,8 +35,7 @@ impl Scratch {
     }
 
     /// Where it is.
-    #[cfg(test)]
-    pub(crate) fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -37,6 +37,9 @@ pub(super) struct Layers {
     staging: Option<Staging>,
     /// `None` while the runtime directory cannot be written: every batch is committed then.
     staged: Option<Staged>,
+    /// Changes of batches that were never meant to be staged, until the database has them, and since when they wait.
+    direct: Vec<Change>,
+    direct_since: Option<Instant>,
     origin: Origin,
     /// Room on the disk to be given up when it is full; `None` on a disk of proofs.
     reserve: Option<Reserve>,
@@ -58,7 +61,6 @@ impl Layers {
             }
             None => lose_staged(&mut database, &mut origin, origins)?,
         };
-        let will_stage = staging.as_ref().is_some_and(|staging| !staging.commit_every.is_zero());
         let staged_lost = staged_lost || origins != Origins::Settled;
         let snapshot = Snapshot { staged_lost, ..database.load()? };
         let (bytes_used, bytes_room) = (database.bytes_used()?, database.bytes_room());
@@ -68,6 +70,8 @@ impl Layers {
             overlay,
             staging,
             staged: None,
+            direct: Vec::new(),
+            direct_since: None,
             origin,
             reserve: None,
             bytes_used,
@@ -75,7 +79,7 @@ impl Layers {
         };
         layers.begin_staging();
         // From here on a missing file means that it was lost, and before it that there was none.
-        layers.database.set_staging(will_stage)?;
+        layers.database.set_staging(layers.stages())?;
         if origins != Origins::Settled {
             layers.database.settle_origins()?;
         }
@@ -142,7 +146,13 @@ impl Layers {
     /// Takes a batch. It outlives a kill when this returns, unless it says that the database must have it first: to
     /// outlive a power cut as well (`sync`), or because it cannot be staged.
     #[must_use = "a batch that needs a flush is not safe before it"]
-    pub(super) fn take(&mut self, changes: Vec<Change>, sync: bool, now: Instant) -> Need {
+    pub(super) fn take(&mut self, mut changes: Vec<Change>, sync: bool, now: Instant) -> Need {
+        if !self.stages() {
+            // There is nothing that they could cancel.
+            self.direct.append(&mut changes);
+            self.direct_since.get_or_insert(now);
+            return Need::Flush;
+        }
         let staged = match &mut self.staged {
             Some(staged) => {
                 step::pass(Step::StageBefore);
@@ -170,6 +180,11 @@ impl Layers {
         Need::Nothing
     }
 
+    /// Whether batches are to be staged, whether or not they can be.
+    fn stages(&self) -> bool {
+        self.staging.as_ref().is_some_and(|staging| !staging.commit_every.is_zero())
+    }
+
     /// What a batch leaves in the database, as far as it is there.
     pub(super) fn committed(&self, batch: u64) -> Committed {
         Committed { batch, bytes_used: self.bytes_used, bytes_room: self.room() }
@@ -178,19 +193,28 @@ impl Layers {
     /// When [`Self::flush`] wants to be called.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let staging = self.staging.as_ref()?;
-        self.overlay.poll_timeout(staging.commit_every)
+        self.direct_since.or_else(|| self.overlay.poll_timeout(staging.commit_every))
     }
 
     /// Brings the database up to date.
     pub(super) fn flush(&mut self) -> Result<(), StoreError> {
-        let changes = self.overlay.net();
+        let mut changes = std::mem::take(&mut self.direct);
         if changes.is_empty() {
+            changes = self.overlay.net();
+        }
+        if changes.is_empty() {
+            self.direct_since = None;
             return Ok(());
         }
         let generation = self.origin.generation + 1;
         step::pass(Step::CommitBefore);
         let noted = self.staging.is_some().then_some(generation);
-        self.with_room(|database| database.commit(&changes, noted))?;
+        let done = self.with_room(|database| database.commit(&changes, noted));
+        if done.is_err() && self.direct_since.is_some() {
+            self.direct = changes;
+        }
+        done?;
+        self.direct_since = None;
         step::pass(Step::CommitAfter);
         self.origin.generation = generation;
         let has_messages = self.database.has_messages().unwrap_or(true);

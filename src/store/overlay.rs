@@ -47,7 +47,9 @@ pub(super) struct Overlay {
     plain: Vec<Change>,
     messages: BTreeMap<Seq, StagedMessage>,
     message_bytes: usize,
-    deletes: Vec<(Seq, Seq)>,
+    /// Ranges of places that neither overlap nor touch: the last of each. A backlog that drains in order is one, however
+    /// many batches it took, and each message that is read is looked up here.
+    deletes: BTreeMap<Seq, Seq>,
     /// `None` takes back what the database has.
     flights: BTreeMap<(SessionId, Seq), Option<StagedFlight>>,
     cursors: BTreeMap<SessionId, Seq>,
@@ -144,9 +146,19 @@ impl Overlay {
             }
         }
         if (staged.len() as u64) < last.0 - first.0 + 1 && self.has_messages {
-            self.deletes.push((first, last));
+            self.add_delete(first, last);
             self.wait(now);
         }
+    }
+
+    fn add_delete(&mut self, mut first: Seq, mut last: Seq) {
+        while let Some((&from, &to)) = self.deletes.range(..=after(last)).next_back()
+            && after(to) >= first
+        {
+            self.deletes.remove(&from);
+            (first, last) = (first.min(from), last.max(to));
+        }
+        self.deletes.insert(first, last);
     }
 
     fn settle(&mut self, session: SessionId, first: Seq, last: Seq, now: Instant) {
@@ -209,7 +221,7 @@ impl Overlay {
             message: staged.message.clone(),
             targets: staged.targets.clone(),
         }));
-        changes.extend(self.deletes.iter().map(|&(first, last)| Change::Delete { first, last }));
+        changes.extend(self.deletes.iter().map(|(&first, &last)| Change::Delete { first, last }));
         let cursor = |(session, cursor): (&SessionId, &Seq)| Change::Cursor {
             session: *session,
             cursor: *cursor,
@@ -349,11 +361,36 @@ impl Overlay {
     }
 
     fn is_deleted(&self, seq: Seq) -> bool {
-        self.deletes.iter().any(|(first, last)| (*first..=*last).contains(&seq))
+        self.deletes.range(..=seq).next_back().is_some_and(|(_, last)| *last >= seq)
     }
 }
 
 fn remove_range<K: Ord + Copy, V>(map: &mut BTreeMap<K, V>, range: RangeInclusive<K>) {
     let keys: Vec<K> = map.range(range).map(|(key, _)| *key).collect();
     keys.iter().for_each(|key| _ = map.remove(key));
+}
+
+/// The place after `seq`, if there is one.
+fn after(seq: Seq) -> Seq {
+    Seq(seq.0.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deletes_that_touch_are_one_range_and_others_stay_apart() {
+        let mut overlay = Overlay { has_messages: true, ..Overlay::default() };
+        for (first, last) in [(5, 6), (1, 2), (9, 9), (7, 7), (20, 30), (25, 40), (3, 3)] {
+            overlay.add_delete(Seq(first), Seq(last));
+        }
+        let ranges: Vec<(u64, u64)> = overlay.deletes.iter().map(|(f, l)| (f.0, l.0)).collect();
+        assert_eq!(ranges, [(1, 3), (5, 7), (9, 9), (20, 40)]);
+        let deleted: Vec<u64> = (0..=10).filter(|seq| overlay.is_deleted(Seq(*seq))).collect();
+        assert_eq!(deleted, [1, 2, 3, 5, 6, 7, 9]);
+        assert!(overlay.is_deleted(Seq(40)) && !overlay.is_deleted(Seq(41)));
+        overlay.add_delete(Seq(1), Seq(u64::MAX));
+        assert_eq!(overlay.deletes.len(), 1);
+    }
 }

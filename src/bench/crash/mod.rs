@@ -10,15 +10,14 @@
 //! process, which is never killed, so that its books are right. Cores: [`plan`] draws the kills from a seed,
 //! [`publisher`] and [`checker`] are the two ends of a lane, [`tap`] listens to the upstream, [`setting`] writes the
 //! configurations, [`report`] the figures.
-//! Shells: `client` drives an end over a socket, `wire` is a stretch of network that can be cut, `process` starts and
-//! ends, `run` does what the plan says.
+//! Shells: `client` drives an end over a socket, `wire` is a stretch of network that can be cut, `run` does what the plan
+//! says.
 //!
 //! Does not know what is inside a gateway, only the names of its steps: the same plan kills a mosquitto with a bridge.
 
 pub mod checker;
 mod client;
 pub mod plan;
-mod process;
 pub mod publisher;
 pub mod report;
 mod run;

@@ -31,18 +31,32 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts it; what it says is appended to `log`.
-    pub(super) fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Self> {
+    /// Starts it with nothing to read; what it says is appended to `log`.
+    pub(super) fn spawn(command: Command, log: &Path) -> anyhow::Result<Self> {
+        Self::spawn_reading(command, Stdio::null(), log)
+    }
+
+    /// Starts it with something to read; what it says is appended to `log`.
+    pub(super) fn spawn_reading(
+        mut command: Command,
+        input: Stdio,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let open = || OpenOptions::new().create(true).append(true).open(log);
         let what = command.as_std().get_program().to_owned();
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(open()?)
             .stderr(open()?)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot run {}", what.display()))?;
         Ok(Self { child, log: log.to_owned() })
+    }
+
+    /// Its number, until it has ended.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Waits for its end.

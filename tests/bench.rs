@@ -1,0 +1,83 @@
+//! `fieldpost bench queue`, the binary itself: what it prints.
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests touch the machine")]
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// What a short run prints. Nothing may be left behind.
+#[track_caller]
+fn printed(arguments: &[&str]) -> String {
+    support::require_peers();
+    let place = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+    command.args(["bench", "queue", "--time", "80ms", "--rows", "2000", "--backlog", "5000"]);
+    command.arg("--dir").arg(place.path()).args(arguments).env_remove("RUST_LOG");
+    let output = command.output().expect("the bench runs");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let left: Vec<_> = fs::read_dir(place.path()).expect("it is there").collect();
+    assert!(left.is_empty(), "{left:?} is left behind");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[track_caller]
+fn positive(figures: &Value, key: &str) {
+    let number = figures[key].as_f64();
+    assert!(number.is_some_and(|number| number > 0.0), "{key} in {figures:#}");
+}
+
+mod heavy {
+    use super::*;
+
+    #[test]
+    fn the_queue_is_measured_with_every_figure_in_json() {
+        let figures: Value = serde_json::from_str(&printed(&["--json"])).expect("one JSON object");
+        let append = figures["append"].as_array().expect("a list");
+        let batches: Vec<_> = append.iter().filter_map(|row| row["batch"].as_u64()).collect();
+        assert_eq!(batches, [1, 10, 100, 1000]);
+        for row in append {
+            for key in ["rows_per_s", "ratio_to_file", "bytes_per_reading"] {
+                positive(row, key);
+            }
+        }
+        assert!(figures["online_bytes_per_reading"].is_number(), "{figures:#}");
+        assert_eq!((&figures["broker"], &figures["backlog"]), (&"mosquitto".into(), &5000.into()));
+        for key in [
+            "drain_per_s",
+            "drain_cpu_s_per_million",
+            "mosquitto_pub_per_s",
+            "ratio_to_mosquitto_pub",
+            "drain_qos2_per_s",
+            "drain_qos2_cpu_s_per_million",
+            "mosquitto_pub_qos2_per_s",
+            "ratio_to_mosquitto_pub_qos2",
+            "start_rows",
+            "start_ms",
+        ] {
+            positive(&figures, key);
+        }
+        for memory in ["drain_rss_mb", "drain_qos2_rss_mb"] {
+            positive(&figures[memory], "begin");
+            positive(&figures[memory], "peak");
+        }
+        // It is the time of a start with ten million, and nothing else.
+        assert!(figures.get("start_ms_at_10m_rows").is_none(), "{figures:#}");
+    }
+
+    #[test]
+    fn the_queue_is_measured_with_a_table_to_read() {
+        let text = printed(&[]);
+        for words in [
+            "of a plain file",
+            "online, acknowledged in time: ",
+            "a backlog of 5000 readings drains to mosquitto on loopback:",
+            "mosquitto_pub   CPU s/million",
+            "a start with 2000 readings in the queue: ",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+}
