@@ -675,10 +675,14 @@ impl Outbox {
         }
     }
 
-    /// Puts how far this session has come into the batch: its cursor, and what is settled above it.
+    /// Puts how far this session has come into the batch: its cursor, what is settled above it, and that packet ids which
+    /// may have been open are closed.
     pub fn checkpoint(&mut self, changes: &mut Vec<Change>) {
         if let Some(session) = self.durable {
             self.progress.checkpoint(session, changes);
+            if self.packet_ids.take_closed() {
+                changes.push(Change::IdsClosed { session });
+            }
         }
     }
 

@@ -57,6 +57,8 @@ impl Layers {
             tracing::warn!(
                 "what was staged before the last end is gone: a power cut, or another runtime directory"
             );
+            // First: once the loss is noted no later start finds out about it.
+            database.lose_ids()?;
             // Should it turn up later, it is no longer of this store's time.
             origin.generation += 1;
             database.commit(&[], Some(origin.generation))?;

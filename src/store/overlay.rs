@@ -126,6 +126,7 @@ impl Overlay {
                 self.wait(now);
             }
             Change::Reserve { .. }
+            | Change::IdsClosed { .. }
             | Change::Retain { .. }
             | Change::Session { .. }
             | Change::Away { .. }
@@ -286,6 +287,7 @@ impl Overlay {
                 | Change::Cursor { .. }
                 | Change::Inbox { .. }
                 | Change::Reserve { .. }
+                | Change::IdsClosed { .. }
                 | Change::Retain { .. }
                 | Change::Session { .. }
                 | Change::Away { .. }

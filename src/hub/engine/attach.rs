@@ -104,13 +104,7 @@ pub enum DetachCause {
 
 impl Engine {
     /// Takes up a session that was found in the store.
-    pub(super) fn adopt(
-        &mut self,
-        stored: StoredSession,
-        last_seq: Seq,
-        staged_lost: bool,
-        now: Moment,
-    ) {
+    pub(super) fn adopt(&mut self, stored: StoredSession, last_seq: Seq, now: Moment) {
         let StoredSession { id, owner, cursor, expiry, away_since, subscriptions, .. } = stored;
         let window = self.options.client_window;
         let mut outbox = Outbox::durable(
@@ -122,7 +116,7 @@ impl Engine {
             stored.settled,
             stored.flights,
         );
-        if let Some((first, last)) = stored.reserved.filter(|_| staged_lost) {
+        if let Some((first, last)) = stored.reserved.filter(|_| stored.ids_lost) {
             outbox.distrust(first, last);
         }
         let (index, name) = self.owner_index(&owner);
