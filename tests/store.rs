@@ -317,6 +317,19 @@ fn a_power_cut_costs_what_was_staged_and_says_so_and_nothing_that_was_synced() {
 }
 
 #[test]
+fn what_is_deleted_in_the_batch_that_ends_a_session_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let staged = staging(dir.path(), Duration::from_secs(3600));
+    let (mut store, _) = open_staging(dir.path(), staged).unwrap();
+    store.commit_to(vec![session(1, "a", 0), session(2, "b", 0)], true);
+    store.commit(vec![append(1, &[1])]);
+    let cursor = Change::Cursor { session: SessionId(1), cursor: Seq(1) };
+    let end = Change::EndSession { session: SessionId(2) };
+    store.commit(vec![cursor, end, Change::Delete { first: Seq(1), last: Seq(1) }]);
+    assert_eq!(store.fetch(SessionId(1), Seq(0), 10).0, [Seq(0); 0]);
+}
+
+#[test]
 fn that_packet_ids_may_be_open_after_a_power_cut_is_known_until_they_are_closed() {
     let dir = tempfile::tempdir().unwrap();
     let hour = Duration::from_secs(3600);

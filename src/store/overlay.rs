@@ -120,6 +120,8 @@ impl Overlay {
             Change::EndSession { .. } => {
                 let mut sealed = std::mem::take(&mut self.sealed);
                 self.put_net(&mut sealed);
+                // They go to the database with it, and what deletes them must follow.
+                self.has_messages |= !self.messages.is_empty();
                 self.forget_net();
                 sealed.push(change);
                 self.sealed = sealed;
