@@ -56,6 +56,8 @@ pub struct Outbox {
     late_to: Seq,
     /// Before then nothing of the backlog is picked.
     backfill_from: Option<Instant>,
+    /// Nothing else kept the last pick from going on.
+    waits_for_rate: bool,
     /// Whether there is a connection.
     connected: bool,
     flights: BTreeMap<FlightNumber, Flight>,
@@ -88,6 +90,7 @@ impl Outbox {
             live_first: None,
             late_to: Seq(0),
             backfill_from: None,
+            waits_for_rate: false,
             connected: false,
             flights: BTreeMap::new(),
             ids: HashMap::new(),
@@ -418,6 +421,7 @@ impl Outbox {
     /// the next connection.
     pub fn handle_disconnected(&mut self) {
         self.connected = false;
+        self.waits_for_rate = false;
         self.end_live();
         self.unsent.clear();
         let flights = std::mem::take(&mut self.flights);
@@ -454,6 +458,7 @@ impl Outbox {
         changes: &mut Vec<Change>,
         settled: &mut Vec<Settled>,
     ) -> Option<Transmit> {
+        self.waits_for_rate = false;
         if let Some(transmit) = self.resend(&set_right, &fits, settled) {
             return transmit;
         }
@@ -463,9 +468,12 @@ impl Outbox {
         loop {
             let next = self.live.front().or_else(|| self.ready.front())?;
             let must_wait = (next.qos == QoS::AtMostOnce && limits.congested)
-                || (next.stored.is_some() && limits.trimming)
-                || self.is_held_back(limits.now.mono);
+                || (next.stored.is_some() && limits.trimming);
             if self.in_window >= self.window || must_wait {
+                return None;
+            }
+            if self.is_held_back(limits.now.mono) {
+                self.waits_for_rate = true;
                 return None;
             }
             let mut out = self.live.pop_front().or_else(|| self.ready.pop_front())?;
@@ -494,12 +502,8 @@ impl Outbox {
     /// When the backlog may go on, if that is all that waits and its rate holds it back.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let next = self.ready.front().filter(|_| self.live.is_empty() && self.connected)?;
-        if !self.is_late(next) || self.in_window >= self.window {
-            return None;
-        }
-        self.backfill_pause()?;
-        self.backfill_from.map(|from| from + BACKFILL_SLEEP)
+        let from = self.backfill_from.filter(|_| self.waits_for_rate)?;
+        Some(from + BACKFILL_SLEEP)
     }
 
     fn is_held_back(&self, now: Instant) -> bool {
