@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fieldpost::hub::{
-    AttachClient, Attached, ConnectionId, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
-    Forward, Output, SessionWill, UplinkSession,
+    AttachClient, AttachUplink, Attached, ConnectionId, DetachCause, EndUplinkError, Engine,
+    EngineOptions, Fact, Forward, Output, SessionWill, UplinkSession,
 };
 use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{
@@ -637,6 +637,37 @@ fn packet_ids_that_may_be_open_after_a_power_cut_are_released_before_they_are_gi
     assert_eq!(taken_after_a_power_cut(true, 2), 2);
     // Without it the first new message is taken for a repeat and swallowed.
     assert_eq!(taken_after_a_power_cut(false, 0), 1);
+}
+
+#[test]
+fn ids_of_an_upstream_that_lost_our_session_do_not_come_back_with_a_power_cut() {
+    let mut bench = Bench::new();
+    let attach = |bench: &mut Bench, session_present| {
+        let attach = AttachUplink {
+            name: "uplink".into(),
+            session_present,
+            version: Version::V5,
+            receive_maximum: NonZeroU16::MAX,
+            packet_bytes_max: None,
+            qos_max: QoS::ExactlyOnce,
+            retain_available: true,
+            accept: Vec::new(),
+        };
+        let attached = bench.engine.handle_attach_uplink(&attach, bench.now).expect("it is known");
+        bench.settle();
+        assert!(bench.engine.is_committed(attached.needs));
+        attached.connection
+    };
+    let connection = attach(&mut bench, false);
+    assert_eq!(names(&bench.hear(connection, publish(1, QoS::ExactlyOnce))), ["PUBREC"]);
+    bench.detach(connection, DetachCause::Lost);
+    let connection = attach(&mut bench, false);
+    bench.detach(connection, DetachCause::Lost);
+    bench.power_cut(true);
+    let connection = attach(&mut bench, true);
+    let before = bench.engine.status().accepted;
+    assert_eq!(names(&bench.hear(connection, publish(1, QoS::ExactlyOnce))), ["PUBREC"]);
+    assert_eq!(bench.engine.status().accepted, before + 1, "taken for a repeat");
 }
 
 #[test]

@@ -206,6 +206,8 @@ impl Engine {
             let trust = session.trust_received;
             if session.outbox.inflight() > 0 || !session.inbox.is_empty() {
                 self.resets.insert(session.owner.clone(), self.open_batch);
+                // Nor may a power cut bring them back: the upstream gives the ids of its end again from here on.
+                self.sync = true;
             }
             let lost = session.outbox.handle_session_lost(window, trust, &mut self.changes);
             // The upstream forgot which ids it had used, so a repeat cannot come and a new message must not be taken
