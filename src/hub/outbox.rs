@@ -542,7 +542,13 @@ impl Outbox {
             }
             // This connection takes smaller packets than the last one (3.1.2.11.4).
             let Flight { out, packet_id, .. } = self.flights.remove(&number)?;
-            packet_id.map(|packet_id| self.ids.remove(&packet_id));
+            if let Some(packet_id) = packet_id {
+                self.ids.remove(&packet_id);
+                if out.qos == QoS::ExactlyOnce {
+                    // It may have arrived, and the other side holds its id open.
+                    self.packet_ids.release(packet_id);
+                }
+            }
             self.settle_pending(&out);
             settled.push(Settled { out, outcome: Outcome::TooLarge });
         };

@@ -218,6 +218,26 @@ fn a_backlog_follows_at_its_rate_and_says_when() {
 }
 
 #[test]
+fn the_id_of_what_is_too_large_to_be_sent_again_is_released_before_it_is_given_again() {
+    let mut outbox = durable(0, 0, Vec::new());
+    outbox.handle_resumed(10);
+    outbox.push(stored(1, QoS::ExactlyOnce));
+    let open = next_id(&mut outbox);
+    outbox.handle_disconnected();
+    outbox.handle_resumed(10);
+    let now = Moment { mono: start(), wall: Timestamp::default(), boot_ms: 0 };
+    let clock = Clock::new(ClockState::default(), Seq(0), now);
+    let (batch, qos_max) = (1, QoS::ExactlyOnce);
+    let limits = PickLimits { now, clock, batch, congested: false, trimming: false, qos_max };
+    let mut settled = Vec::new();
+    let next = outbox.poll_transmit(limits, |_| {}, |_| false, &mut Vec::new(), &mut settled);
+    assert!(matches!(settled[..], [Settled { outcome: Outcome::TooLarge, .. }]), "{settled:?}");
+    let released = Send::PubRel { packet_id: open };
+    assert_eq!(next, Some(Transmit { what: released, needs: 0 }));
+    assert_eq!(outbox.handle_pubcomp(open), Acknowledged::Closed);
+}
+
+#[test]
 fn a_backlog_that_waits_for_more_than_its_rate_has_no_time() {
     let pause = Duration::from_secs(1);
     let mut outbox = with_backlog(Some(pause));
