@@ -33,6 +33,8 @@ pub(super) struct Layers {
     staging: Option<Staging>,
     /// `None` while the runtime directory cannot be written: every batch is committed then.
     staged: Option<Staged>,
+    /// A batch could not be staged: the file says less than is so, and must not be found as it is.
+    outdated: bool,
     origin: Origin,
     bytes_used: u64,
     bytes_room: Option<u64>,
@@ -74,8 +76,16 @@ impl Layers {
         let snapshot = Snapshot { staged_lost, ..database.load()? };
         let (bytes_used, bytes_room) = (database.bytes_used()?, database.bytes_room());
         let overlay = Overlay::new(&snapshot, database.has_messages()?);
-        let mut layers =
-            Self { database, overlay, staging, staged: None, origin, bytes_used, bytes_room };
+        let mut layers = Self {
+            database,
+            overlay,
+            staging,
+            staged: None,
+            outdated: false,
+            origin,
+            bytes_used,
+            bytes_room,
+        };
         layers.begin_staging();
         // From here on a missing file means that it was lost, and before it that there was none.
         layers.database.set_staging(will_stage)?;
@@ -123,6 +133,7 @@ impl Layers {
         }
         if let (Some(_), Err(cause)) = (&self.staged, &staged) {
             tracing::warn!(%cause, "cannot stage; written to the disk at once");
+            self.outdated = true;
         }
         // Memory is bounded: a disk that stays stuck slows whoever publishes instead.
         let is_full = self.overlay.bytes() > STAGED_BYTES_MAX;
@@ -149,7 +160,7 @@ impl Layers {
     /// Brings the database up to date.
     pub(super) fn flush(&mut self) -> Result<(), StoreError> {
         let changes = self.overlay.net();
-        if changes.is_empty() {
+        if changes.is_empty() && !self.outdated {
             return Ok(());
         }
         let generation = self.origin.generation + 1;
@@ -157,6 +168,7 @@ impl Layers {
         self.database.commit(&changes, self.staging.is_some().then_some(generation))?;
         step::pass(Step::CommitAfter);
         self.origin.generation = generation;
+        self.outdated = false;
         let has_messages = self.database.has_messages().unwrap_or(true);
         self.overlay.handle_flushed(has_messages);
         self.bytes_used = self.database.bytes_used().unwrap_or(self.bytes_used);
@@ -243,5 +255,59 @@ impl Layers {
         let trimmed = self.database.trim(keep, bytes_target, thin, older_than)?;
         (self.bytes_used, self.bytes_room) = (trimmed.bytes_used, trimmed.bytes_room);
         Ok(trimmed)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+mod tests {
+    use std::num::NonZeroU16;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::{Body, Message, QoS, TopicName};
+    use crate::store::change::{Phase, SessionOwner, Target};
+
+    fn open(dir: &std::path::Path) -> (Layers, Snapshot) {
+        let commit_every = Duration::from_secs(3600);
+        let staging = Staging { runtime_dir: dir.join("run"), commit_every };
+        let database = Database::open(dir, None).expect("a database");
+        Layers::open(database, Some(staging)).expect("it opens")
+    }
+
+    #[test]
+    fn what_cannot_be_staged_leaves_nothing_staged_that_it_takes_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut layers, _) = open(dir.path());
+        let (session, seq, packet_id) = (SessionId(1), Seq(1), NonZeroU16::MIN);
+        let owner = SessionOwner::Uplink("a".into());
+        let message = Message {
+            topic: TopicName::new("t").expect("well formed"),
+            payload: Bytes::new(),
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            properties: None,
+            accepted: Timestamp::default(),
+            expires: None,
+            body: Body::Foreign,
+        };
+        let targets = Arc::from([Target { session, qos: QoS::ExactlyOnce, retain: false }]);
+        let take = |layers: &mut Layers, changes, sync| {
+            if layers.take(changes, sync, Instant::now()) == Need::Flush {
+                layers.flush().expect("the disk is there");
+            }
+        };
+        let session_row = Change::Session { session, owner, cursor: Seq(0), expiry: u32::MAX };
+        take(&mut layers, vec![session_row, Change::Append { seq, message, targets }], true);
+        let flight = Change::Flight { session, seq, packet_id, phase: Phase::Assigned };
+        take(&mut layers, vec![flight], false);
+        layers.staged.as_mut().expect("it stages").spoil();
+        take(&mut layers, vec![Change::Recall { session, seq }], false);
+        drop(layers);
+        let (_, found) = open(dir.path());
+        assert_eq!(found.sessions.first().map(|session| session.flights.len()), Some(0));
     }
 }
