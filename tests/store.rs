@@ -318,6 +318,42 @@ fn a_power_cut_costs_what_was_staged_and_says_so_and_nothing_that_was_synced() {
 }
 
 #[test]
+fn what_is_deleted_in_the_batch_that_ends_a_session_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let staged = staging(dir.path(), Duration::from_secs(3600));
+    let (mut store, _) = open_staging(dir.path(), staged).unwrap();
+    store.commit_to(vec![session(1, "a", 0), session(2, "b", 0)], true);
+    store.commit(vec![append(1, &[1])]);
+    let cursor = Change::Cursor { session: SessionId(1), cursor: Seq(1) };
+    let end = Change::EndSession { session: SessionId(2) };
+    store.commit(vec![cursor, end, Change::Delete { first: Seq(1), last: Seq(1) }]);
+    assert_eq!(store.fetch(SessionId(1), Seq(0), 10).0, [Seq(0); 0]);
+}
+
+#[test]
+fn that_packet_ids_may_be_open_after_a_power_cut_is_known_until_they_are_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3600);
+    let (mut store, _) = open_staging(dir.path(), staging(dir.path(), hour)).unwrap();
+    let id = |number| NonZeroU16::new(number).unwrap();
+    let reserve = Change::Reserve { session: SessionId(1), first: id(1), last: id(9) };
+    store.commit_to(vec![session(1, "a", 0), session(2, "b", 0), reserve], true);
+    let copy = power_cut(dir.path());
+    let reopen = || open_staging(copy.path(), staging(copy.path(), hour)).unwrap();
+    let lost = |snapshot: &Snapshot| -> Vec<bool> {
+        snapshot.sessions.iter().map(|session| session.ids_lost).collect()
+    };
+    let (store, snapshot) = reopen();
+    assert_eq!(lost(&snapshot), [true, false]);
+    store.store.close();
+    let (mut store, snapshot) = reopen();
+    assert_eq!((snapshot.staged_lost, lost(&snapshot)), (false, vec![true, false]));
+    store.commit(vec![Change::IdsClosed { session: SessionId(1) }]);
+    store.store.close();
+    assert_eq!(lost(&reopen().1), [false, false]);
+}
+
+#[test]
 fn a_staged_file_that_turns_up_after_a_start_without_it_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let hour = Duration::from_secs(3600);

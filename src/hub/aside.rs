@@ -79,6 +79,8 @@ impl Done {
 pub(super) struct Asides {
     last: u64,
     asked: HashMap<u64, Question>,
+    /// Those whose answer could not be used: asked again once it can.
+    postponed: Vec<Question>,
     done: Vec<(u64, Done)>,
 }
 
@@ -122,7 +124,6 @@ impl Asides {
         &mut self,
         event: StoreEvent,
         engine: &mut Engine,
-        store: &Store,
         now: Moment,
     ) -> Option<StoreEvent> {
         match event {
@@ -134,7 +135,8 @@ impl Asides {
                     Some(Question::Purge { purge, after, dry_run, answer }) => match slice {
                         // What a purge relies on is not so while the store drops messages itself.
                         Ok(_) if !engine.can_purge() => {
-                            self.ask(Question::Purge { purge, after, dry_run, answer }, store);
+                            let question = Question::Purge { purge, after, dry_run, answer };
+                            self.postponed.push(question);
                         }
                         Ok(slice) => {
                             let purged = purge_slice(&purge, after, &slice, dry_run, engine, now);
@@ -167,8 +169,13 @@ impl Asides {
         }
     }
 
-    /// Tells those whose batch is durable.
-    pub(super) fn tell(&mut self, engine: &Engine) {
+    /// Tells those whose batch is durable, and asks again what can be asked by now.
+    pub(super) fn tell(&mut self, engine: &Engine, store: &Store) {
+        if engine.can_purge() {
+            std::mem::take(&mut self.postponed)
+                .into_iter()
+                .for_each(|asked| self.ask(asked, store));
+        }
         for (_, done) in self.done.extract_if(.., |(batch, _)| engine.is_committed(*batch)) {
             done.tell();
         }
@@ -205,5 +212,50 @@ fn looked(slice: Slice, engine: &Engine) -> Looked {
         messages: messages.into_iter().filter_map(waited_for).collect(),
         damaged,
         next: examined,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::hub::EngineOptions;
+    use crate::model::{ClockState, Timestamp};
+
+    #[test]
+    fn a_purge_asks_the_store_again_only_once_it_may_go_on() {
+        let now = Moment {
+            mono: Instant::now(),
+            wall: Timestamp::from_unix_ms(1_795_230_600_000),
+            boot_ms: 60_000,
+        };
+        let dir = tempfile::tempdir().expect("a directory");
+        let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+        let (store, snapshot) = Store::open(dir.path(), None, sender).expect("it opens");
+        let clock = ClockState::default();
+        let options = EngineOptions { clock, ..EngineOptions::default() };
+        let mut engine = Engine::new(options, snapshot, now);
+        let mut asides = Asides::default();
+        let trim = engine.poll_store(now);
+        assert!(matches!(trim, Some(StoreCommand::Trim { .. })), "{trim:?}");
+        let (answer, mut answered) = oneshot::channel();
+        let (purge, after) = (Purge::Messages(Selection::default()), Seq(0));
+        let question = Question::Purge { purge, after, dry_run: false, answer };
+        asides.handle_question(question, &mut engine, &store, now);
+        let looked = events.blocking_recv().expect("an answer");
+        assert!(asides.handle_event(looked, &mut engine, now).is_none());
+        asides.tell(&engine, &store);
+        // What is asked next is answered next: nothing was asked before it.
+        store.send(trim.expect("just seen"));
+        let trimmed = events.blocking_recv().expect("an answer");
+        assert!(matches!(trimmed, StoreEvent::Trimmed(_)), "{trimmed:?}");
+        engine.handle_store(trimmed, now);
+        asides.tell(&engine, &store);
+        let looked = events.blocking_recv().expect("an answer");
+        assert!(asides.handle_event(looked, &mut engine, now).is_none());
+        asides.tell(&engine, &store);
+        assert!(answered.try_recv().is_ok());
     }
 }

@@ -56,6 +56,8 @@ pub struct Outbox {
     late_to: Seq,
     /// Before then nothing of the backlog is picked.
     backfill_from: Option<Instant>,
+    /// Nothing else kept the last pick from going on.
+    waits_for_rate: bool,
     /// Whether there is a connection.
     connected: bool,
     flights: BTreeMap<FlightNumber, Flight>,
@@ -88,6 +90,7 @@ impl Outbox {
             live_first: None,
             late_to: Seq(0),
             backfill_from: None,
+            waits_for_rate: false,
             connected: false,
             flights: BTreeMap::new(),
             ids: HashMap::new(),
@@ -418,6 +421,7 @@ impl Outbox {
     /// the next connection.
     pub fn handle_disconnected(&mut self) {
         self.connected = false;
+        self.waits_for_rate = false;
         self.end_live();
         self.unsent.clear();
         let flights = std::mem::take(&mut self.flights);
@@ -454,6 +458,7 @@ impl Outbox {
         changes: &mut Vec<Change>,
         settled: &mut Vec<Settled>,
     ) -> Option<Transmit> {
+        self.waits_for_rate = false;
         if let Some(transmit) = self.resend(&set_right, &fits, settled) {
             return transmit;
         }
@@ -464,9 +469,12 @@ impl Outbox {
             let next = self.live.front().or_else(|| self.ready.front())?;
             let must_wait = (next.qos == QoS::AtMostOnce && limits.congested)
                 || (next.stored.is_some() && limits.trimming)
-                || (next.qos > QoS::AtMostOnce && self.packet_ids.is_exhausted(self.ids.len()))
-                || self.is_held_back(limits.now.mono);
+                || (next.qos > QoS::AtMostOnce && self.packet_ids.is_exhausted(self.ids.len()));
             if self.in_window >= self.window || must_wait {
+                return None;
+            }
+            if self.is_held_back(limits.now.mono) {
+                self.waits_for_rate = true;
                 return None;
             }
             let mut out = self.live.pop_front().or_else(|| self.ready.pop_front())?;
@@ -495,12 +503,8 @@ impl Outbox {
     /// When the backlog may go on, if that is all that waits and its rate holds it back.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let next = self.ready.front().filter(|_| self.live.is_empty() && self.connected)?;
-        if !self.is_late(next) || self.in_window >= self.window {
-            return None;
-        }
-        self.backfill_pause()?;
-        self.backfill_from.map(|from| from + BACKFILL_SLEEP)
+        let from = self.backfill_from.filter(|_| self.waits_for_rate)?;
+        Some(from + BACKFILL_SLEEP)
     }
 
     fn is_held_back(&self, now: Instant) -> bool {
@@ -539,7 +543,13 @@ impl Outbox {
             }
             // This connection takes smaller packets than the last one (3.1.2.11.4).
             let Flight { out, packet_id, .. } = self.flights.remove(&number)?;
-            packet_id.map(|packet_id| self.ids.remove(&packet_id));
+            if let Some(packet_id) = packet_id {
+                self.ids.remove(&packet_id);
+                if out.qos == QoS::ExactlyOnce {
+                    // It may have arrived, and the other side holds its id open.
+                    self.packet_ids.release(packet_id);
+                }
+            }
             self.settle_pending(&out);
             settled.push(Settled { out, outcome: Outcome::TooLarge });
         };
@@ -676,10 +686,14 @@ impl Outbox {
         }
     }
 
-    /// Puts how far this session has come into the batch: its cursor, and what is settled above it.
+    /// Puts how far this session has come into the batch: its cursor, what is settled above it, and that packet ids which
+    /// may have been open are closed.
     pub fn checkpoint(&mut self, changes: &mut Vec<Change>) {
         if let Some(session) = self.durable {
             self.progress.checkpoint(session, changes);
+            if self.packet_ids.take_closed() {
+                changes.push(Change::IdsClosed { session });
+            }
         }
     }
 

@@ -4,7 +4,8 @@
 //! What is staged does not survive a power cut, so after one the other side may hold packet ids of QoS 2 messages that
 //! we know nothing of; a new message under such an id would be taken for a repeat and swallowed. So ids for QoS 2 are
 //! reserved ahead, in blocks that are committed before their first use, and after a power cut all of the last block that
-//! is not known to be in use is released (PUBREL) before it is given again.
+//! is not known to be in use is released (PUBREL) before it is given again. Until all of it is, the blocks reserved
+//! meanwhile begin where it does, and a start has it released again: a process may end before the other side is reached.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
@@ -22,6 +23,8 @@ pub struct PacketIds {
     reserved: Option<(NonZeroU16, NonZeroU16)>,
     /// May be open at the other side.
     distrusted: BTreeSet<NonZeroU16>,
+    /// Where the block began of which ids may be open.
+    lost_from: Option<NonZeroU16>,
     /// PUBREL was sent on this connection, PUBCOMP has not come.
     closing: BTreeSet<NonZeroU16>,
 }
@@ -63,6 +66,7 @@ impl PacketIds {
         if self.reserved.is_some_and(|(first, last)| distance(first, id) <= distance(first, last)) {
             return None;
         }
+        let oldest = self.lost_from.unwrap_or(oldest);
         let length = u32::from(distance(oldest, id)) + u32::from(BLOCK);
         let round = u32::from(MESSAGE_ID_MAX);
         let last = forward(oldest, u16::try_from(length.min(round - 1)).unwrap_or(BLOCK));
@@ -80,7 +84,13 @@ impl PacketIds {
         let span = 0..=distance(first, last);
         self.distrusted =
             span.map(|steps| forward(first, steps)).filter(|id| !known(*id)).collect();
+        self.lost_from = Some(first);
         self.last = last.get();
+    }
+
+    /// An id that may be open is released before it is given again.
+    pub fn release(&mut self, id: NonZeroU16) {
+        self.distrusted.insert(id);
     }
 
     /// A connection is there: what was being released is released again.
@@ -92,6 +102,12 @@ impl PacketIds {
     pub fn handle_session_lost(&mut self) {
         self.distrusted.clear();
         self.closing.clear();
+    }
+
+    /// Whether no id may be open any more, if some might have been when this was asked last.
+    pub fn take_closed(&mut self) -> bool {
+        let is_closed = self.distrusted.is_empty() && self.closing.is_empty();
+        is_closed && self.lost_from.take().is_some()
     }
 
     /// The next id to release, if fewer than `window` are being released.
@@ -186,5 +202,19 @@ mod tests {
         assert_eq!(ids.poll_release(9), Some(id(65_533)));
         ids.last = 65_532;
         assert_eq!(ids.next(|known| known == id(1)), id(2));
+    }
+
+    #[test]
+    fn a_block_reserved_while_some_may_be_open_begins_where_they_do() {
+        let mut ids = PacketIds::default();
+        assert!(!ids.take_closed(), "none was open");
+        ids.distrust(id(5), id(6), |_| false);
+        assert_eq!(ids.reserve(id(7), id(7)), Some((id(5), id(7 + BLOCK))));
+        assert_eq!((ids.poll_release(9), ids.poll_release(9)), (Some(id(5)), Some(id(6))));
+        assert!(ids.handle_pubcomp(id(5)) && !ids.take_closed());
+        assert!(ids.handle_pubcomp(id(6)) && ids.take_closed());
+        assert!(!ids.take_closed(), "told once");
+        let next = 8 + BLOCK;
+        assert_eq!(ids.reserve(id(next), id(next)), Some((id(next), id(next + BLOCK))));
     }
 }

@@ -467,7 +467,7 @@ impl Hub {
         while let Some(fact) = self.engine.poll_fact() {
             log_fact(&fact);
         }
-        self.asides.tell(&self.engine);
+        self.asides.tell(&self.engine, &self.store);
         let durable = |entering: &mut Entering| self.engine.is_committed(entering.attached.needs);
         let entered: Vec<Entering> = self.entering.extract_if(.., durable).collect();
         for entering in entered {
@@ -481,8 +481,8 @@ impl Hub {
 
     fn handle_event(&mut self, event: StoreEvent) {
         let now = now();
-        let Self { asides, engine, store, .. } = self;
-        let Some(event) = asides.handle_event(event, engine, store, now) else { return };
+        let Self { asides, engine, .. } = self;
+        let Some(event) = asides.handle_event(event, engine, now) else { return };
         match &event {
             StoreEvent::Stuck(cause) => {
                 error!(%cause, "store cannot write; readings wait in memory, then buses are slowed, until it can");

@@ -193,6 +193,11 @@ pub enum Change {
         /// The last that may be given.
         last: NonZeroU16,
     },
+    /// No packet id is open at the other side any more without a trace here.
+    IdsClosed {
+        /// Whose.
+        session: SessionId,
+    },
     /// The retained message of a topic; `None` clears it.
     Retain {
         /// Which topic.
@@ -275,6 +280,9 @@ pub struct StoredSession {
     pub inbox: Vec<NonZeroU16>,
     /// The packet ids last reserved: the first that may be open, round to the last that may be given.
     pub reserved: Option<(NonZeroU16, NonZeroU16)>,
+    /// Whether ids among them may be open at the other side without a trace here: what was staged was lost, and not all
+    /// of them are known to be closed since.
+    pub ids_lost: bool,
     /// What was dropped and nobody has been told.
     pub dropped: Vec<DropCount>,
     /// Messages above the cursor that are for it, counted, or estimated above a hundred thousand.
@@ -299,8 +307,7 @@ pub struct StoredFlight {
 pub struct Snapshot {
     /// The how-manieth start of this store this is, from 1; durable before it is handed out.
     pub start: u64,
-    /// Whether what was staged before is gone: the machine was restarted without a clean stop. Packet ids among the
-    /// reserved ones may be open at the other side without a trace here.
+    /// Whether what was staged before is gone: the machine was restarted without a clean stop.
     pub staged_lost: bool,
     /// The last place that may have been given.
     pub last_seq: Seq,

@@ -169,6 +169,14 @@ impl Database {
             .map_err(|error| self.named(error.into()))
     }
 
+    /// Notes durably that packet ids among those reserved may be open at the other side without a trace here.
+    pub(super) fn lose_ids(&self) -> Result<(), StoreError> {
+        self.connection
+            .execute("UPDATE session SET ids_lost = 1 WHERE ids_first IS NOT NULL", [])
+            .map(|_| ())
+            .map_err(|error| self.named(error.into()))
+    }
+
     /// Whether it holds any message.
     pub(super) fn has_messages(&self) -> Result<bool, StoreError> {
         self.connection
@@ -426,6 +434,7 @@ fn apply_all(
             | Change::Cursor { .. }
             | Change::Inbox { .. }
             | Change::Reserve { .. }
+            | Change::IdsClosed { .. }
             | Change::Retain { .. }
             | Change::Session { .. }
             | Change::Away { .. }
@@ -494,6 +503,9 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), Fault> {
             "UPDATE session SET ids_first = ?2, ids_last = ?3 WHERE id = ?1",
             params![session.0, first.get(), last.get()],
         ),
+        Change::IdsClosed { session } => {
+            run("UPDATE session SET ids_lost = 0 WHERE id = ?1", params![session.0])
+        }
         Change::Retain { topic, message: None } => {
             run("DELETE FROM retained WHERE topic = ?1", params![topic.as_str()])
         }

@@ -30,6 +30,7 @@ const SUBSCRIPTION: u8 = 11;
 const RESERVE: u8 = 12;
 const SETTLED: u8 = 13;
 const DROPPED: u8 = 14;
+const IDS_CLOSED: u8 = 15;
 /// The phase that an earlier version gave to a place that was settled out of order.
 const SETTLED_PHASE: u8 = 3;
 
@@ -161,6 +162,10 @@ fn write_change(change: &Change, out: &mut Vec<u8>) {
             put_u32(out, session.0);
             put_u16(out, first.get());
             put_u16(out, last.get());
+        }
+        Change::IdsClosed { session } => {
+            out.push(IDS_CLOSED);
+            put_u32(out, session.0);
         }
         Change::Retain { topic, message } => {
             out.push(RETAIN);
@@ -312,6 +317,7 @@ fn read_change(from: &mut &[u8]) -> Result<Change, RowError> {
             first: NonZeroU16::new(take_u16(from)?).ok_or(FOREIGN)?,
             last: NonZeroU16::new(take_u16(from)?).ok_or(FOREIGN)?,
         },
+        IDS_CLOSED => Change::IdsClosed { session: SessionId(take_u32(from)?) },
         RETAIN => {
             Change::Retain { topic: take_topic(from)?, message: take_option(from, take_message)? }
         }
@@ -452,6 +458,7 @@ mod tests {
             Change::Cursor { session, cursor: seq },
             Change::Inbox { session, packet_id, present: true },
             Change::Reserve { session, first: NonZeroU16::MIN, last: packet_id },
+            Change::IdsClosed { session },
             Change::Retain { topic: message("").topic, message: Some(message("")) },
             Change::Retain { topic: message("").topic, message: None },
             Change::Session {

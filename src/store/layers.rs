@@ -40,6 +40,8 @@ pub(super) struct Layers {
     /// Changes of batches that were never meant to be staged, until the database has them, and since when they wait.
     direct: Vec<Change>,
     direct_since: Option<Instant>,
+    /// A batch could not be staged: the file says less than is so, and must not be found as it is.
+    outdated: bool,
     origin: Origin,
     /// Room on the disk to be given up when it is full; `None` on a disk of proofs.
     reserve: Option<Reserve>,
@@ -62,6 +64,9 @@ impl Layers {
             None => lose_staged(&mut database, &mut origin, origins)?,
         };
         let staged_lost = staged_lost || origins != Origins::Settled;
+        if staged_lost {
+            database.lose_ids()?;
+        }
         let snapshot = Snapshot { staged_lost, ..database.load()? };
         let (bytes_used, bytes_room) = (database.bytes_used()?, database.bytes_room());
         let overlay = Overlay::new(&snapshot, database.has_messages()?);
@@ -72,6 +77,7 @@ impl Layers {
             staged: None,
             direct: Vec::new(),
             direct_since: None,
+            outdated: false,
             origin,
             reserve: None,
             bytes_used,
@@ -168,6 +174,7 @@ impl Layers {
         }
         if let (Some(_), Err(cause)) = (&self.staged, &staged) {
             tracing::warn!(%cause, "cannot stage; written to the disk at once");
+            self.outdated = true;
         }
         // Memory is bounded: a disk that stays stuck slows whoever publishes instead.
         let is_full = self.overlay.bytes() > STAGED_BYTES_MAX;
@@ -202,7 +209,7 @@ impl Layers {
         if changes.is_empty() {
             changes = self.overlay.net();
         }
-        if changes.is_empty() {
+        if changes.is_empty() && !self.outdated {
             self.direct_since = None;
             return Ok(());
         }
@@ -217,6 +224,7 @@ impl Layers {
         self.direct_since = None;
         step::pass(Step::CommitAfter);
         self.origin.generation = generation;
+        self.outdated = false;
         let has_messages = self.database.has_messages().unwrap_or(true);
         self.overlay.handle_flushed(has_messages);
         self.bytes_used = self.database.bytes_used().unwrap_or(self.bytes_used);
@@ -348,6 +356,7 @@ fn take_staged(
                 database.check()?;
             }
             let changes = found.changes().map_err(unreadable)?;
+            database.lose_ids()?;
             origin.generation = origin.generation.max(found.generation()) + 1;
             let committed = database.commit_again(&changes, origin.generation);
             if let Err(error) = &committed
@@ -373,9 +382,64 @@ fn lose_staged(
         tracing::warn!(
             "what was staged before the last end is gone: a power cut, or another runtime directory"
         );
+        // First: once the loss is noted no later start finds out about it.
+        database.lose_ids()?;
         // Should it turn up later, it is no longer of this store's time.
         origin.generation += 1;
         database.commit(&[], Some(origin.generation))?;
     }
     Ok(staged_lost)
+}
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+mod tests {
+    use std::num::NonZeroU16;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::model::{Body, Message, QoS, TopicName};
+    use crate::store::change::{Phase, SessionOwner, Target};
+
+    fn open(dir: &std::path::Path) -> (Layers, Snapshot) {
+        let commit_every = Duration::from_secs(3600);
+        let staging = Staging { runtime_dir: dir.join("run"), commit_every };
+        let database = Database::open(dir, None).expect("a database");
+        Layers::open(database, Some(staging)).expect("it opens")
+    }
+
+    #[test]
+    fn what_cannot_be_staged_leaves_nothing_staged_that_it_takes_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut layers, _) = open(dir.path());
+        let (session, seq, packet_id) = (SessionId(1), Seq(1), NonZeroU16::MIN);
+        let owner = SessionOwner::Uplink("a".into());
+        let message = Message {
+            topic: TopicName::new("t").expect("well formed"),
+            payload: Bytes::new(),
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            properties: None,
+            accepted: Timestamp::default(),
+            expires: None,
+            body: Body::Foreign,
+        };
+        let targets = Arc::from([Target { session, qos: QoS::ExactlyOnce, retain: false }]);
+        let take = |layers: &mut Layers, changes, sync| {
+            if layers.take(changes, sync, Instant::now()) == Need::Flush {
+                layers.flush().expect("the disk is there");
+            }
+        };
+        let session_row = Change::Session { session, owner, cursor: Seq(0), expiry: u32::MAX };
+        take(&mut layers, vec![session_row, Change::Append { seq, message, targets }], true);
+        let flight = Change::Flight { session, seq, packet_id, phase: Phase::Assigned };
+        take(&mut layers, vec![flight], false);
+        layers.staged.as_mut().expect("it stages").spoil();
+        take(&mut layers, vec![Change::Recall { session, seq }], false);
+        drop(layers);
+        let (_, found) = open(dir.path());
+        assert_eq!(found.sessions.first().map(|session| session.flights.len()), Some(0));
+    }
 }

@@ -122,12 +122,15 @@ impl Overlay {
             Change::EndSession { .. } => {
                 let mut sealed = std::mem::take(&mut self.sealed);
                 self.put_net(&mut sealed);
+                // They go to the database with it, and what deletes them must follow.
+                self.has_messages |= !self.messages.is_empty();
                 self.forget_net();
                 sealed.push(change);
                 self.sealed = sealed;
                 self.wait(now);
             }
             Change::Reserve { .. }
+            | Change::IdsClosed { .. }
             | Change::Retain { .. }
             | Change::Session { .. }
             | Change::Away { .. }
@@ -298,6 +301,7 @@ impl Overlay {
                 | Change::Cursor { .. }
                 | Change::Inbox { .. }
                 | Change::Reserve { .. }
+                | Change::IdsClosed { .. }
                 | Change::Retain { .. }
                 | Change::Session { .. }
                 | Change::Away { .. }

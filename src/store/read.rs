@@ -22,7 +22,8 @@ const COUNT_MAX: u64 = 100_000;
 pub(super) fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession>, Fault> {
     let mut sessions = BTreeMap::new();
     let mut statement = connection.prepare(
-        "SELECT id, uplink, name, cursor, expiry, away_since, ids_first, ids_last FROM session",
+        "SELECT id, uplink, name, cursor, expiry, away_since, ids_first, ids_last, \
+         ids_lost FROM session",
     )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -46,6 +47,7 @@ pub(super) fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession
             dropped: Vec::new(),
             inbox: Vec::new(),
             reserved: packet_id(6)?.zip(packet_id(7)?),
+            ids_lost: row.get(8)?,
             queued: 0,
         };
         sessions.insert(session.id, session);

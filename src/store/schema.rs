@@ -122,4 +122,6 @@ pub(super) const MIGRATIONS: &[&[Step]] = &[
         ) WITHOUT ROWID;
     ",
     )],
+    // Whether ids between `ids_first` and `ids_last` may be open without a trace here outlives the start that found out.
+    &[Step::Sql("ALTER TABLE session ADD COLUMN ids_lost INTEGER NOT NULL DEFAULT 0;")],
 ];

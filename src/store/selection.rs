@@ -302,6 +302,7 @@ mod tests {
             dropped: Vec::new(),
             inbox: Vec::new(),
             reserved: None,
+            ids_lost: false,
             queued: 0,
         }
     }

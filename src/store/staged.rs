@@ -151,6 +151,13 @@ impl Staged {
         Ok(())
     }
 
+    /// Writes part of the next batch and no more.
+    #[cfg(test)]
+    pub(super) fn spoil(&mut self) {
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has one");
+        self.file = full;
+    }
+
     /// Whether most of the file may be cancelled by now.
     pub(super) fn is_large(&self) -> bool {
         self.len > self.rewrite_at

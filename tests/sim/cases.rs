@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fieldpost::hub::{
-    AttachClient, Attached, ConnectionId, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
-    Forward, Output, SessionWill, UplinkSession,
+    AttachClient, AttachUplink, Attached, ConnectionId, DetachCause, EndUplinkError, Engine,
+    EngineOptions, Fact, Forward, Output, SessionWill, UplinkSession,
 };
 use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{
     Ack, Packet, PacketId, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Version,
 };
-use fieldpost::store::{
-    Committed, SessionOwner, Snapshot, StoreCommand, StoreError, StoreEvent, Trimmed,
-};
+use fieldpost::store::{Committed, SessionOwner, StoreCommand, StoreError, StoreEvent, Trimmed};
 
 use crate::state::{MESSAGE_BYTES, State};
 use crate::world::{FAST, SLOW, UPLINK, World, message};
@@ -56,10 +54,10 @@ impl Bench {
     /// The power fails: only what was synced is there, and `told` says whether the store noticed what it lost.
     fn power_cut(&mut self, told: bool) {
         self.state = self.synced.clone();
-        let snapshot = Snapshot { staged_lost: told, ..self.state.snapshot() };
-        self.engine = Engine::new(EngineOptions::default(), snapshot, self.now);
-        self.packets.clear();
-        self.settle();
+        if told {
+            self.state.lose_ids();
+        }
+        self.restart();
     }
 
     fn settle(&mut self) {
@@ -601,7 +599,7 @@ impl Receiver {
 }
 
 /// What arrives of two messages after a power cut in the middle of another one that only the receiver remembers.
-fn taken_after_a_power_cut(told: bool) -> usize {
+fn taken_after_a_power_cut(told: bool, restarts: usize) -> usize {
     let mut bench = Bench::new();
     let mut receiver = Receiver::default();
     let attached = bench.attach(client("c", 60));
@@ -614,6 +612,7 @@ fn taken_after_a_power_cut(told: bool) -> usize {
     // It is taken, and nothing of it has come back when the power fails.
     bench.take().iter().for_each(|packet| _ = receiver.answer(packet));
     bench.power_cut(told);
+    (0..restarts).for_each(|_| bench.restart());
     let before = receiver.taken.len();
     let attached = bench.attach(client("c", 60));
     assert!(attached.session_present);
@@ -627,14 +626,48 @@ fn taken_after_a_power_cut(told: bool) -> usize {
         (3..5).any(|number| message(number, QoS::ExactlyOnce).payload == **payload)
     };
     assert!(receiver.open.is_empty() || !told, "{:?}", receiver.open);
+    assert!(bench.state.sessions.values().all(|row| !row.ids_lost), "all of them are closed");
     receiver.taken[before..].iter().filter(new).count()
 }
 
 #[test]
 fn packet_ids_that_may_be_open_after_a_power_cut_are_released_before_they_are_given_again() {
-    assert_eq!(taken_after_a_power_cut(true), 2);
+    assert_eq!(taken_after_a_power_cut(true, 0), 2);
+    // Also by a process that starts before the other side was reached.
+    assert_eq!(taken_after_a_power_cut(true, 2), 2);
     // Without it the first new message is taken for a repeat and swallowed.
-    assert_eq!(taken_after_a_power_cut(false), 1);
+    assert_eq!(taken_after_a_power_cut(false, 0), 1);
+}
+
+#[test]
+fn ids_of_an_upstream_that_lost_our_session_do_not_come_back_with_a_power_cut() {
+    let mut bench = Bench::new();
+    let attach = |bench: &mut Bench, session_present| {
+        let attach = AttachUplink {
+            name: "uplink".into(),
+            session_present,
+            version: Version::V5,
+            receive_maximum: NonZeroU16::MAX,
+            packet_bytes_max: None,
+            qos_max: QoS::ExactlyOnce,
+            retain_available: true,
+            accept: Vec::new(),
+        };
+        let attached = bench.engine.handle_attach_uplink(&attach, bench.now).expect("it is known");
+        bench.settle();
+        assert!(bench.engine.is_committed(attached.needs));
+        attached.connection
+    };
+    let connection = attach(&mut bench, false);
+    assert_eq!(names(&bench.hear(connection, publish(1, QoS::ExactlyOnce))), ["PUBREC"]);
+    bench.detach(connection, DetachCause::Lost);
+    let connection = attach(&mut bench, false);
+    bench.detach(connection, DetachCause::Lost);
+    bench.power_cut(true);
+    let connection = attach(&mut bench, true);
+    let before = bench.engine.status().accepted;
+    assert_eq!(names(&bench.hear(connection, publish(1, QoS::ExactlyOnce))), ["PUBREC"]);
+    assert_eq!(bench.engine.status().accepted, before + 1, "taken for a repeat");
 }
 
 #[test]

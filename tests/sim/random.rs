@@ -1,15 +1,17 @@
 //! core: steps drawn from a seed.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use fastrand::Rng;
 use fieldpost::hub::{EngineOptions, LiveFirst};
-use fieldpost::model::{QoS, Timestamp};
-use fieldpost::store::WhenFull;
+use fieldpost::model::{QoS, Seq, Timestamp};
+use fieldpost::store::{SessionId, SessionOwner, WhenFull};
 
-use crate::state::MESSAGE_BYTES;
-use crate::world::{FAST, MEMORY, SLOW, UPLINK, World};
+use crate::state::{MESSAGE_BYTES, SessionRow, State};
+use crate::world::{FAST, MEMORY, SECOND, SLOW, UPLINK, UplinkRules, World};
 
 /// What may happen in a run beside the road itself.
 #[derive(Debug, Clone, Copy)]
@@ -19,26 +21,53 @@ struct Dangers {
     losses: bool,
     /// An operator removes messages.
     purges: bool,
+    /// The power fails; what was staged is gone.
+    power: bool,
+    /// There are two uplinks, whose rules change from start to start; packet ids go round their end.
+    sites: bool,
     /// The store holds so many messages.
     room: Option<u64>,
 }
 
 fn steps(rng: &mut Rng, dangers: Dangers, count: usize) {
     let store_bytes_max = dangers.room.map_or(u64::MAX / 2, |messages| messages * MESSAGE_BYTES);
-    let pauses = [Duration::from_millis(1), Duration::from_millis(30), Duration::from_secs(2)];
-    let live_first = match rng.u32(..4) {
-        0 | 1 => None,
-        2 => Some(LiveFirst { pause: None }),
-        _ => Some(LiveFirst { pause: rng.choice(pauses) }),
-    };
+    let live_first = live_first(rng);
     let policies = [WhenFull::DropOldest, WhenFull::DropNewest, WhenFull::Thin];
     let when_full = rng.choice(policies).unwrap();
     let options = EngineOptions { store_bytes_max, when_full, ..EngineOptions::default() };
-    let mut world = World::with_live_first(options, live_first);
+    let mut uplinks = vec![UplinkRules { live_first, ..UplinkRules::default() }];
+    let mut state = State::default();
+    if dangers.sites {
+        let windows = [1, 2, 20, u16::MAX];
+        uplinks[0].window = *rng.choice(&windows).unwrap();
+        let window = *rng.choice(&windows).unwrap();
+        uplinks.push(UplinkRules { window, live_first: self::live_first(rng) });
+        state = with_last_ids();
+    }
+    let mut world = World::with_uplinks(options, uplinks, state);
     for _ in 0..count {
         step(&mut world, rng, dangers);
     }
     world.finish();
+}
+
+fn live_first(rng: &mut Rng) -> Option<LiveFirst> {
+    let pauses = [Duration::from_millis(1), Duration::from_millis(30), Duration::from_secs(2)];
+    match rng.u32(..4) {
+        0 | 1 => None,
+        2 => Some(LiveFirst { pause: None }),
+        _ => Some(LiveFirst { pause: rng.choice(pauses) }),
+    }
+}
+
+/// A store whose uplink has given almost all packet ids, and does not know which of the last ones are open.
+fn with_last_ids() -> State {
+    let owner = SessionOwner::Uplink("uplink".into());
+    let reserved = NonZeroU16::new(65_500).zip(NonZeroU16::new(65_520));
+    let (cursor, expiry, away_since, ids_lost) = (Seq(0), u32::MAX, None, true);
+    let row = SessionRow { owner, cursor, expiry, away_since, reserved, ids_lost };
+    let sessions = BTreeMap::from([(SessionId(1), row)]);
+    State { sessions, last_session: 1, ..State::default() }
 }
 
 fn step(world: &mut World, rng: &mut Rng, dangers: Dangers) {
@@ -56,7 +85,7 @@ fn step(world: &mut World, rng: &mut Rng, dangers: Dangers) {
             world.connect(at, lost, false, *rng.choice(&[1, 2, 20]).unwrap());
         }
         920..940 if dangers.cuts => world.cut(at),
-        940..945 if dangers.cuts && at != UPLINK => {
+        940..945 if dangers.cuts && at != UPLINK && at != SECOND => {
             let clean = dangers.losses && rng.bool();
             world.connect(at, clean, true, *rng.choice(&[1, 2, 20]).unwrap());
         }
@@ -67,8 +96,15 @@ fn step(world: &mut World, rng: &mut Rng, dangers: Dangers) {
             world.purge(of, before);
         }
         950..965 => world.congest(at, rng.bool()),
+        965..969 if dangers.power => world.power_cut(rng.usize(..3)),
+        969..971 if dangers.sites => {
+            let at = *rng.choice(&[UPLINK, SECOND]).unwrap();
+            let live_first = live_first(rng);
+            world.reconfigure(at, live_first);
+        }
         965..975 if dangers.crashes => world.crash(rng.usize(..3)),
         975..980 if at != MEMORY => (0..30).for_each(|_| _ = world.publish(qos)),
+        990..1000 if dangers.power => world.flush(),
         980..990 => world.advance(Duration::from_secs(rng.u64(..20))),
         _ => {}
     }
@@ -97,6 +133,8 @@ fn in_good_weather_everything_arrives_once_and_in_order() {
         cuts: false,
         losses: false,
         purges: false,
+        power: false,
+        sites: false,
         room: None,
     });
 }
@@ -108,6 +146,8 @@ fn connections_that_end_anywhere_lose_and_double_nothing() {
         cuts: true,
         losses: false,
         purges: false,
+        power: false,
+        sites: false,
         room: None,
     });
 }
@@ -119,6 +159,8 @@ fn kills_anywhere_lose_and_double_nothing() {
         cuts: true,
         losses: false,
         purges: false,
+        power: false,
+        sites: false,
         room: None,
     });
 }
@@ -130,6 +172,8 @@ fn sessions_that_are_lost_lose_nothing_of_ours() {
         cuts: true,
         losses: true,
         purges: false,
+        power: false,
+        sites: false,
         room: None,
     });
 }
@@ -141,6 +185,8 @@ fn a_purge_anywhere_takes_what_it_says_and_nothing_else() {
         cuts: true,
         losses: rng.bool(),
         purges: true,
+        power: false,
+        sites: false,
         room: None,
     });
 }
@@ -149,6 +195,40 @@ fn a_purge_anywhere_takes_what_it_says_and_nothing_else() {
 fn a_full_store_loses_what_it_says_and_nothing_else() {
     run("a full store", 1200, |rng| {
         let room = Some(rng.u64(1..40));
-        Dangers { crashes: rng.bool(), cuts: true, losses: rng.bool(), purges: rng.bool(), room }
+        Dangers {
+            crashes: rng.bool(),
+            cuts: true,
+            losses: rng.bool(),
+            purges: rng.bool(),
+            power: false,
+            sites: false,
+            room,
+        }
+    });
+}
+
+#[test]
+fn two_uplinks_under_changing_rules_lose_and_double_nothing() {
+    run("two uplinks", 1200, |rng| Dangers {
+        crashes: true,
+        cuts: true,
+        losses: rng.bool(),
+        purges: rng.bool(),
+        power: false,
+        sites: true,
+        room: rng.bool().then(|| rng.u64(1..40)),
+    });
+}
+
+#[test]
+fn a_power_cut_anywhere_costs_what_was_staged_and_nothing_else() {
+    run("power cuts", 300, |rng| Dangers {
+        crashes: rng.bool(),
+        cuts: true,
+        losses: rng.bool(),
+        purges: rng.bool(),
+        power: true,
+        sites: rng.bool(),
+        room: rng.bool().then(|| rng.u64(1..40)),
     });
 }

@@ -16,6 +16,7 @@ pub struct SessionRow {
     pub expiry: u32,
     pub away_since: Option<Timestamp>,
     pub reserved: Option<(NonZeroU16, NonZeroU16)>,
+    pub ids_lost: bool,
 }
 
 /// What a commit took out of the store, for whoever checks that it was allowed.
@@ -113,6 +114,10 @@ impl State {
                 let row = self.sessions.get_mut(&session).expect("a block of no session");
                 row.reserved = Some((first, last));
             }
+            Change::IdsClosed { session } => {
+                let row = self.sessions.get_mut(&session).expect("ids of no session");
+                assert!(std::mem::take(&mut row.ids_lost), "none of {session:?} was open");
+            }
             Change::Retain { topic, message } => {
                 match message {
                     Some(message) => self.retained.insert(topic, message),
@@ -127,7 +132,14 @@ impl State {
                 }
                 let taken = self.sessions.values().any(|row| row.owner == owner);
                 assert!(!taken, "two sessions of {owner:?}");
-                let row = SessionRow { owner, cursor, expiry, away_since: None, reserved: None };
+                let row = SessionRow {
+                    owner,
+                    cursor,
+                    expiry,
+                    away_since: None,
+                    reserved: None,
+                    ids_lost: false,
+                };
                 self.sessions.insert(session, row);
             }
             Change::Away { session, since } => {
@@ -144,6 +156,11 @@ impl State {
                 };
             }
         }
+    }
+
+    /// What was staged is gone: ids among those reserved may be open.
+    pub fn lose_ids(&mut self) {
+        self.sessions.values_mut().for_each(|row| row.ids_lost |= row.reserved.is_some());
     }
 
     fn end_session(&mut self, ended: SessionId, events: &mut Vec<Event>) {
@@ -273,6 +290,7 @@ impl State {
             expiry: row.expiry,
             away_since: row.away_since,
             reserved: row.reserved,
+            ids_lost: row.ids_lost,
             subscriptions: self
                 .subscriptions
                 .iter()

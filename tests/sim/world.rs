@@ -25,6 +25,8 @@ pub const UPLINK: usize = 0;
 pub const FAST: usize = 1;
 pub const SLOW: usize = 2;
 pub const MEMORY: usize = 3;
+/// A second uplink, if there is one.
+pub const SECOND: usize = 4;
 
 /// Rows a fetch brings here: few, so that a backlog takes many.
 const FETCH_MAX: usize = 7;
@@ -56,9 +58,27 @@ struct Expected {
     twice: bool,
 }
 
+/// What the configuration says of an uplink.
+#[derive(Debug, Clone, Copy)]
+pub struct UplinkRules {
+    pub window: u16,
+    /// Whether new messages pass a backlog.
+    pub live_first: Option<LiveFirst>,
+}
+
+impl Default for UplinkRules {
+    fn default() -> Self {
+        Self { window: 10, live_first: None }
+    }
+}
+
 pub struct World {
     pub engine: Engine,
     pub state: State,
+    /// What of it survives a power cut.
+    synced: State,
+    /// How many messages had been appended by then.
+    synced_appended: u64,
     pub commands: VecDeque<StoreCommand>,
     pub events: VecDeque<StoreEvent>,
     pub peers: Vec<Peer>,
@@ -74,6 +94,8 @@ pub struct World {
     arrived: BTreeMap<(SessionId, u64), u32>,
     last_first: BTreeMap<(SessionId, QoS, bool), u64>,
     may_repeat: BTreeSet<(SessionId, u64)>,
+    /// The last message of an uplink from before its rules changed: some had passed others by then.
+    unordered_to: BTreeMap<SessionId, u64>,
     dropped: BTreeSet<u64>,
     /// The purge under way, and how far it has come.
     purging: Option<(Selection, Seq)>,
@@ -83,60 +105,71 @@ pub struct World {
     purged_upstream: u64,
     from_peers: BTreeMap<u64, (QoS, BTreeSet<SessionId>)>,
     options: EngineOptions,
-    /// Whether new messages pass a backlog of the uplink.
-    live_first: Option<LiveFirst>,
+    /// The uplinks, in the order of their peers.
+    uplinks: Vec<UplinkRules>,
     pub now: Moment,
     last_payload: u64,
     /// Drops the upstream has been told, or would have been.
     told: BTreeSet<u64>,
     has_crashed: bool,
+    has_lost_power: bool,
 }
 
 impl World {
     pub fn new(options: EngineOptions) -> Self {
-        Self::with_live_first(options, None)
+        Self::with_uplinks(options, vec![UplinkRules::default()], State::default())
     }
 
-    pub fn with_live_first(options: EngineOptions, live_first: Option<LiveFirst>) -> Self {
+    /// With one uplink or two, over a store that holds something already.
+    pub fn with_uplinks(
+        options: EngineOptions,
+        uplinks: Vec<UplinkRules>,
+        mut state: State,
+    ) -> Self {
         let now = Moment {
             mono: Instant::now(),
             wall: Timestamp::from_unix_ms(1_795_230_600_000),
             boot_ms: 60_000,
         };
         let options = EngineOptions { retouch: mark_late, ..options };
-        let mut state = State::default();
-        let engine = start(options, live_first, &mut state, now);
+        let engine = start(options, &uplinks, &mut state, now);
+        let mut peers = vec![
+            Peer::new("uplink", true, true),
+            Peer::new("fast", false, true),
+            Peer::new("slow", false, true),
+            Peer::new("memory", false, false),
+        ];
+        peers.extend(uplinks.get(1).map(|_| Peer::new("second", true, true)));
         Self {
             engine,
+            synced: state.clone(),
+            synced_appended: 0,
             state,
             commands: VecDeque::new(),
             events: VecDeque::new(),
-            peers: vec![
-                Peer::new("uplink", true, true),
-                Peer::new("fast", false, true),
-                Peer::new("slow", false, true),
-                Peer::new("memory", false, false),
-            ],
+            sessions: vec![None; peers.len()],
+            peers,
             facts: Vec::new(),
             closed: Vec::new(),
-            sessions: vec![None; 4],
             alive: BTreeSet::new(),
             expected: BTreeMap::new(),
             appended: 0,
             arrived: BTreeMap::new(),
             last_first: BTreeMap::new(),
             may_repeat: BTreeSet::new(),
+            unordered_to: BTreeMap::new(),
             dropped: BTreeSet::new(),
             purging: None,
             purged: BTreeMap::new(),
             purged_upstream: 0,
             from_peers: BTreeMap::new(),
             options,
-            live_first,
+            uplinks,
             now,
             last_payload: 0,
             told: BTreeSet::new(),
             has_crashed: false,
+            has_lost_power: false,
         }
     }
 
@@ -157,7 +190,7 @@ impl World {
         self.last_payload += 1;
         let subscribed = (0..self.peers.len()).filter(|other| {
             let peer = &self.peers[*other];
-            peer.durable && if peer.is_uplink { at != UPLINK } else { peer.subscribed }
+            peer.durable && if peer.is_uplink { at != *other } else { peer.subscribed }
         });
         let wanted_by: BTreeSet<SessionId> =
             subscribed.filter_map(|other| self.sessions[other]).collect();
@@ -228,9 +261,9 @@ impl World {
         // Its session is there before it first connects.
         let uplink = |owner: &SessionOwner| matches!(owner, SessionOwner::Uplink(_));
         let status = self.engine.status();
-        let uplink = status.sessions.iter().find(|session| uplink(&session.owner));
-        let uplink = uplink.and_then(|uplink| purged.sessions.get(&uplink.id));
-        self.purged_upstream += uplink.map_or(0, |uplink| uplink.removed);
+        let uplinks = status.sessions.iter().filter(|session| uplink(&session.owner));
+        let uplinks = uplinks.filter_map(|uplink| purged.sessions.get(&uplink.id));
+        self.purged_upstream += uplinks.map(|uplink| uplink.removed).sum::<u64>();
         self.purging = slice.examined.map(|examined| (selection, examined));
         self.look();
         self.settle();
@@ -381,19 +414,22 @@ impl World {
         let gone = self.purged.get(&(session, payload)).is_some_and(|(_, gone)| *gone);
         assert!(!gone || expected.twice, "{name} got {payload}, which was purged");
         // New messages may pass a backlog on purpose; that keeps its own order.
-        assert!(
-            !late || (self.live_first.is_some() && self.peers[at].is_uplink),
-            "{payload} is late"
-        );
+        let ordered = self.unordered_to.get(&session).is_none_or(|to| expected.index > *to);
+        assert!(!late || self.live_first(at).is_some() || !ordered, "{payload} is late");
         // What others published bears no mark, so nobody can tell whether it waited.
-        let is_marked = self.live_first.is_none() || !self.from_peers.contains_key(&payload);
-        if !expected.twice && is_marked {
+        let is_marked = self.live_first(at).is_none() || !self.from_peers.contains_key(&payload);
+        if !expected.twice && is_marked && ordered {
             let last = self.last_first.insert((session, qos, late), expected.index);
             assert!(
                 last < Some(expected.index),
                 "{name} got {payload} ({expected:?}) after {last:?}"
             );
         }
+    }
+
+    fn live_first(&self, at: usize) -> Option<LiveFirst> {
+        let uplink = if at == SECOND { self.uplinks.get(1) } else { self.uplinks.first() };
+        uplink.filter(|_| self.peers[at].is_uplink)?.live_first
     }
 
     fn accepted(&mut self, payload: u64) {
@@ -414,8 +450,12 @@ impl World {
     pub fn work_store(&mut self) -> bool {
         let Some(command) = self.commands.pop_front() else { return false };
         let event = match command {
-            StoreCommand::Commit { batch, changes, .. } => {
+            StoreCommand::Commit { batch, changes, sync } => {
                 self.commit(&changes);
+                // The end of a session looks at what is committed.
+                if sync || changes.iter().any(|c| matches!(c, Change::EndSession { .. })) {
+                    self.flush();
+                }
                 let bytes_used = self.state.bytes_used();
                 StoreEvent::Committed(Committed { batch, bytes_used, bytes_room: None })
             }
@@ -439,6 +479,7 @@ impl World {
                 let all: Vec<u64> = all.collect();
                 self.told.extend(all.iter().filter(|number| **number >= SUMMARY));
                 self.dropped.extend(all);
+                self.flush();
                 let of = |went: Vec<fieldpost::store::StoredMessage>| {
                     went.into_iter().map(|stored| (stored.seq, stored.targets)).collect()
                 };
@@ -504,12 +545,68 @@ impl World {
         true
     }
 
+    /// What was staged is committed.
+    pub fn flush(&mut self) {
+        self.synced = self.state.clone();
+        self.synced_appended = self.appended;
+    }
+
     /// The program is killed and started again. Of what the store was asked, `done` things were still done.
     pub fn crash(&mut self, done: usize) {
-        self.has_crashed = true;
         for _ in 0..done {
             self.work_store();
         }
+        self.flush();
+        self.start_again();
+    }
+
+    /// The power fails, and what was staged is gone. Of what the store was asked, `done` things were still done.
+    pub fn power_cut(&mut self, done: usize) {
+        self.has_lost_power = true;
+        for _ in 0..done {
+            self.work_store();
+        }
+        self.state = self.synced.clone();
+        self.state.lose_ids();
+        self.synced = self.state.clone();
+        let is_there = |id: &SessionId| self.state.sessions.contains_key(id);
+        self.alive.retain(is_there);
+        self.expected.retain(|id, _| is_there(id));
+        self.arrived.retain(|(id, _), _| is_there(id));
+        self.last_first.retain(|(id, ..), _| is_there(id));
+        self.may_repeat.retain(|(id, _)| is_there(id));
+        self.purged.retain(|(id, _), _| is_there(id));
+        for session in &mut self.sessions {
+            *session = session.filter(is_there);
+        }
+        self.from_peers.values_mut().for_each(|(_, wanted_by)| wanted_by.retain(is_there));
+        self.unordered_to.retain(|id, _| is_there(id));
+        let (appended, messages) = (self.synced_appended, &self.state.messages);
+        for (session, of) in &mut self.expected {
+            for (payload, expected) in of.iter() {
+                let waits = messages.get(&expected.seq);
+                let waits = waits.is_some_and(|stored| self::payload(&stored.message) == *payload);
+                // That it had arrived is forgotten; or whoever sent it was not told, and sends it again.
+                if waits || expected.index > appended {
+                    self.may_repeat.insert((*session, *payload));
+                }
+            }
+            of.retain(|_, expected| expected.index <= appended);
+        }
+        self.start_again();
+    }
+
+    /// The configuration is another one from the next start on.
+    pub fn reconfigure(&mut self, at: usize, live_first: Option<LiveFirst>) {
+        let uplink = if at == SECOND { self.uplinks.get_mut(1) } else { self.uplinks.get_mut(0) };
+        uplink.expect("there is one").live_first = live_first;
+        let appended = self.appended;
+        self.unordered_to.extend(self.sessions[at].map(|session| (session, appended)));
+        self.crash(0);
+    }
+
+    fn start_again(&mut self) {
+        self.has_crashed = true;
         self.commands.clear();
         self.events.clear();
         self.purging = None;
@@ -526,7 +623,7 @@ impl World {
             peer.reset = 0;
             peer.cut();
         }
-        self.engine = start(self.options, self.live_first, &mut self.state, self.now);
+        self.engine = start(self.options, &self.uplinks, &mut self.state, self.now);
         self.settle();
     }
 
@@ -594,7 +691,12 @@ impl World {
                 let released = (ack.packet_id.0, Phase::Released);
                 let row =
                     state.flights.iter().find(|((id, _), row)| *id == session && **row == released);
-                assert!(row.is_some(), "PUBREL {:?} before it is durable", ack.packet_id);
+                let may_be_open = state.sessions.get(&session).is_some_and(|row| row.ids_lost);
+                assert!(
+                    row.is_some() || may_be_open,
+                    "PUBREL {:?} before it is durable",
+                    ack.packet_id
+                );
             }
             Packet::PubRec(ack) if !ack.reason.is_failure() => {
                 assert!(state.inbox.contains(&(session, ack.packet_id.0)), "PUBREC before its id");
@@ -631,7 +733,8 @@ impl World {
     fn wait_for_backlog(&mut self) -> bool {
         let Some(due) = self.engine.poll_timeout() else { return false };
         let wait = due.saturating_duration_since(self.now.mono);
-        let is_near = self.live_first.is_some() && wait < Duration::from_secs(3);
+        let is_paced = self.uplinks.iter().any(|uplink| uplink.live_first.is_some());
+        let is_near = is_paced && wait < Duration::from_secs(3);
         if is_near {
             self.advance(wait);
         }
@@ -641,14 +744,18 @@ impl World {
     /// The upstream knows of every message it did not get.
     fn check_told(&self) {
         let count = |fact: &Fact| match fact {
-            Fact::Dropped { session, count, .. } if **session == *self.peers[UPLINK].name => *count,
+            Fact::Dropped { session, count, .. }
+                if self.peers.iter().any(|peer| peer.is_uplink && **session == *peer.name) =>
+            {
+                *count
+            }
             _ => 0,
         };
         let dropped = self.facts.iter().map(count).sum::<u64>() + self.purged_upstream;
         // What a kill cut off between the drop and its count is told to nobody.
         let told = self.told.iter().map(|number| number % SUMMARY_UNIT).sum::<u64>();
         assert!(
-            told == dropped || (self.has_crashed && told < dropped),
+            told == dropped || (self.has_crashed && told < dropped) || self.has_lost_power,
             "{told} of {dropped} told"
         );
         assert!(self.state.dropped.is_empty(), "drops are left: {:?}", self.state.dropped);
@@ -707,23 +814,28 @@ impl World {
 
 fn start(
     options: EngineOptions,
-    live_first: Option<LiveFirst>,
+    uplinks: &[UplinkRules],
     state: &mut State,
     now: Moment,
 ) -> Engine {
     let mut engine = Engine::new(options, state.snapshot(), now);
-    engine.register_uplink(UplinkSession {
-        name: "uplink".into(),
-        forward: vec![Forward {
-            filter: TopicFilter::new("t/#").unwrap(),
-            qos: QoS::ExactlyOnce,
-            to: None,
-        }],
-        window: 10,
-        trust_received: false,
-        live_first,
-        tell_drops: Some(TellDrops { topic: TopicName::new("t/dropped").unwrap(), payload: tell }),
-    });
+    for (UplinkRules { window, live_first }, name) in uplinks.iter().zip(["uplink", "second"]) {
+        engine.register_uplink(UplinkSession {
+            name: name.into(),
+            forward: vec![Forward {
+                filter: TopicFilter::new("t/#").unwrap(),
+                qos: QoS::ExactlyOnce,
+                to: None,
+            }],
+            window: *window,
+            trust_received: false,
+            live_first: *live_first,
+            tell_drops: Some(TellDrops {
+                topic: TopicName::new("t/dropped").unwrap(),
+                payload: tell,
+            }),
+        });
+    }
     engine
 }
 

@@ -104,13 +104,7 @@ pub enum DetachCause {
 
 impl Engine {
     /// Takes up a session that was found in the store.
-    pub(super) fn adopt(
-        &mut self,
-        stored: StoredSession,
-        last_seq: Seq,
-        staged_lost: bool,
-        now: Moment,
-    ) {
+    pub(super) fn adopt(&mut self, stored: StoredSession, last_seq: Seq, now: Moment) {
         let StoredSession { id, owner, cursor, expiry, away_since, subscriptions, .. } = stored;
         let window = self.options.client_window;
         let mut outbox = Outbox::durable(
@@ -122,7 +116,7 @@ impl Engine {
             stored.settled,
             stored.flights,
         );
-        if let Some((first, last)) = stored.reserved.filter(|_| staged_lost) {
+        if let Some((first, last)) = stored.reserved.filter(|_| stored.ids_lost) {
             outbox.distrust(first, last);
         }
         let (index, name) = self.owner_index(&owner);
@@ -212,6 +206,8 @@ impl Engine {
             let trust = session.trust_received;
             if session.outbox.inflight() > 0 || !session.inbox.is_empty() {
                 self.resets.insert(session.owner.clone(), self.open_batch);
+                // Nor may a power cut bring them back: the upstream gives the ids of its end again from here on.
+                self.sync = true;
             }
             let lost = session.outbox.handle_session_lost(window, trust, &mut self.changes);
             // The upstream forgot which ids it had used, so a repeat cannot come and a new message must not be taken

@@ -256,7 +256,7 @@ impl Engine {
             reads_from: None,
         };
         for stored in snapshot.sessions {
-            engine.adopt(stored, snapshot.last_seq, snapshot.staged_lost, now);
+            engine.adopt(stored, snapshot.last_seq, now);
         }
         // Sessions that ended while the program did not run must not be found by the first who connects.
         engine.handle_timeout(now);

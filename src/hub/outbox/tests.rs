@@ -218,6 +218,47 @@ fn a_backlog_follows_at_its_rate_and_says_when() {
 }
 
 #[test]
+fn the_id_of_what_is_too_large_to_be_sent_again_is_released_before_it_is_given_again() {
+    let mut outbox = durable(0, 0, Vec::new());
+    outbox.handle_resumed(10);
+    outbox.push(stored(1, QoS::ExactlyOnce));
+    let open = next_id(&mut outbox);
+    outbox.handle_disconnected();
+    outbox.handle_resumed(10);
+    let now = Moment { mono: start(), wall: Timestamp::default(), boot_ms: 0 };
+    let clock = Clock::new(ClockState::default(), Seq(0), now);
+    let (batch, qos_max) = (1, QoS::ExactlyOnce);
+    let limits = PickLimits { now, clock, batch, congested: false, trimming: false, qos_max };
+    let mut settled = Vec::new();
+    let next = outbox.poll_transmit(limits, |_| {}, |_| false, &mut Vec::new(), &mut settled);
+    assert!(matches!(settled[..], [Settled { outcome: Outcome::TooLarge, .. }]), "{settled:?}");
+    let released = Send::PubRel { packet_id: open };
+    assert_eq!(next, Some(Transmit { what: released, needs: 0 }));
+    assert_eq!(outbox.handle_pubcomp(open), Acknowledged::Closed);
+}
+
+#[test]
+fn a_backlog_that_waits_for_more_than_its_rate_has_no_time() {
+    let pause = Duration::from_secs(1);
+    let mut outbox = with_backlog(Some(pause));
+    assert_eq!(sent(&mut outbox, start()).len(), 1);
+    let due = outbox.poll_timeout().expect("it waits for its time");
+    // By then the store is dropping messages.
+    let now = Moment { mono: due, wall: Timestamp::default(), boot_ms: 0 };
+    let clock = Clock::new(ClockState::default(), Seq(0), now);
+    let (batch, qos_max) = (1, QoS::ExactlyOnce);
+    let limits = PickLimits { now, clock, batch, congested: false, trimming: true, qos_max };
+    let (mut changes, mut settled) = (Vec::new(), Vec::new());
+    let next = outbox.poll_transmit(limits, |_| {}, |_| true, &mut changes, &mut settled);
+    assert_eq!(next, None);
+    assert_eq!(outbox.poll_timeout(), None, "it would be woken again and again");
+    assert_eq!(sent(&mut outbox, due).len(), 1);
+    assert!(outbox.poll_timeout().is_some());
+    outbox.handle_disconnected();
+    assert_eq!(outbox.poll_timeout(), None);
+}
+
+#[test]
 fn what_passed_a_backlog_and_was_not_sent_waits_behind_it_after_the_next_outage() {
     let mut outbox = with_backlog(None);
     outbox.push(stored(4, QoS::AtLeastOnce));
