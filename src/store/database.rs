@@ -57,6 +57,24 @@ pub enum StoreError {
         /// Which file.
         path: PathBuf,
     },
+    /// Another gateway, of another state directory, stages there.
+    #[error(
+        "the runtime directory {} is in use by another gateway; give each a `runtime_dir` of its own",
+        path.display()
+    )]
+    RuntimeInUse {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// This user may not look at it.
+    #[error(
+        "this user may not read and write {}; do it as root or as the user of the service",
+        path.display()
+    )]
+    NotAllowed {
+        /// Which file or directory.
+        path: PathBuf,
+    },
     /// The file is a database, but not ours.
     #[error("{} was not written by fieldpost; move it away or set another state_dir", path.display())]
     Foreign {
@@ -161,6 +179,9 @@ impl Database {
                 .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
         }
         let path = state_dir.join(FILE_NAME);
+        if vfs.is_none() {
+            may_write(&path)?;
+        }
         let connection = match vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), vfs),
             None => Connection::open(&path),
@@ -172,6 +193,7 @@ impl Database {
     /// Opens the database in `state_dir` if it is there and of this version, and leaves it as it is.
     pub(super) fn open_existing(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join(FILE_NAME);
+        may_write(&path)?;
         if !path.exists() {
             return Err(StoreError::Missing { path });
         }
@@ -429,6 +451,16 @@ fn refused(path: &Path, error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseBusy) => StoreError::InUse { path },
         Some(ErrorCode::NotADatabase) => StoreError::Foreign { path },
         Some(_) | None => StoreError::Sqlite { path, cause: error },
+    }
+}
+
+/// SQLite opens a file that it may only read, and then has an I/O error for its words.
+fn may_write(path: &Path) -> Result<(), StoreError> {
+    match std::fs::OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(StoreError::NotAllowed { path: path.to_owned() })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -18,6 +18,7 @@ mod migrate;
 mod overlay;
 mod read;
 mod row;
+mod runtime_lock;
 mod schema;
 mod segment;
 mod segments;

@@ -16,6 +16,7 @@ use super::change::{Change, Committed, SessionId, Snapshot, StoredMessage, Trimm
 use super::database::{Database, StoreError};
 use super::disk::{Disk, VFS_NAME};
 use super::layers::{Layers, Need};
+use super::runtime_lock::RuntimeLock;
 use super::settings::Staging;
 use super::slice::Slice;
 use super::staged::note_place;
@@ -139,6 +140,8 @@ impl StoreEvent {
 pub struct Store {
     commands: Option<Sender<StoreCommand>>,
     thread: Option<JoinHandle<()>>,
+    /// Given up after the thread has ended.
+    _runtime: Option<RuntimeLock>,
 }
 
 impl Store {
@@ -183,6 +186,8 @@ impl Store {
         staging: Option<Staging>,
         events: UnboundedSender<StoreEvent>,
     ) -> Result<(Self, Snapshot), StoreError> {
+        let staged_in = staging.as_ref().map(|staging| staging.runtime_dir.as_path());
+        let runtime = staged_in.map(RuntimeLock::take).transpose()?.flatten();
         let (layers, snapshot) = Layers::open(database, staging)?;
         let (commands, inbox) = channel();
         let thread = Thread {
@@ -198,7 +203,7 @@ impl Store {
                 .name("store".into())
                 .spawn(move || thread.run())
                 .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
-        Ok((Self { commands: Some(commands), thread: Some(thread) }, snapshot))
+        Ok((Self { commands: Some(commands), thread: Some(thread), _runtime: runtime }, snapshot))
     }
 
     /// Asks for something; the answer comes as a [`StoreEvent`].
