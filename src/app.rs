@@ -123,6 +123,8 @@ impl Gateway {
             points = devices.iter().map(|device| device.points.len()).sum::<usize>(),
             uplinks = uplinks.len(),
             queued,
+            state_dir = %queue.state_dir.display(),
+            runtime_dir = queue.runtime_dir.as_deref().map(|dir| tracing::field::display(dir.display())),
             "gateway started"
         );
         let serve =

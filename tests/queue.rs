@@ -12,8 +12,9 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -370,7 +371,11 @@ fn clients_that_stall_or_talk_nonsense_hold_up_nobody() {
     let silent: Vec<UnixStream> = (0..4).map(|_| connect()).collect();
     // It asks for all of it and reads nothing.
     let mut deaf = connect();
-    deaf.write_all(b"{\"queue_export\":{}}\n").unwrap();
+    let dir = fs::metadata(stage.site.state_dir()).unwrap();
+    let asked = |request: &str, inode: u64| {
+        format!("{{\"state_dir\":[{},{inode}],\"request\":{request}}}\n", dir.dev())
+    };
+    deaf.write_all(asked("{\"queue_export\":{}}", dir.ino()).as_bytes()).unwrap();
     assert_eq!(stage.export(&[]).len(), MESSAGES);
 
     let answer = |question: &[u8]| {
@@ -381,12 +386,17 @@ fn clients_that_stall_or_talk_nonsense_hold_up_nobody() {
         BufReader::new(stream).read_line(&mut line).unwrap_or_default();
         line
     };
-    assert!(answer(b"\"queue_burn\"\n").starts_with("{\"error\":"));
+    assert!(answer(b"\"queue_status\"\n").starts_with("{\"error\":"));
+    let refused = answer(asked("\"queue_burn\"", dir.ino()).as_bytes());
+    assert!(refused.contains("does not know this question"), "{refused}");
+    let refused = answer(asked("\"queue_status\"", dir.ino() + 1).as_bytes());
+    assert!(refused.contains("keeps its queue in"), "{refused}");
     assert!(answer(&[b"\xff\xfe\n".as_slice()].concat()).is_empty());
     let long = [vec![b'x'; 70_000], vec![b'\n']].concat();
     let refused = answer(&long);
     assert!(refused.is_empty() || refused.contains("one line"), "{refused}");
-    assert!(answer(b"\"queue_status\"\n").starts_with("{\"done\":{\"running\":true"));
+    let answered = answer(asked("\"queue_status\"", dir.ino()).as_bytes());
+    assert!(answered.starts_with("{\"done\":{\"running\":true"), "{answered}");
     let mut rest = String::new();
     deaf.read_to_string(&mut rest).unwrap();
     assert_eq!(rest.lines().count(), MESSAGES + 1);
@@ -410,6 +420,31 @@ fn what_cannot_be_done_is_said_with_a_remedy() {
     said(&["export", "--since", "yesterday"], 2);
     site.write_config("gateway: {}\n");
     assert!(said(&["status"], 2).contains("error"));
+
+    // A queue of somebody else. Root may read everything, so it is another who looks.
+    let mut stage = Stage::start(&[("far", free_port())]);
+    assert!(stage.gateway.sigterm().success());
+    if fs::metadata(stage.site.state_dir()).unwrap().uid() == 0 {
+        let open = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        open(stage.site.path(), 0o755);
+        let said = [(0o700, "for the user of the gateway"), (0o755, "may not read and write")];
+        for (mode, what) in said {
+            open(&stage.site.state_dir(), mode);
+            let output = Command::new(env!("CARGO_BIN_EXE_fieldpost"))
+                .args(["queue", "status", "-c"])
+                .arg(stage.site.config())
+                .uid(65_534)
+                .gid(65_534)
+                .output()
+                .unwrap();
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{what}: {words}");
+            assert!(words.contains(what) && words.contains("root"), "{what}: {words}");
+        }
+    }
+    drop(stage);
 
     // Somebody has the store open who listens nowhere.
     let stage = Stage::start(&[("far", free_port())]);

@@ -519,6 +519,14 @@ fn any_damage_to_the_log_leaves_a_queue_without_repeats() {
     }
 }
 
+/// After a salvage any packet id that was reserved may be open.
+fn with_lost_ids(mut snapshot: Snapshot) -> Snapshot {
+    for session in &mut snapshot.sessions {
+        session.ids_lost = session.reserved.is_some();
+    }
+    Snapshot { staged_lost: true, ..snapshot }
+}
+
 #[test]
 fn an_operator_can_have_a_queue_salvaged_and_it_is_the_same() {
     let dir = tempfile::tempdir().unwrap();
@@ -529,8 +537,7 @@ fn an_operator_can_have_a_queue_salvaged_and_it_is_the_same() {
     let (store, after) = open(dir.path(), false);
     store.store.close();
     assert!(after.staged_lost);
-    let expected = Snapshot { start: before.start + 1, staged_lost: true, ..before };
-    assert_eq!(after, expected);
+    assert_eq!(after, Snapshot { start: before.start + 1, ..with_lost_ids(before) });
     let (_, found) = drained(dir.path(), false);
     assert!(missing(&all, &found, "healthy").is_empty());
     assert_eq!(aside(dir.path()).len(), 1);
@@ -547,7 +554,7 @@ fn the_number_of_sessions_and_what_they_hold_of_a_healthy_queue_of_schema_2_is_s
     store.store.close();
     fs::write(copy.path().join("fieldpost.db.damage"), b"it was").unwrap();
     let (_, salvaged) = open(copy.path(), false);
-    assert_eq!(salvaged, Snapshot { staged_lost: true, ..migrated });
+    assert_eq!(salvaged, with_lost_ids(migrated));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! shell: `fieldpost bench`: figures of this machine, each beside its limit in the same run.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -63,18 +64,23 @@ pub enum BenchWhat {
     Powercut(PowercutArgs),
 }
 
+const CRASH_STATUS: &str = "\
+Exit status: 0 if everything arrived in order, at QoS 2 once; 1 if not, or if it was stopped before
+the end; 2 if the command line is wrong.";
+
 /// Arguments of `bench crash`.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = CRASH_STATUS)]
 pub struct CrashArgs {
     /// How often the gateway is killed
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    pub kills: usize,
+    #[arg(long, value_name = "N", default_value = "50")]
+    pub kills: NonZeroUsize,
     /// The QoS from end to end
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub qos: u8,
-    /// The MQTT version everybody speaks: 4 is 3.1.1
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(4..=5))]
-    pub version: u8,
+    /// The MQTT version everybody speaks
+    #[arg(long, value_name = "VERSION", default_value = "5", value_parser = ["3.1.1", "5"])]
+    pub mqtt: String,
     /// Draw the same kills again
     #[arg(long)]
     pub seed: Option<u64>,
@@ -265,9 +271,9 @@ fn road(common: &Common) -> anyhow::Result<String> {
 fn crash(args: &CrashArgs) -> anyhow::Result<(String, ExitStatus)> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
-    let version = if args.version == 5 { Version::V5 } else { Version::V311 };
+    let version = if args.mqtt == "5" { Version::V5 } else { Version::V311 };
     let qos = if args.qos == 2 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
-    let kills = args.kills;
+    let kills = args.kills.get();
     let upstream = args.upstream.map(|upstream| match upstream {
         CrashUpstream::Mosquitto => Upstream::Mosquitto,
         CrashUpstream::Fieldpost => Upstream::Fieldpost,

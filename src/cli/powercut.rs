@@ -9,11 +9,18 @@ use serde_json::{Map, json};
 use super::ExitStatus;
 use crate::bench::{self, PowercutFigures, PowercutOptions};
 
+const STATUS: &str = "\
+Lost and doubled are broken promises. What a cut may cost with --commit-every is counted on its own
+(allowed_lost, allowed_doubled).
+
+Exit status: 0 if every promise was kept, 1 if not, 2 if the command line is wrong.";
+
 /// Arguments of `bench powercut`.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = STATUS)]
 pub struct PowercutArgs {
     /// How often the power is cut
-    #[arg(long, value_name = "COUNT", default_value_t = 1000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub cuts: u64,
     /// Where chance begins; the same number gives the same run
     #[arg(long, value_name = "NUMBER")]

@@ -218,7 +218,7 @@ impl Place {
                 Err(StoreError::InUse { .. }) if Instant::now() < end => sleep(BETWEEN_LOOK),
                 Err(StoreError::InUse { path }) => anyhow::bail!(
                     "{} is in use, but nobody answers at {}; is another `fieldpost queue` at work, or does the gateway \
-                     run with another configuration, or another version? its log says where it listens",
+                     run with another configuration, or another version? its log names its directories",
                     path.display(),
                     self.sockets()
                         .iter()
@@ -237,7 +237,7 @@ impl Place {
         request: &Request,
     ) -> Result<Option<crate::control::Answers>, ClientError> {
         for socket in &self.sockets() {
-            match ask(socket, request) {
+            match ask(socket, &self.settings.queue.state_dir, request) {
                 Ok(answers) => return Ok(Some(answers)),
                 Err(ClientError::NobodyListens { .. }) => {}
                 Err(error) => return Err(error),

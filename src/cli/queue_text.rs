@@ -45,8 +45,8 @@ pub(super) fn status(report: &QueueReport, now: Timestamp) -> String {
     for session in report.sessions.iter().filter(|session| !session.configured) {
         let _ = writeln!(
             text,
-            "\nuplink {0} is not in the configuration: its messages wait for ever; `fieldpost queue purge --uplink-gone \
-             {0}` removes them",
+            "\nuplink {0} is not in the configuration: its messages wait until they are too old; \
+             `fieldpost queue purge --uplink-gone {0}` removes them",
             session.name
         );
     }
@@ -257,7 +257,7 @@ session  kind    state           waiting  in flight  oldest                     
 cloud    uplink  offline            1234        100  2026-11-21T03:10:00.123Z (1h 2m ago)          7        0
 old      uplink  not configured        1          0  -                                             7        0
 
-uplink old is not in the configuration: its messages wait for ever; `fieldpost queue purge --uplink-gone old` removes them
+uplink old is not in the configuration: its messages wait until they are too old; `fieldpost queue purge --uplink-gone old` removes them
 ";
         // Where a column holds only numbers its head stands at the right as well.
         let squeeze = |text: &str| -> String {

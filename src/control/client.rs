@@ -2,11 +2,12 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this shell owns a socket")]
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::request::{Line, Request};
+use super::request::{Asked, Line, Request};
 
 /// How long the gateway may leave a client without a line: longer than anything it waits for itself.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
@@ -55,12 +56,16 @@ pub struct Answers {
     from: BufReader<UnixStream>,
 }
 
-/// Asks the gateway that listens at `path`.
+/// Asks the gateway that listens at `path` about the queue in `state_dir`.
 ///
 /// # Errors
-/// [`ClientError::NobodyListens`] also where a killed gateway left its socket behind.
-pub fn ask(path: &Path, request: &Request) -> Result<Answers, ClientError> {
+/// [`ClientError::NobodyListens`] also where a killed gateway left its socket behind, and without a state directory.
+pub fn ask(path: &Path, state_dir: &Path, request: &Request) -> Result<Answers, ClientError> {
     let path = path.to_owned();
+    let Ok(dir) = std::fs::metadata(state_dir) else {
+        return Err(ClientError::NobodyListens { path });
+    };
+    let asked = Asked { state_dir: (dir.dev(), dir.ino()), request: request.clone() };
     let mut stream = match UnixStream::connect(&path) {
         Ok(stream) => stream,
         Err(error) => {
@@ -78,7 +83,7 @@ pub fn ask(path: &Path, request: &Request) -> Result<Answers, ClientError> {
     let send = |stream: &mut UnixStream| -> io::Result<()> {
         stream.set_read_timeout(Some(ANSWER_MAX))?;
         stream.set_write_timeout(Some(ANSWER_MAX))?;
-        let mut line = serde_json::to_string(request)?;
+        let mut line = serde_json::to_string(&asked)?;
         line.push('\n');
         stream.write_all(line.as_bytes())
     };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -79,6 +80,11 @@ fn json(report: &impl serde::Serialize) -> Result<String, DeskError> {
 }
 
 impl Desk {
+    /// Where the queue lies that is spoken of.
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.queue.state_dir
+    }
+
     /// A desk beside a running hub; `queue` is what its store runs with.
     #[must_use]
     pub fn new(hub: HubHandle, queue: QueueSettings) -> Self {

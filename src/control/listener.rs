@@ -8,7 +8,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::desk::{Desk, DeskError};
-use super::request::{Line, Request};
+use super::request::{Asked, Line};
 
 /// The socket's name in the runtime directory, or else in the state directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -106,8 +106,13 @@ async fn serve(stream: UnixStream, desk: &Desk) {
     let mut question = String::new();
     let mut from = BufReader::new(from.take(REQUEST_BYTES_MAX));
     let last = match timeout(ASK_MAX, from.read_line(&mut question)).await {
-        Ok(Ok(_)) if question.ends_with('\n') => match serde_json::from_str::<Request>(&question) {
-            Ok(request) => match desk.answer(request, &mut lines).await {
+        Ok(Ok(_)) if question.ends_with('\n') => match serde_json::from_str::<Asked>(&question) {
+            Ok(asked) if !is_in(desk.state_dir(), asked.state_dir) => Line::Error(format!(
+                "the gateway that listens here keeps its queue in {}, not in your state_dir; give each a `runtime_dir` of \
+                 its own",
+                desk.state_dir().display()
+            )),
+            Ok(asked) => match desk.answer(asked.request, &mut lines).await {
                 Ok(sum) => Line::Done(sum),
                 Err(DeskError::Said(why)) => Line::Error(why),
                 Err(DeskError::Gone(cause)) => {
@@ -129,6 +134,11 @@ async fn serve(stream: UnixStream, desk: &Desk) {
     if let Err(cause) = lines.finish(&last).await {
         debug!(%cause, "control client left before its answer was whole");
     }
+}
+
+/// Whether a directory has this device and inode.
+fn is_in(dir: &Path, (device, inode): (u64, u64)) -> bool {
+    fs::metadata(dir).is_ok_and(|dir| (dir.dev(), dir.ino()) == (device, inode))
 }
 
 /// The lines of an answer on their way.

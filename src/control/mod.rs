@@ -1,6 +1,6 @@
 //! How another process asks the gateway: a Unix socket beside the staged layer, for the user of the service and root.
 //!
-//! One JSON line asks ([`Request`]); lines of JSON answer ([`Line`]), the last of which says done or what went wrong.
+//! One JSON line asks ([`Asked`]); lines of JSON answer ([`Line`]), the last of which says done or what went wrong.
 //! The listener bounds what a client may send and how long it may stall; clients are served beside one another and never
 //! hold up the gateway. The same questions can be put to the store of a gateway that does not run
 //! ([`StoppedQueue`]), with the same answers.
@@ -25,5 +25,5 @@ pub use report::{
     DamageReport, ExportReport, PurgeReport, PurgedReport, QueueReport, SessionKind, SessionReport,
     StuckReport, TotalsReport, VerifyReport,
 };
-pub use request::{ExportRequest, Line, PurgeRequest, PurgeWhat, Request};
+pub use request::{Asked, ExportRequest, Line, PurgeRequest, PurgeWhat, Request};
 pub use stopped::StoppedQueue;

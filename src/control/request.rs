@@ -2,7 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A question to a gateway, one line of JSON.
+/// What is sent to a gateway, one line of JSON: a question, and of whose queue it is. Gateways may have taken a runtime
+/// directory one after the other, and nobody wants the queue of another purged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// The state directory, by its device and inode, so that it may have several names.
+    pub state_dir: (u64, u64),
+    /// The question.
+    pub request: Request,
+}
+
+/// A question to a gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {

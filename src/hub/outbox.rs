@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU16;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use operator::Oldest;
 
@@ -20,13 +20,11 @@ use super::progress::Progress;
 use crate::model::{QoS, Seq};
 use crate::store::{Change, Phase, SessionId, StoredFlight};
 
+mod live;
 mod operator;
 
 /// How many fetched messages wait in memory at most; what is beyond stays in the store.
 pub const READY_MAX: usize = 1000;
-/// How much of its rate a backlog may make up for at once, and how long it sleeps at least: the clock has a grain.
-const BACKFILL_BURST: Duration = Duration::from_millis(100);
-const BACKFILL_SLEEP: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 struct Flight {
@@ -161,11 +159,6 @@ impl Outbox {
         outbox
     }
 
-    /// Whether new messages pass a backlog.
-    pub fn set_live_first(&mut self, live_first: Option<LiveFirst>) {
-        self.live_first = live_first;
-    }
-
     /// What was staged is gone: packet ids from `first` round to `last` may be open at the other side, and are released
     /// before they are given again.
     pub fn distrust(&mut self, first: NonZeroU16, last: NonZeroU16) {
@@ -234,30 +227,6 @@ impl Outbox {
         }
         self.progress.take(out.seq);
         self.live.push_back(out);
-    }
-
-    fn begin_live(&mut self, from: Seq) {
-        self.progress.begin_live(from);
-        self.late_to = from;
-    }
-
-    /// What passed the backlog and waits in memory is given back to the store.
-    fn end_live(&mut self) {
-        let (stored, saying) = self.live.drain(..).partition(|out| out.stored.is_some());
-        let (stored, saying): (Vec<Outgoing>, Vec<Outgoing>) = (stored, saying);
-        stored.iter().for_each(|out| self.progress.give_back(out.seq));
-        saying.into_iter().rev().for_each(|out| self.ready.push_front(out));
-        self.progress.end_live();
-    }
-
-    /// Once the backlog is through there is one queue again.
-    fn join_live(&mut self) {
-        let is_done = |from| self.progress.loaded_to() >= from && self.ready.is_empty();
-        if self.progress.live_from().is_some_and(is_done) {
-            self.ready = std::mem::take(&mut self.live);
-            self.progress.end_live();
-            self.progress.load_to(self.last_appended);
-        }
     }
 
     /// Takes a message that goes before all waiting ones and lives in memory only.
@@ -357,15 +326,6 @@ impl Outbox {
         for (number, flight) in &mut self.flights {
             flight.sent = false;
             self.unsent.insert(*number);
-        }
-    }
-
-    /// What waits is a backlog, if new messages are to pass it.
-    fn connect(&mut self) {
-        self.connected = true;
-        let waits = !self.ready.is_empty() || self.progress.loaded_to() < self.last_appended;
-        if self.live_first.is_some() && waits {
-            self.begin_live(self.last_appended);
         }
     }
 
@@ -482,7 +442,7 @@ impl Outbox {
             if let Some(pause) = self.backfill_pause().filter(|_| out.late) {
                 let from = self.backfill_from.unwrap_or(limits.now.mono);
                 let earliest =
-                    limits.now.mono.checked_sub(BACKFILL_BURST).unwrap_or(limits.now.mono);
+                    limits.now.mono.checked_sub(live::BACKFILL_BURST).unwrap_or(limits.now.mono);
                 self.backfill_from = Some(from.max(earliest) + pause);
             }
             self.join_live();
@@ -498,26 +458,6 @@ impl Outbox {
             self.settle_pending(&out);
             settled.push(Settled { out, outcome });
         }
-    }
-
-    /// When the backlog may go on, if that is all that waits and its rate holds it back.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let from = self.backfill_from.filter(|_| self.waits_for_rate)?;
-        Some(from + BACKFILL_SLEEP)
-    }
-
-    fn is_held_back(&self, now: Instant) -> bool {
-        let waits = self.live.is_empty() && self.ready.front().is_some_and(|out| self.is_late(out));
-        waits && self.backfill_pause().is_some() && self.backfill_from.is_some_and(|at| at > now)
-    }
-
-    fn backfill_pause(&self) -> Option<Duration> {
-        self.live_first?.pause
-    }
-
-    fn is_late(&self, out: &Outgoing) -> bool {
-        self.live_first.is_some() && out.stored.is_some() && out.seq <= self.late_to
     }
 
     /// The next flight that is to be sent again; `Some(None)` if it must wait for the window.

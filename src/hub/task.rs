@@ -19,7 +19,7 @@ use crate::clock::now;
 use crate::model::{ClockState, Message, Seq};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::step::{self, Step};
-use crate::store::{Damage, Snapshot, Store, StoreError, StoreEvent};
+use crate::store::{Damage, DropReason, Snapshot, Store, StoreError, StoreEvent};
 
 /// Commands that may wait; a full channel slows whoever publishes.
 const COMMANDS_MAX: usize = 64;
@@ -518,14 +518,28 @@ impl Hub {
     }
 }
 
+/// What keeps messages from being dropped for this reason; `None` where it is meant to be so.
+fn remedy(reason: DropReason) -> Option<&'static str> {
+    match reason {
+        DropReason::QueueFull | DropReason::Thinned => {
+            Some("look after the link, or raise queue.max_size")
+        }
+        DropReason::DiskFull => Some("make room on the disk of state_dir"),
+        DropReason::TooOld => Some("look after the link, or raise queue.max_age"),
+        DropReason::TooLarge => Some("let the other side take larger packets"),
+        DropReason::Damaged => Some("the damaged file lies beside the queue; look after the disk"),
+        DropReason::Expired | DropReason::Purged => None,
+    }
+}
+
 fn log_fact(fact: &Fact) {
     match fact {
         Fact::SessionLost { uplink, republished, trusted } => {
             warn!(%uplink, republished, trusted, "upstream lost our session; unsettled messages sent again");
         }
         Fact::Dropped { session, reason, count, first: true } => {
-            let reason = reason.word();
-            error!(%session, reason, count, "messages dropped to keep the queue's bounds, and more as others come");
+            let (reason, remedy) = (reason.word(), remedy(*reason));
+            error!(%session, reason, count, remedy, "messages dropped to keep the queue's bounds, and more as others come");
         }
         Fact::Dropped { session, reason, count, first: false } => {
             debug!(%session, reason = reason.word(), count, "messages dropped");

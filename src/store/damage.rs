@@ -23,6 +23,8 @@ impl StoreError {
             | Self::Staged { .. }
             | Self::Aside { .. }
             | Self::InUse { .. }
+            | Self::RuntimeInUse { .. }
+            | Self::NotAllowed { .. }
             | Self::Foreign { .. }
             | Self::Missing { .. }
             | Self::Older { .. }
@@ -42,6 +44,8 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::Staged { .. }
             | Self::InUse { .. }
+            | Self::RuntimeInUse { .. }
+            | Self::NotAllowed { .. }
             | Self::Foreign { .. }
             | Self::Missing { .. }
             | Self::Older { .. }

@@ -54,6 +54,9 @@ impl Database {
                 .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
         }
         let path = state_dir.join(FILE_NAME);
+        if vfs.is_none() {
+            may_write(&path)?;
+        }
         let connection = match vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), vfs),
             None => Connection::open(&path),
@@ -65,6 +68,7 @@ impl Database {
     /// Opens the database in `state_dir` if it is there and of this version, and leaves it as it is.
     pub(super) fn open_existing(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join(FILE_NAME);
+        may_write(&path)?;
         if !path.exists() {
             return Err(StoreError::Missing { path });
         }
@@ -384,6 +388,16 @@ fn refused(path: &Path, error: rusqlite::Error) -> StoreError {
             StoreError::Foreign { path }
         }
         Some(_) | None => StoreError::Sqlite { path, cause: error },
+    }
+}
+
+/// SQLite opens a file that it may only read, and then has an I/O error for its words.
+fn may_write(path: &Path) -> Result<(), StoreError> {
+    match std::fs::OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(StoreError::NotAllowed { path: path.to_owned() })
+        }
+        _ => Ok(()),
     }
 }
 

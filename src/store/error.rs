@@ -56,6 +56,24 @@ pub enum StoreError {
         /// Which file.
         path: PathBuf,
     },
+    /// Another gateway, of another state directory, stages there.
+    #[error(
+        "the runtime directory {} is in use by another gateway; give each a `runtime_dir` of its own",
+        path.display()
+    )]
+    RuntimeInUse {
+        /// Which directory.
+        path: PathBuf,
+    },
+    /// This user may not look at it.
+    #[error(
+        "this user may not read and write {}; do it as root or as the user of the service",
+        path.display()
+    )]
+    NotAllowed {
+        /// Which file or directory.
+        path: PathBuf,
+    },
     /// The file is a database, but not ours.
     #[error("{} was not written by fieldpost; move it away or set another state_dir", path.display())]
     Foreign {

@@ -22,6 +22,7 @@ mod overlay;
 mod read;
 mod reserve;
 mod row;
+mod runtime_lock;
 mod salvage;
 mod schema;
 mod segment;

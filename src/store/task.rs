@@ -18,6 +18,7 @@ use super::disk::{Disk, VFS_NAME};
 use super::error::StoreError;
 use super::layers::{Layers, Need};
 use super::open;
+use super::runtime_lock::RuntimeLock;
 use super::salvage;
 use super::settings::Staging;
 use super::slice::Slice;
@@ -149,6 +150,8 @@ impl StoreEvent {
 pub struct Store {
     commands: Option<Sender<StoreCommand>>,
     thread: Option<JoinHandle<()>>,
+    /// Given up after the thread has ended.
+    _runtime: Option<RuntimeLock>,
 }
 
 impl Store {
@@ -163,6 +166,8 @@ impl Store {
         staging: Option<Staging>,
         events: UnboundedSender<StoreEvent>,
     ) -> Result<(Self, Snapshot), StoreError> {
+        let staged_in = staging.as_ref().map(|staging| staging.runtime_dir.as_path());
+        let runtime = staged_in.map(RuntimeLock::take).transpose()?.flatten();
         let (layers, snapshot) = open::open(state_dir, staging.as_ref())?;
         // Word beside the database where the staged layer lies.
         if let Some(Staging { runtime_dir, .. }) = &staging
@@ -171,7 +176,9 @@ impl Store {
             let directory = state_dir.display();
             tracing::warn!(%directory, %cause, "cannot note the runtime directory; `fieldpost queue` may not find it");
         }
-        Ok((Self::start(layers, state_dir, true, events)?, snapshot))
+        let mut store = Self::start(layers, state_dir, true, events)?;
+        store._runtime = runtime;
+        Ok((store, snapshot))
     }
 
     /// The same on a recorded disk.
@@ -210,7 +217,7 @@ impl Store {
                 .name("store".into())
                 .spawn(move || thread.run())
                 .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
-        Ok(Self { commands: Some(commands), thread: Some(thread) })
+        Ok(Self { commands: Some(commands), thread: Some(thread), _runtime: None })
     }
 
     /// Asks for something; the answer comes as a [`StoreEvent`].

@@ -23,7 +23,7 @@ fn bytes_in(dir: &Path) -> u64 {
 fn dropped(log: &str) -> u64 {
     log.lines()
         .filter(|line| line.contains("messages dropped"))
-        .filter_map(|line| line.split("count=").nth(1)?.trim().parse::<u64>().ok())
+        .filter_map(|line| line.split("count=").nth(1)?.split(" ").next()?.parse::<u64>().ok())
         .sum()
 }
 
@@ -75,6 +75,7 @@ log: {{ level: \"info,fieldpost::hub=debug\" }}
     let taken = (device.counted().len() * POINTS) as u64;
     let dropped = dropped(&log);
     println!("{taken} taken, {dropped} dropped, {queued} queued");
+    assert_eq!(log.matches("raise queue.max_size").count(), 1, "{log}");
     assert!(log.contains(&format!("gateway stopped queued={queued} dropped={dropped}\n")), "{log}");
     assert_eq!(log.matches("ERROR").count(), 1, "{log}");
     // And the word that the device is online, the very first message, which was dropped, too.

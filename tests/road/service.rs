@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::reading::readings;
@@ -99,6 +100,38 @@ fn a_second_gateway_on_the_same_state_dir_is_refused_by_name() {
     let log = second.log();
     assert!(log.contains("is in use by another process") && log.contains(&state), "{log}");
     assert!(gateway.sigterm().success(), "{}", gateway.log());
+}
+
+#[test]
+fn a_second_gateway_in_the_same_runtime_dir_is_refused_and_cannot_ask_the_first() {
+    let device = ModbusServer::pymodbus_tcp(&[], Some(0));
+    let broker = Mosquitto::start();
+    let (site, other) = (Site::new(), Site::new());
+    site.write_config(&config(device.port(), broker.port(), "{state}"));
+    let runtime = site.runtime_dir().display().to_string();
+    let shared = format!("\"{{state}}\", runtime_dir: \"{runtime}\"");
+    other.write_config(
+        &config(device.port(), broker.port(), "{state}").replace("\"{state}\"", &shared),
+    );
+    let mut gateway = site.start();
+    gateway.wait_for_log("uplink connected");
+    let mut second = other.start();
+    assert_eq!(second.process().wait().code(), Some(1));
+    let log = second.log();
+    assert!(log.contains("is in use by another gateway") && log.contains(&runtime), "{log}");
+
+    let queue = |site: &Site| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+        let output = command.args(["queue", "status", "-c"]).arg(site.config()).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (done, words) = queue(&other);
+    assert!(!done && words.contains("give each a `runtime_dir` of its own"), "{words}");
+    assert!(queue(&site).0);
+    assert!(gateway.sigterm().success(), "{}", gateway.log());
+
+    second.restart(&other);
+    second.wait_for_log("uplink connected");
 }
 
 #[test]
