@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU16;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use operator::Oldest;
 
@@ -20,14 +20,11 @@ use super::progress::Progress;
 use crate::model::{QoS, Seq};
 use crate::store::{Change, Phase, SessionId, StoredFlight};
 
+mod backfill;
 mod operator;
 
 /// How many fetched messages wait in memory at most; what is beyond stays in the store.
 pub const READY_MAX: usize = 1000;
-/// How much of its rate a backlog may make up for at once, and how long it sleeps at least: the clock has a grain.
-const BACKFILL_BURST: Duration = Duration::from_millis(100);
-const BACKFILL_SLEEP: Duration = Duration::from_millis(20);
-
 #[derive(Debug)]
 struct Flight {
     out: Outgoing,
@@ -478,11 +475,8 @@ impl Outbox {
             }
             let mut out = self.live.pop_front().or_else(|| self.ready.pop_front())?;
             out.late = self.is_late(&out);
-            if let Some(pause) = self.backfill_pause().filter(|_| out.late) {
-                let from = self.backfill_from.unwrap_or(limits.now.mono);
-                let earliest =
-                    limits.now.mono.checked_sub(BACKFILL_BURST).unwrap_or(limits.now.mono);
-                self.backfill_from = Some(from.max(earliest) + pause);
+            if out.late {
+                self.pace(limits.now.mono);
             }
             self.join_live();
             out.qos = out.qos.min(limits.qos_max);
@@ -497,26 +491,6 @@ impl Outbox {
             self.settle_pending(&out);
             settled.push(Settled { out, outcome });
         }
-    }
-
-    /// When the backlog may go on, if that is all that waits and its rate holds it back.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let from = self.backfill_from.filter(|_| self.waits_for_rate)?;
-        Some(from + BACKFILL_SLEEP)
-    }
-
-    fn is_held_back(&self, now: Instant) -> bool {
-        let waits = self.live.is_empty() && self.ready.front().is_some_and(|out| self.is_late(out));
-        waits && self.backfill_pause().is_some() && self.backfill_from.is_some_and(|at| at > now)
-    }
-
-    fn backfill_pause(&self) -> Option<Duration> {
-        self.live_first?.pause
-    }
-
-    fn is_late(&self, out: &Outgoing) -> bool {
-        self.live_first.is_some() && out.stored.is_some() && out.seq <= self.late_to
     }
 
     /// The next flight that is to be sent again; `Some(None)` if it must wait for the window.

@@ -1,6 +1,7 @@
 //! core: the outbox alone; what it does among everything else is simulated in `tests/sim`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
