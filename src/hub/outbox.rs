@@ -439,11 +439,8 @@ impl Outbox {
             }
             let mut out = self.live.pop_front().or_else(|| self.ready.pop_front())?;
             out.late = self.is_late(&out);
-            if let Some(pause) = self.backfill_pause().filter(|_| out.late) {
-                let from = self.backfill_from.unwrap_or(limits.now.mono);
-                let earliest =
-                    limits.now.mono.checked_sub(live::BACKFILL_BURST).unwrap_or(limits.now.mono);
-                self.backfill_from = Some(from.max(earliest) + pause);
+            if out.late {
+                self.pace(limits.now.mono);
             }
             self.join_live();
             out.qos = out.qos.min(limits.qos_max);

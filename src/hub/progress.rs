@@ -88,7 +88,9 @@ impl Progress {
     pub(super) fn settle_run(&mut self, first: Seq, last: Seq) {
         debug_assert!(self.pending.range(first..=last).next().is_none(), "none of them waits");
         self.moved = true;
-        self.runs.retain(|run, _| !(first..=last).contains(run));
+        while let Some((&within, _)) = self.runs.range(first..=last).next() {
+            self.runs.remove(&within);
+        }
         let mut run = (first, last);
         if let Some((&first, &last)) = self.runs.range(..run.0).next_back()
             && self.is_free_between(last, run.0)

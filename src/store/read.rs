@@ -155,9 +155,10 @@ pub(super) fn count_queued(
         for stored in entry.left(&messages) {
             for (from, session) in &mut counted {
                 let is_for = stored.targets.iter().any(|target| target.session == session.id);
-                let mut settled = session.settled.iter();
+                // Runs are in order and apart.
+                let begun = session.settled.partition_point(|(first, _)| *first <= stored.seq);
                 let is_settled =
-                    settled.any(|(first, last)| (*first..=*last).contains(&stored.seq));
+                    session.settled[..begun].last().is_some_and(|(_, last)| *last >= stored.seq);
                 session.queued += u64::from(is_for && stored.seq > *from && !is_settled);
             }
         }

@@ -7,7 +7,7 @@ use crate::hub::outgoing::{LiveFirst, Outgoing};
 use crate::model::Seq;
 
 /// How much of its rate a backlog may make up for at once, and how long it sleeps at least: the clock has a grain.
-pub(super) const BACKFILL_BURST: Duration = Duration::from_millis(100);
+const BACKFILL_BURST: Duration = Duration::from_millis(100);
 const BACKFILL_SLEEP: Duration = Duration::from_millis(20);
 
 impl Outbox {
@@ -67,5 +67,14 @@ impl Outbox {
 
     pub(super) fn is_late(&self, out: &Outgoing) -> bool {
         self.live_first.is_some() && out.stored.is_some() && out.seq <= self.late_to
+    }
+
+    /// A message of the backlog was picked: the next one waits its turn.
+    pub(super) fn pace(&mut self, now: Instant) {
+        if let Some(pause) = self.backfill_pause() {
+            let from = self.backfill_from.unwrap_or(now);
+            let earliest = now.checked_sub(BACKFILL_BURST).unwrap_or(now);
+            self.backfill_from = Some(from.max(earliest) + pause);
+        }
     }
 }
