@@ -438,7 +438,8 @@ impl Outbox {
                 return None;
             }
             let mut out = self.live.pop_front().or_else(|| self.ready.pop_front())?;
-            out.late = self.is_late(&out);
+            // What newer ones have passed once, they have passed.
+            out.late |= self.is_late(&out);
             if out.late {
                 self.pace(limits.now.mono);
             }

@@ -96,7 +96,16 @@ fn step(world: &mut World, rng: &mut Rng, dangers: Dangers) {
             world.purge(of, before);
         }
         950..965 => world.congest(at, rng.bool()),
-        965..969 if dangers.power => world.power_cut(rng.usize(..3)),
+        965..969 if dangers.power => {
+            // It costs most in the middle of something that only the other side remembers.
+            world.publish(QoS::ExactlyOnce);
+            for _ in 0..rng.usize(..12) {
+                world.work_store();
+                world.hear_store();
+                world.deliver_to_peer(UPLINK);
+            }
+            world.power_cut(rng.usize(..3));
+        }
         969..971 if dangers.sites => {
             let at = *rng.choice(&[UPLINK, SECOND]).unwrap();
             let live_first = live_first(rng);
