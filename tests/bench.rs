@@ -15,7 +15,8 @@ fn printed(arguments: &[&str]) -> String {
     let place = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
     command.args(["bench", "queue", "--time", "80ms", "--rows", "2000", "--backlog", "5000"]);
-    command.arg("--dir").arg(place.path()).args(arguments).env_remove("RUST_LOG");
+    // The directory to be measured is the one it is run in, unless told otherwise.
+    command.current_dir(place.path()).args(arguments).env_remove("RUST_LOG");
     let output = command.output().expect("the bench runs");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let left: Vec<_> = fs::read_dir(place.path()).expect("it is there").collect();

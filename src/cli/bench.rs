@@ -141,6 +141,11 @@ pub fn bench(args: &BenchArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
 
 fn queue(dir: &Path, start_rows: usize, backlog: usize, common: &Common) -> anyhow::Result<String> {
     let program = std::env::current_exe().context("cannot find this program")?;
+    // The gateway that drains it must be told a whole path.
+    let dir = &dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))?;
+    if common.time.is_zero() {
+        bail!("nothing can be measured in no time: write `--time 5s`");
+    }
     let runtime = runtime()?;
     let mut rows = Vec::new();
     for batch in [1, 10, 100, 1000] {
