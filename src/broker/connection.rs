@@ -1,17 +1,25 @@
 //! shell: one LAN client's connection: reads, writes, keeps its deadlines.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this shell owns a socket")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
 
-use super::protocol::{CONNECT_MAX, PACKET_BYTES_MAX, Protocol, Step, refusal};
-use crate::hub::{ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound};
+use super::admission::{Denied, admit};
+use super::counters::Seen;
+use super::door::{Named, Pass};
+use super::protocol::{Protocol, Step, refusal};
+use super::settings::ListenerRules;
+use super::visitor::{Peer, Spoken, Visitor};
+use crate::hub::{
+    AttachClient, ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound,
+};
 use crate::mqtt::{
-    CodecError, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
+    CodecError, Connect, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
     ReasonCode, Version,
 };
 use crate::step;
@@ -37,32 +45,58 @@ impl From<HubError> for Ended {
     }
 }
 
+/// What a connection brings from the listener.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its place.
+    pub(super) pass: Pass,
+    /// Whether its address comes more often than it may.
+    pub(super) too_often: bool,
+    /// The listener.
+    pub(super) named: Arc<Named>,
+    /// When CONNECT must have come.
+    pub(super) deadline: Instant,
+}
+
+impl Entry {
+    /// The time for CONNECT is over.
+    pub(super) fn tell_slow(&self, peer: &Peer) {
+        self.say(Seen::TooSlow, peer, &"no CONNECT came in time (`connect_timeout`); closed");
+    }
+
+    fn say(&self, seen: Seen, peer: &Peer, what: &dyn std::fmt::Display) {
+        self.pass.door().say(&self.named, seen, peer, what);
+    }
+}
+
 /// Serves one client from CONNECT to the end.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    peer: String,
+    visitor: Visitor,
+    rules: Arc<ListenerRules>,
+    mut entry: Entry,
     hub: HubHandle,
     mut stop: watch::Receiver<bool>,
 ) {
+    let peer = visitor.peer;
     let (read, write) = tokio::io::split(stream);
-    let options = DecodeOptions { version: Version::V311, packet_bytes_max: PACKET_BYTES_MAX };
+    let packet_bytes_max = rules.limits.packet_bytes;
+    let options = DecodeOptions { version: Version::V311, packet_bytes_max };
     let mut reader = PacketReader::new(read, options);
     let first = tokio::select! {
-        first = timeout(CONNECT_MAX, reader.read_first()) => first,
+        first = timeout_at(entry.deadline.into(), first_packet(&mut reader)) => first,
         () = stopped(&mut stop) => return,
     };
-    let Ok(first) = first else {
-        return debug!(%peer, "client said no CONNECT in time");
-    };
+    let Ok(first) = first else { return entry.tell_slow(&peer) };
+    entry.pass.handle_connect();
     let (version, outcome) = match first {
-        Ok(Packet::Connect(connect)) => {
-            let (mono, wall) = (Instant::now(), SystemTime::now().into());
-            let accepted = Protocol::accept(*connect.clone(), fastrand::u64(..), mono, wall);
-            (connect.version, accepted.map_err(|refused| refused.reason))
+        Ok(First::Packet(Packet::Connect(connect))) => {
+            (connect.version, let_in(*connect, &visitor, &rules, &mut entry))
         }
-        Ok(packet) => {
+        Ok(First::Packet(packet)) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
         }
+        Ok(First::Foreign(what)) => return entry.say(Seen::WrongProtocol, &peer, &what),
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
         )) => (Version::V311, Err(error.reason_code())),
@@ -73,8 +107,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let (protocol, attach) = match outcome {
         Ok(accepted) => accepted,
         Err(reason) => {
-            info!(%peer, %reason, "client refused");
-            return last_words(&mut writer, &refusal(reason)).await;
+            debug!(%peer, %reason, "client refused");
+            return last_words(&mut writer, &refusal(in_words_of(version, reason))).await;
         }
     };
     let client_id = attach.client_id.clone();
@@ -97,6 +131,72 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 last_words(&mut writer, &Packet::Disconnect(Disconnect::new(reason))).await;
             }
         }
+    }
+}
+
+enum First {
+    Packet(Packet),
+    /// It speaks something else.
+    Foreign(&'static str),
+}
+
+async fn first_packet<R: AsyncRead + Unpin>(
+    reader: &mut PacketReader<R>,
+) -> Result<First, ReadError> {
+    match Spoken::of(reader.peek().await?) {
+        Spoken::Tls => Ok(First::Foreign(
+            "a TLS client on an MQTT port without TLS: let it use `mqtt://`, or dial a `tls` port",
+        )),
+        Spoken::Http => Ok(First::Foreign(
+            "an HTTP client on an MQTT port: a browser needs a `ws` port, other clients `mqtt://`",
+        )),
+        Spoken::Mqtt | Spoken::Other => reader.read_first().await.map(First::Packet),
+    }
+}
+
+/// Whether a client that said CONNECT may come in, and as what; the refusal has been counted and said.
+fn let_in(
+    connect: Connect,
+    visitor: &Visitor,
+    rules: &ListenerRules,
+    entry: &mut Entry,
+) -> Result<(Protocol, AttachClient), ReasonCode> {
+    let peer = &visitor.peer;
+    if entry.too_often {
+        entry.say(Seen::TooOften, peer, &"address connects too often (`connection_rate`); refused");
+        return Err(ReasonCode::ConnectionRateExceeded);
+    }
+    let client_id = connect.client_id.clone();
+    let denied = |reason: ReasonCode, why: &dyn std::fmt::Display| {
+        let what = format!("client `{client_id}` refused ({reason}): {why}");
+        entry.say(Seen::Denied, peer, &what);
+        reason
+    };
+    if let Err(Denied { reason, why }) = admit(&connect, visitor, rules) {
+        return Err(denied(reason, &why));
+    }
+    let (mono, wall) = (Instant::now(), SystemTime::now().into());
+    let accepted = Protocol::accept(connect, fastrand::u64(..), mono, wall, &rules.limits)
+        .map_err(|refused| denied(refused.reason, &"its CONNECT asks for what is not to be had"))?;
+    if entry.pass.enter().is_err() {
+        entry.say(
+            Seen::Full,
+            peer,
+            &"as many clients as may (`connections`, `max_connections`); refused",
+        );
+        return Err(ReasonCode::QuotaExceeded);
+    }
+    Ok(accepted)
+}
+
+/// Versions before 5.0 have one word for a server that cannot take a client (3.1.1 section 3.2.2.3).
+fn in_words_of(version: Version, reason: ReasonCode) -> ReasonCode {
+    match (version, reason) {
+        (
+            Version::V31 | Version::V311,
+            ReasonCode::QuotaExceeded | ReasonCode::ConnectionRateExceeded,
+        ) => ReasonCode::ServerUnavailable,
+        (_, reason) => reason,
     }
 }
 

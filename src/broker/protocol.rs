@@ -5,15 +5,10 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::settings::Limits;
 use crate::hub::{AttachClient, DetachCause, SessionWill};
 use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, Version, Will};
-
-/// How long a connection may take to say CONNECT.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
-
-/// The largest packet taken from a client.
-pub(super) const PACKET_BYTES_MAX: u32 = 1024 * 1024;
 
 /// What a packet from a client means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +39,7 @@ pub struct Protocol {
     /// Whether the session ends with the connection, so that DISCONNECT must not change that (3.14.2.2.2).
     ends_with_connection: bool,
     assigned_client_id: Option<Arc<str>>,
+    packet_bytes_max: u32,
 }
 
 impl Protocol {
@@ -56,6 +52,7 @@ impl Protocol {
         random: u64,
         now: Instant,
         wall: Timestamp,
+        limits: &Limits,
     ) -> Result<(Self, AttachClient), Refusal> {
         let Connect { version, clean_start, keep_alive, client_id, will, properties, .. } = connect;
         if properties.authentication_method.is_some() {
@@ -83,6 +80,7 @@ impl Protocol {
             heard: now,
             ends_with_connection: expiry == 0,
             assigned_client_id: assigned.clone(),
+            packet_bytes_max: limits.packet_bytes,
         };
         let attach = AttachClient {
             client_id: assigned.unwrap_or(client_id),
@@ -102,7 +100,7 @@ impl Protocol {
         let properties = ConnAckProperties {
             assigned_client_id: self.assigned_client_id.clone(),
             shared_subscription_available: Some(false),
-            maximum_packet_size: NonZeroU32::new(PACKET_BYTES_MAX),
+            maximum_packet_size: NonZeroU32::new(self.packet_bytes_max),
             ..ConnAckProperties::default()
         };
         connack(session_present, ReasonCode::Success, properties)
@@ -205,7 +203,7 @@ mod tests {
 
     #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
     fn accept(connect: Connect) -> Result<(Protocol, AttachClient), Refusal> {
-        Protocol::accept(connect, 7, Instant::now(), Timestamp::default())
+        Protocol::accept(connect, 7, Instant::now(), Timestamp::default(), &Limits::default())
     }
 
     #[test]
