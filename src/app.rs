@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::broker::{BrokerCounters, BrokerSettings, Door, Listener, ListenerAddress};
+use crate::broker::{BrokerCounters, BrokerSettings, Door, Limits, Listener, ListenerAddress};
 use crate::clock::{self, ClockTrust};
 use crate::config::Settings;
 use crate::control::{Control, Desk};
@@ -96,10 +96,9 @@ impl Gateway {
             store_bytes_max: queue.size_bytes_max,
             age_max: queue.age_max,
             when_full: queue.when_full,
-            client_window: broker.limits.inflight,
-            memory_queue_max: usize::try_from(broker.limits.queued_messages).unwrap_or(usize::MAX),
             clock: clock_state,
             retouch,
+            ..client_bounds(&broker.limits)
         };
         let tell_drops = TellDrops {
             topic: Publisher::drops_topic(&gateway.id).context("gateway.id")?,
@@ -287,6 +286,24 @@ async fn tell_of_clock(trust: ClockTrust, hub: HubHandle, teller: watch::Sender<
     }
 }
 
+/// What the engine holds LAN clients to.
+fn client_bounds(limits: &Limits) -> EngineOptions {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    EngineOptions {
+        client_window: limits.inflight.get(),
+        memory_queue_max: count(limits.queued_messages),
+        memory_queue_bytes_max: count(limits.queued_bytes),
+        client_queue_max: limits.stored_messages.into(),
+        subscriptions_max: count(limits.subscriptions),
+        topic_levels_max: count(limits.topic_levels),
+        topic_bytes_max: count(limits.topic_bytes),
+        retained_max: count(limits.retained_messages),
+        retained_bytes_max: count(limits.retained_bytes),
+        session_expiry_max: limits.session_expiry,
+        ..EngineOptions::default()
+    }
+}
+
 /// Takes the ports first: whoever dials in before the hub runs waits instead of being refused.
 async fn listen(
     broker: &BrokerSettings,
@@ -377,6 +394,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::broker::ProtocolOptions;
     use crate::config::{self, SystemSecrets};
 
     /// A gateway whose device and upstream are not there.
@@ -393,6 +411,13 @@ mod tests {
         fs::write(&file, yaml).expect("a configuration");
         let parsed = config::load(&file, &SystemSecrets::for_run()).expect("it is right");
         Gateway::start(parsed.settings).await.expect("it starts")
+    }
+
+    #[test]
+    fn the_engine_s_bounds_and_the_broker_s_have_the_same_defaults() {
+        let (bounds, engine) = (client_bounds(&Limits::default()), EngineOptions::default());
+        assert_eq!(format!("{bounds:?}"), format!("{engine:?}"));
+        assert_eq!(Limits::default().protocol(), ProtocolOptions::default());
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test may read and write files")]
 
 use std::fs;
+use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -292,8 +293,17 @@ fn a_listener_is_run_with_what_is_written() {
         connection_rate: PerAddress { max: 10, binds_loopback: true },
         connect_timeout: Duration::from_secs(5),
         packet_bytes: 256 * 1024,
-        inflight: 20,
+        inflight: NonZeroU16::new(20).expect("not 0"),
         queued_messages: 1000,
+        queued_bytes: 1 << 20,
+        stored_messages: 2000,
+        subscriptions: 30,
+        retained_messages: 400,
+        retained_bytes: 2 << 20,
+        topic_levels: 8,
+        topic_bytes: 200,
+        keep_alive: NonZeroU16::new(300),
+        session_expiry: 86_400,
     };
     assert_eq!(broker.limits, limits);
     let tls = ListenerTls {

@@ -34,7 +34,7 @@ enum Ended {
     /// By the client, or because it fell silent or broke.
     Theirs(DetachCause),
     /// By us, with a reason the client is told where its version can.
-    Ours(ReasonCode),
+    Ours(ReasonCode, Option<Arc<str>>),
     /// The hub is gone.
     Hub,
 }
@@ -99,36 +99,44 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(First::Foreign(what)) => return entry.say(Seen::WrongProtocol, &peer, &what),
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
-        )) => (Version::V311, Err(error.reason_code())),
+        )) => (Version::V311, Err((error.reason_code(), None))),
+        // Only 5.0 has words for a CONNECT that is none.
+        Err(ReadError::Codec(error)) if reader.version() == Version::V5 => {
+            (Version::V5, Err((error.reason_code(), Some(error.to_string().into()))))
+        }
         Err(cause) => return debug!(%peer, %cause, "client ended before CONNECT"),
     };
     reader.set_version(version);
     let mut writer = PacketWriter::new(write, version);
-    let (protocol, attach) = match outcome {
+    let (mut protocol, attach) = match outcome {
         Ok(accepted) => accepted,
-        Err(reason) => {
-            debug!(%peer, %reason, "client refused");
-            return last_words(&mut writer, &refusal(in_words_of(version, reason))).await;
+        Err((reason, why)) => {
+            debug!(%peer, %reason, why = why.as_deref(), "client refused");
+            let refusal = refusal(in_words_of(version, reason), why);
+            return last_words(&mut writer, &refusal).await;
         }
     };
     let client_id = attach.client_id.clone();
     let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
-    queue(&mut writer, &protocol.connack(attached.session_present));
+    queue(&mut writer, &protocol.connack(&attached));
     info!(%client_id, %peer, ?version, session_present = attached.session_present, "client connected");
     let id = attached.connection;
-    let ended = exchange(&mut reader, &mut writer, protocol, id, inbound, &hub, stop).await;
+    let ended = exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, stop).await;
     let (cause, reason) = match ended {
         Ended::Theirs(cause) => (cause, None),
-        Ended::Ours(reason) => (DetachCause::Lost, Some(reason)),
+        Ended::Ours(reason, why) => (DetachCause::Lost, Some((reason, why))),
         Ended::Hub => return,
     };
     let _ = hub.detach(id, cause).await;
     match reason {
         None => info!(%client_id, ?cause, "client gone"),
-        Some(reason) => {
-            info!(%client_id, %reason, "client sent away");
+        Some((reason, why)) => {
+            info!(%client_id, %reason, why = why.as_deref(), "client sent away");
             if version == Version::V5 {
-                last_words(&mut writer, &Packet::Disconnect(Disconnect::new(reason))).await;
+                let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
+                let mut bye = Packet::Disconnect(bye);
+                protocol.handle_outgoing(&mut bye);
+                last_words(&mut writer, &bye).await;
             }
         }
     }
@@ -160,23 +168,24 @@ fn let_in(
     visitor: &Visitor,
     rules: &ListenerRules,
     entry: &mut Entry,
-) -> Result<(Protocol, AttachClient), ReasonCode> {
+) -> Result<(Protocol, AttachClient), (ReasonCode, Option<Arc<str>>)> {
     let peer = &visitor.peer;
     if entry.too_often {
         entry.say(Seen::TooOften, peer, &"address connects too often (`connection_rate`); refused");
-        return Err(ReasonCode::ConnectionRateExceeded);
+        return Err((ReasonCode::ConnectionRateExceeded, None));
     }
     let client_id = connect.client_id.clone();
     let denied = |reason: ReasonCode, why: &dyn std::fmt::Display| {
         let what = format!("client `{client_id}` refused ({reason}): {why}");
         entry.say(Seen::Denied, peer, &what);
-        reason
+        (reason, None)
     };
     if let Err(Denied { reason, why }) = admit(&connect, visitor, rules) {
         return Err(denied(reason, &why));
     }
     let (mono, wall) = (Instant::now(), SystemTime::now().into());
-    let accepted = Protocol::accept(connect, fastrand::u64(..), mono, wall, &rules.limits)
+    let options = rules.limits.protocol();
+    let accepted = Protocol::accept(connect, options, fastrand::u64(..), mono, wall)
         .map_err(|refused| denied(refused.reason, &"its CONNECT asks for what is not to be had"))?;
     if entry.pass.enter().is_err() {
         entry.say(
@@ -184,7 +193,7 @@ fn let_in(
             peer,
             &"as many clients as may (`connections`, `max_connections`); refused",
         );
-        return Err(ReasonCode::QuotaExceeded);
+        return Err((ReasonCode::QuotaExceeded, None));
     }
     Ok(accepted)
 }
@@ -203,7 +212,7 @@ fn in_words_of(version: Version, reason: ReasonCode) -> ReasonCode {
 async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: &mut PacketReader<R>,
     writer: &mut PacketWriter<W>,
-    mut protocol: Protocol,
+    protocol: &mut Protocol,
     id: ConnectionId,
     mut inbound: Inbound,
     hub: &HubHandle,
@@ -222,17 +231,17 @@ async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         };
         let ended = tokio::select! {
             packets = reader.read(), if writer.queued() <= CONGESTED_BYTES => match packets {
-                Ok(packets) => handle_packets(packets, &mut protocol, writer, id, hub).await,
+                Ok(packets) => handle_packets(packets, protocol, writer, id, hub).await,
                 Err(ReadError::Codec(error)) => {
                     debug!(cause = %error, "client sent what is not MQTT");
-                    Some(Ended::Ours(error.reason_code()))
+                    Some(Ended::Ours(error.reason_code(), Some(error.to_string().into())))
                 }
                 Err(ReadError::Closed | ReadError::Io(_)) => {
                     Some(Ended::Theirs(DetachCause::Lost))
                 }
             },
             event = inbound.recv() => {
-                take_events(event, &mut inbound, writer, &mut acknowledges)
+                take_events(event, &mut inbound, protocol, writer, &mut acknowledges)
             }
             result = writer.write_some(), if writer.queued() > 0 => {
                 if writer.queued() == 0 && std::mem::take(&mut acknowledges) {
@@ -240,8 +249,8 @@ async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 }
                 result.err().map(|_| Ended::Theirs(DetachCause::Lost))
             }
-            () = silence => Some(Ended::Ours(ReasonCode::KeepAliveTimeout)),
-            () = stopped(&mut stop) => Some(Ended::Ours(ReasonCode::ServerShuttingDown)),
+            () = silence => Some(Ended::Ours(ReasonCode::KeepAliveTimeout, None)),
+            () = stopped(&mut stop) => Some(Ended::Ours(ReasonCode::ServerShuttingDown, None)),
         };
         if let Some(ended) = ended {
             return ended;
@@ -270,7 +279,7 @@ async fn handle_packets<W: AsyncWrite + Unpin>(
             Step::ForSession(packet) => for_session.push(packet),
             Step::Answer(packet) => queue(writer, &packet),
             Step::Goodbye(cause) => ended = Some(Ended::Theirs(cause)),
-            Step::End(reason) => ended = Some(Ended::Ours(reason)),
+            Step::End(reason) => ended = Some(Ended::Ours(reason, None)),
         }
         if ended.is_some() {
             break;
@@ -287,6 +296,7 @@ async fn handle_packets<W: AsyncWrite + Unpin>(
 fn take_events<W: AsyncWrite + Unpin>(
     first: Option<ConnectionEvent>,
     inbound: &mut Inbound,
+    protocol: &mut Protocol,
     writer: &mut PacketWriter<W>,
     acknowledges: &mut bool,
 ) -> Option<Ended> {
@@ -294,7 +304,8 @@ fn take_events<W: AsyncWrite + Unpin>(
     let mut next = Some(first);
     while let Some(event) = next {
         match event {
-            ConnectionEvent::Packet(packet) => {
+            ConnectionEvent::Packet(mut packet) => {
+                protocol.handle_outgoing(&mut packet);
                 if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {
                     *acknowledges = true;
                     step::pass(step::Step::AckBefore);
@@ -302,7 +313,7 @@ fn take_events<W: AsyncWrite + Unpin>(
                 queue(writer, &packet);
             }
             ConnectionEvent::Said => {}
-            ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason)),
+            ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason, None)),
         }
         next = inbound.try_recv().ok();
     }

@@ -8,6 +8,7 @@
 //! that is the session's, in `hub`.
 
 mod admission;
+mod alias;
 mod certificate;
 mod connection;
 mod counters;
@@ -29,7 +30,7 @@ pub use counters::{BrokerCounters, Seen};
 pub use door::Door;
 pub use identity::IdentityError;
 pub use listener::{ListenError, Listener, ListenerAddress};
-pub use protocol::{Protocol, Refusal, Step};
+pub use protocol::{Protocol, ProtocolOptions, Refusal, Step};
 pub use settings::{
     BrokerSettings, ClientCa, Limits, ListenAt, ListenerRules, ListenerSettings, ListenerTls,
     Origins, PerAddress, WebSocketSettings,

@@ -1,9 +1,12 @@
 //! core: what the broker for the LAN is run with, checked and with every default applied.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use super::protocol::ProtocolOptions;
 
 /// The broker for the LAN.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -147,10 +150,42 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// The largest packet from a client, in bytes; announced to 5.0 clients. A larger one ends the connection: 0x95.
     pub packet_bytes: u32,
-    /// Messages in flight to one client. More wait in its queue.
-    pub inflight: u16,
-    /// Messages waiting for one client whose session is not stored. Then the oldest is dropped.
+    /// Messages at QoS 1 and 2 under way to one client, and from one. More for it wait in its queue; it is told how many it
+    /// may send (receive maximum), and one more ends the connection: 0x93.
+    pub inflight: NonZeroU16,
+    /// Messages waiting for one client whose session ends with its connection. Then the next is dropped.
     pub queued_messages: u32,
+    /// Bytes of payload they may hold.
+    pub queued_bytes: u32,
+    /// Messages stored for one client, whether it is there or not. Then the next is dropped for it.
+    pub stored_messages: u32,
+    /// Subscriptions of one client. One more is refused: 0x97.
+    pub subscriptions: u32,
+    /// Retained messages. One more is delivered and not retained; a client of 5.0 at QoS 1 or 2 is told: 0x97.
+    pub retained_messages: u32,
+    /// Bytes of their topics and payloads.
+    pub retained_bytes: u32,
+    /// Levels of a topic or filter. More are refused: 0x90, 0x8F.
+    pub topic_levels: u32,
+    /// Bytes of a topic or filter. More are refused: 0x90, 0x8F.
+    pub topic_bytes: u32,
+    /// The longest keep alive in seconds that a client of 5.0 is given; others keep theirs. `None` leaves all theirs.
+    pub keep_alive: Option<NonZeroU16>,
+    /// Seconds a session outlives its connection; `u32::MAX` is for ever. A client of 5.0 is told.
+    pub session_expiry: u32,
+}
+
+impl Limits {
+    /// What the protocol of a connection is held to.
+    #[must_use]
+    pub fn protocol(&self) -> ProtocolOptions {
+        ProtocolOptions {
+            packet_bytes_max: self.packet_bytes,
+            receive_maximum: self.inflight,
+            keep_alive_max: self.keep_alive,
+            ..ProtocolOptions::default()
+        }
+    }
 }
 
 /// A bound for each address.
@@ -172,8 +207,17 @@ impl Default for Limits {
             connection_rate: sparing(50),
             connect_timeout: Duration::from_secs(10),
             packet_bytes: 1024 * 1024,
-            inflight: 256,
+            inflight: NonZeroU16::MIN.saturating_add(255),
             queued_messages: 10_000,
+            queued_bytes: 4 << 20,
+            stored_messages: 100_000,
+            subscriptions: 1000,
+            retained_messages: 100_000,
+            retained_bytes: 64 << 20,
+            topic_levels: 128,
+            topic_bytes: 4096,
+            keep_alive: None,
+            session_expiry: 30 * 86_400,
         }
     }
 }
