@@ -138,10 +138,16 @@ impl TopicFilter {
     /// ```
     #[must_use]
     pub fn matches(&self, topic: &TopicName) -> bool {
-        if topic.as_str().starts_with('$') && self.0.starts_with(['+', '#']) {
+        self.takes(topic.as_str())
+    }
+
+    /// As [`Self::matches`], for the text of a topic name.
+    #[must_use]
+    pub fn takes(&self, topic: &str) -> bool {
+        if topic.starts_with('$') && self.0.starts_with(['+', '#']) {
             return false;
         }
-        let mut topic_levels = topic.levels();
+        let mut topic_levels = topic.split('/');
         for level in self.levels() {
             match (level, topic_levels.next()) {
                 ("#", _) => return true,

@@ -1,0 +1,15 @@
+//! core: whom the rules are asked about.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A client that has entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The user name it has proved, by a password or a certificate; `None` for a client that entered without.
+    pub user: Option<Arc<str>>,
+    /// Its client id.
+    pub client_id: Arc<str>,
+    /// Where it comes from; `None` over a Unix socket.
+    pub address: Option<IpAddr>,
+}
