@@ -13,3 +13,11 @@ pub struct Principal {
     /// Where it comes from; `None` over a Unix socket.
     pub address: Option<IpAddr>,
 }
+
+impl Principal {
+    /// A client of this machine without user name.
+    #[must_use]
+    pub fn unnamed(client_id: &str) -> Arc<Self> {
+        Arc::new(Self { user: None, client_id: Arc::from(client_id), address: None })
+    }
+}

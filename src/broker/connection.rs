@@ -1,6 +1,7 @@
 //! shell: one LAN client's connection: reads, writes, keeps its deadlines.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this shell owns a socket")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -8,10 +9,17 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
+use super::admission::Denied;
+use super::login::{Admitted, admit};
 use super::protocol::{CONNECT_MAX, PACKET_BYTES_MAX, Protocol, Step, refusal};
-use crate::hub::{ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound};
+use super::settings::ListenerRules;
+use super::visitor::Visitor;
+use crate::access::Gate;
+use crate::hub::{
+    AttachClient, ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound,
+};
 use crate::mqtt::{
-    CodecError, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
+    CodecError, Connect, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
     ReasonCode, Version,
 };
 use crate::step;
@@ -40,10 +48,13 @@ impl From<HubError> for Ended {
 /// Serves one client from CONNECT to the end.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    peer: String,
+    visitor: Visitor,
+    rules: Arc<ListenerRules>,
+    gate: Gate,
     hub: HubHandle,
     mut stop: watch::Receiver<bool>,
 ) {
+    let peer = visitor.peer;
     let (read, write) = tokio::io::split(stream);
     let options = DecodeOptions { version: Version::V311, packet_bytes_max: PACKET_BYTES_MAX };
     let mut reader = PacketReader::new(read, options);
@@ -56,9 +67,11 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let (version, outcome) = match first {
         Ok(Packet::Connect(connect)) => {
-            let (mono, wall) = (Instant::now(), SystemTime::now().into());
-            let accepted = Protocol::accept(*connect.clone(), fastrand::u64(..), mono, wall);
-            (connect.version, accepted.map_err(|refused| refused.reason))
+            let outcome = tokio::select! {
+                outcome = let_in(&connect, &visitor, &rules, &gate) => outcome,
+                () = stopped(&mut stop) => return,
+            };
+            (connect.version, outcome)
         }
         Ok(packet) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
@@ -70,17 +83,22 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     reader.set_version(version);
     let mut writer = PacketWriter::new(write, version);
-    let (protocol, attach) = match outcome {
+    let (admitted, protocol, attach) = match outcome {
         Ok(accepted) => accepted,
         Err(reason) => {
-            info!(%peer, %reason, "client refused");
+            debug!(%peer, %reason, "client refused");
             return last_words(&mut writer, &refusal(reason)).await;
         }
     };
-    let client_id = attach.client_id.clone();
+    let (client_id, user) = (attach.client_id.clone(), attach.principal.user.clone());
     let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
+    // The hub sends away whom a change of the users finds connected; it may have come just before.
+    if !admitted.still_holds(&gate) {
+        let _ = hub.detach(attached.connection, DetachCause::Lost).await;
+        return last_words(&mut writer, &refusal(ReasonCode::BadUserNameOrPassword)).await;
+    }
     queue(&mut writer, &protocol.connack(attached.session_present));
-    info!(%client_id, %peer, ?version, session_present = attached.session_present, "client connected");
+    info!(%client_id, user = user.as_deref(), %peer, ?version, session_present = attached.session_present, "client connected");
     let id = attached.connection;
     let ended = exchange(&mut reader, &mut writer, protocol, id, inbound, &hub, stop).await;
     let (cause, reason) = match ended {
@@ -98,6 +116,29 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     }
+}
+
+/// Whether a client that said CONNECT may come in, and as what; the refusal has been said.
+async fn let_in(
+    connect: &Connect,
+    visitor: &Visitor,
+    rules: &ListenerRules,
+    gate: &Gate,
+) -> Result<(Admitted, Protocol, AttachClient), ReasonCode> {
+    let (peer, client_id) = (&visitor.peer, &connect.client_id);
+    let admitted = admit(connect, visitor, rules, gate).await;
+    let admitted = admitted.map_err(|Denied { reason, why }| {
+        info!(%peer, %client_id, %reason, %why, "client refused");
+        reason
+    })?;
+    let (mono, wall) = (Instant::now(), SystemTime::now().into());
+    let accepted = Protocol::accept(connect.clone(), fastrand::u64(..), mono, wall);
+    let (protocol, mut attach) = accepted.map_err(|refused| {
+        info!(%peer, %client_id, reason = %refused.reason, "client refused");
+        refused.reason
+    })?;
+    attach.principal = admitted.principal(&attach.client_id, visitor);
+    Ok((admitted, protocol, attach))
 }
 
 async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(

@@ -5,6 +5,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::access::Principal;
 use crate::hub::{AttachClient, DetachCause, SessionWill};
 use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, Version, Will};
@@ -84,14 +85,18 @@ impl Protocol {
             ends_with_connection: expiry == 0,
             assigned_client_id: assigned.clone(),
         };
+        let client_id = assigned.unwrap_or(client_id);
+        let principal = Principal::unnamed(&client_id);
         let attach = AttachClient {
-            client_id: assigned.unwrap_or(client_id),
+            client_id,
             clean_start,
             expiry,
             version,
             receive_maximum: properties.receive_maximum.unwrap_or(NonZeroU16::MAX),
             packet_bytes_max: properties.maximum_packet_size.map(std::num::NonZeroU32::get),
             will: will.map(|will| session_will(will, wall)),
+            // Whoever has checked more than the CONNECT itself says so.
+            principal,
         };
         Ok((protocol, attach))
     }

@@ -101,13 +101,24 @@ pub struct TotalsReport {
     pub purged: u64,
     /// Sent again because the other side had lost the session.
     pub republished: u64,
+    /// What the rules kept a client from.
+    #[serde(default)]
+    pub denied: u64,
 }
 
 impl From<Counters> for TotalsReport {
     fn from(counters: Counters) -> Self {
-        let Counters { delivered, refused, expired, too_large, dropped, purged, republished } =
-            counters;
-        Self { delivered, refused, expired, too_large, dropped, purged, republished }
+        let Counters {
+            delivered,
+            refused,
+            expired,
+            too_large,
+            dropped,
+            purged,
+            republished,
+            denied,
+        } = counters;
+        Self { delivered, refused, expired, too_large, dropped, purged, republished, denied }
     }
 }
 

@@ -5,7 +5,8 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Engine, Fact, Output, Timer};
+use super::{DeniedWhat, Engine, Fact, Output, Rights, Timer};
+use crate::access::Principal;
 use crate::hub::drops::{Drops, TellDrops};
 use crate::hub::inbox::Inbox;
 use crate::hub::outbox::{LiveFirst, Outbox};
@@ -33,6 +34,8 @@ pub struct AttachClient {
     pub packet_bytes_max: Option<u32>,
     /// Its will.
     pub will: Option<SessionWill>,
+    /// As whom it has entered.
+    pub principal: Arc<Principal>,
 }
 
 /// An uplink's durable session, known before it first connects.
@@ -263,7 +266,7 @@ impl Engine {
     }
 
     /// A LAN client connects: its older connection ends, its session is resumed or begins.
-    pub fn handle_attach_client(&mut self, attach: AttachClient, now: Moment) -> Attached {
+    pub fn handle_attach_client(&mut self, mut attach: AttachClient, now: Moment) -> Attached {
         self.clock.handle_time(now);
         if let Some(id) = self.clients.get(&attach.client_id).copied() {
             self.take_over(id, &attach, now);
@@ -272,6 +275,7 @@ impl Engine {
             Some(id) => (id, true),
             None => (self.begin_session(&attach), false),
         };
+        self.handle_entered(id, attach.principal.clone(), &mut attach.will);
         let connection = self.next_connection();
         let window = self.options.client_window.min(attach.receive_maximum.get());
         self.wills.remove(&id);
@@ -380,7 +384,9 @@ impl Engine {
     }
 
     pub(super) fn publish_will(&mut self, id: SessionId, now: Moment) {
-        if let Some(SessionWill { mut message, expiry, .. }) = self.wills.remove(&id) {
+        if let Some(SessionWill { mut message, expiry, .. }) = self.wills.remove(&id)
+            && !self.denies_publish(id, &message.topic, DeniedWhat::Will)
+        {
             // Its lifetime begins when it is published (3.1.3.2.4).
             message.expires = expiry.map(|expiry| now.wall.plus(expiry));
             self.route(message, Some(id), now);
@@ -430,6 +436,7 @@ fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) ->
         inbox: Inbox::default(),
         link: None,
         counters: Counters::default(),
+        rights: Rights::default(),
         drops: Drops::default(),
         tell_drops: None,
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Engine, Output};
+use super::{DeniedWhat, Engine, Output};
 use crate::hub::inbox::Received;
 use crate::hub::outbox::{Acknowledged, Send};
 use crate::hub::session::{ConnectionId, Session, Subscription, sends_retained};
@@ -113,13 +113,17 @@ impl Engine {
         };
         let durable = session.durable;
         let version = session.link.as_ref().map(|link| link.version);
+        let is_denied = self.denies_publish(id, &message.topic, DeniedWhat::Publish);
         if let (Some(packet_id), Some(Version::V5)) = (publish.packet_id, version)
-            && self.is_refused(&message, id)
+            && (is_denied || self.is_refused(&message, id))
         {
-            self.refuse(id, &message, packet_id);
+            let reason =
+                if is_denied { ReasonCode::NotAuthorized } else { ReasonCode::QuotaExceeded };
+            self.refuse(id, &message, packet_id, reason);
             return Ok(());
         }
-        let mut needs = self.route(message, Some(id), now);
+        // Before 5.0 nobody can be told: it is acknowledged all the same (3.1.1 section 3.3.5).
+        let mut needs = if is_denied { 0 } else { self.route(message, Some(id), now) };
         // Whoever is told that we have it will not send it again, also after a power cut.
         self.sync |= publish.packet_id.is_some() && needs > 0;
         match (publish.qos, publish.packet_id) {
@@ -143,9 +147,15 @@ impl Engine {
         Ok(())
     }
 
-    /// The queue takes nothing more: whoever can be told keeps its message.
-    fn refuse(&mut self, id: SessionId, message: &Message, packet_id: PacketId) {
-        let refused = Ack::new(packet_id, ReasonCode::QuotaExceeded);
+    /// The queue takes nothing more, or the rules deny it: whoever can be told keeps its message.
+    fn refuse(
+        &mut self,
+        id: SessionId,
+        message: &Message,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
+        let refused = Ack::new(packet_id, reason);
         if message.qos == QoS::AtLeastOnce {
             self.answer(id, Packet::PubAck(refused), 0);
             return;
@@ -245,6 +255,9 @@ impl Engine {
         if wanted.filter.levels().count() > LEVELS_MAX {
             return ReasonCode::TopicFilterInvalid;
         }
+        if self.denies_subscription(id, &wanted.filter) {
+            return ReasonCode::NotAuthorized;
+        }
         let Some(session) = self.sessions.get_mut(&id) else { return ReasonCode::UnspecifiedError };
         let subscription = Subscription::from_request(wanted, subscription_id);
         let filter = &wanted.filter;
@@ -260,7 +273,9 @@ impl Engine {
             self.sync = true;
         }
         if sends_retained(wanted.retain_handling, existed) {
-            let found = self.retained_for(filter, now).cloned();
+            let rights = self.sessions.get(&id).map(|session| &session.rights);
+            let withheld = |m: &&Message| rights.is_some_and(|rights| rights.withholds(&m.topic));
+            let found = self.retained_for(filter, now).filter(|m| !withheld(m)).cloned();
             retained.extend(found.map(|message| (message, subscription.clone())));
         }
         match wanted.qos {

@@ -76,6 +76,9 @@ impl Engine {
         let mut deliveries = Vec::with_capacity(wanted.len());
         for (id, wanted) in wanted {
             let Some(session) = self.sessions.get(&id) else { continue };
+            if session.rights.withholds(&message.topic) {
+                continue;
+            }
             let qos = wanted.qos.min(message.qos);
             let retain = message.retain && (session.is_uplink() || wanted.retain_as_published);
             let stored = session.durable && (session.is_uplink() || qos > QoS::AtMostOnce);
