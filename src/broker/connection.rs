@@ -104,7 +104,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(First::Packet(packet)) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
         }
-        Ok(First::Foreign(what)) => return entry.say(Seen::WrongProtocol, &peer, &what),
+        Ok(First::Foreign(what)) => {
+            return entry.pass.door().say_foreign(&entry.named, &peer, what);
+        }
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
         )) => (Version::V311, Err((error.reason_code(), None))),

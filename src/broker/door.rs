@@ -26,12 +26,15 @@ pub struct Door {
     counters: BrokerCounters,
 }
 
+/// Warnings that are kept apart: of which listener, what, which address, and which of several.
+type Warning = (usize, Seen, Option<IpAddr>, Option<&'static str>);
+
 #[derive(Debug)]
 struct State {
     gate: Gate,
     /// How to end those who have not said CONNECT.
     waiting: HashMap<Ticket, AbortHandle>,
-    quiet: HashMap<(usize, Seen, Option<IpAddr>), Quiet>,
+    quiet: HashMap<Warning, Quiet>,
 }
 
 impl Door {
@@ -83,11 +86,27 @@ impl Door {
         }
     }
 
-    /// Counts what others may provoke, and says it unless the same was said of this address just before.
+    /// Counts a peer that speaks something else, and says so unless the same was said of this address just before.
+    pub(super) fn say_foreign(&self, listener: &Named, peer: &Peer, what: &'static str) {
+        self.say_one_of(listener, Seen::WrongProtocol, Some(what), peer, &what);
+    }
+
+    /// Counts what others may provoke, and says it unless the like was said of this address just before.
     pub(super) fn say(&self, listener: &Named, seen: Seen, peer: &Peer, what: &dyn fmt::Display) {
+        self.say_one_of(listener, seen, None, peer, what);
+    }
+
+    fn say_one_of(
+        &self,
+        listener: &Named,
+        seen: Seen,
+        kind: Option<&'static str>,
+        peer: &Peer,
+        what: &dyn fmt::Display,
+    ) {
         self.counters.see(seen);
         let (mut state, now) = (self.state(), Instant::now());
-        let key = (listener.index, seen, peer.ip());
+        let key = (listener.index, seen, peer.ip(), kind);
         if state.quiet.len() >= QUIET_MAX && !state.quiet.contains_key(&key) {
             state.quiet.retain(|_, quiet| quiet.is_pausing(now));
         }
