@@ -640,6 +640,43 @@ fn packet_ids_that_may_be_open_after_a_power_cut_are_released_before_they_are_gi
 }
 
 #[test]
+fn packet_ids_of_an_early_power_cut_are_released_however_often_the_power_fails_after_it() {
+    let mut bench = Bench::new();
+    let mut receiver = Receiver::default();
+    let attached = bench.attach(client("c", 60));
+    bench.hear(attached.connection, subscribe("#"));
+    let publish = |bench: &mut Bench, number| {
+        bench.engine.handle_publish(message(number, QoS::ExactlyOnce), bench.now);
+        bench.settle();
+        bench.take()
+    };
+    // Ten cuts use up the ids: each leaves open what came after the commit of a block, and none is released.
+    for round in 0..10 {
+        bench.attach(client("c", 60));
+        for number in 0..3 {
+            let packets = publish(&mut bench, 10 * round + number);
+            let sent = packets.iter().filter(|packet| matches!(packet, Packet::Publish(_)));
+            sent.for_each(|packet| _ = receiver.answer(packet));
+        }
+        bench.power_cut(true);
+    }
+    // A few are released and given again.
+    let attached = bench.attach(client("c", 60));
+    for packet in bench.take().into_iter().take(50) {
+        let answer = receiver.answer(&packet).expect("each is answered");
+        bench.hear(attached.connection, answer);
+    }
+    publish(&mut bench, 1000);
+    bench.restart();
+    let attached = bench.attach(client("c", 60));
+    receiver.converse(&mut bench, attached.connection);
+    assert!(bench.state.sessions.values().all(|row| !row.ids_lost), "all of them are closed");
+    assert_eq!(receiver.open, BTreeSet::new());
+    let last = message(1000, QoS::ExactlyOnce).payload;
+    assert!(receiver.taken.contains(&last));
+}
+
+#[test]
 fn ids_of_an_upstream_that_lost_our_session_do_not_come_back_with_a_power_cut() {
     let mut bench = Bench::new();
     let attach = |bench: &mut Bench, session_present| {
