@@ -1,6 +1,7 @@
 //! shell: one LAN client's connection: reads, writes, keeps its deadlines.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this shell owns a socket")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -8,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use super::protocol::{CONNECT_MAX, PACKET_BYTES_MAX, Protocol, Step, refusal};
+use super::protocol::{CONNECT_MAX, Protocol, ProtocolOptions, Step, refusal};
 use crate::hub::{ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound};
 use crate::mqtt::{
     CodecError, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
@@ -26,7 +27,7 @@ enum Ended {
     /// By the client, or because it fell silent or broke.
     Theirs(DetachCause),
     /// By us, with a reason the client is told where its version can.
-    Ours(ReasonCode),
+    Ours(ReasonCode, Option<Arc<str>>),
     /// The hub is gone.
     Hub,
 }
@@ -45,7 +46,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut stop: watch::Receiver<bool>,
 ) {
     let (read, write) = tokio::io::split(stream);
-    let options = DecodeOptions { version: Version::V311, packet_bytes_max: PACKET_BYTES_MAX };
+    let rules = ProtocolOptions::default();
+    let packet_bytes_max = rules.packet_bytes_max;
+    let options = DecodeOptions { version: Version::V311, packet_bytes_max };
     let mut reader = PacketReader::new(read, options);
     let first = tokio::select! {
         first = timeout(CONNECT_MAX, reader.read_first()) => first,
@@ -57,44 +60,51 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let (version, outcome) = match first {
         Ok(Packet::Connect(connect)) => {
             let (mono, wall) = (Instant::now(), SystemTime::now().into());
-            let accepted = Protocol::accept(*connect.clone(), fastrand::u64(..), mono, wall);
-            (connect.version, accepted.map_err(|refused| refused.reason))
+            let accepted = Protocol::accept(*connect.clone(), rules, fastrand::u64(..), mono, wall);
+            (connect.version, accepted.map_err(|refused| (refused.reason, None)))
         }
         Ok(packet) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
         }
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
-        )) => (Version::V311, Err(error.reason_code())),
+        )) => (Version::V311, Err((error.reason_code(), None))),
+        // Only 5.0 has words for a CONNECT that is none.
+        Err(ReadError::Codec(error)) if reader.version() == Version::V5 => {
+            (Version::V5, Err((error.reason_code(), Some(error.to_string().into()))))
+        }
         Err(cause) => return debug!(%peer, %cause, "client ended before CONNECT"),
     };
     reader.set_version(version);
     let mut writer = PacketWriter::new(write, version);
-    let (protocol, attach) = match outcome {
+    let (mut protocol, attach) = match outcome {
         Ok(accepted) => accepted,
-        Err(reason) => {
-            info!(%peer, %reason, "client refused");
-            return last_words(&mut writer, &refusal(reason)).await;
+        Err((reason, why)) => {
+            info!(%peer, %reason, why = why.as_deref(), "client refused");
+            return last_words(&mut writer, &refusal(reason, why)).await;
         }
     };
     let client_id = attach.client_id.clone();
     let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
-    queue(&mut writer, &protocol.connack(attached.session_present));
+    queue(&mut writer, &protocol.connack(&attached));
     info!(%client_id, %peer, ?version, session_present = attached.session_present, "client connected");
     let id = attached.connection;
-    let ended = exchange(&mut reader, &mut writer, protocol, id, inbound, &hub, stop).await;
+    let ended = exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, stop).await;
     let (cause, reason) = match ended {
         Ended::Theirs(cause) => (cause, None),
-        Ended::Ours(reason) => (DetachCause::Lost, Some(reason)),
+        Ended::Ours(reason, why) => (DetachCause::Lost, Some((reason, why))),
         Ended::Hub => return,
     };
     let _ = hub.detach(id, cause).await;
     match reason {
         None => info!(%client_id, ?cause, "client gone"),
-        Some(reason) => {
-            info!(%client_id, %reason, "client sent away");
+        Some((reason, why)) => {
+            info!(%client_id, %reason, why = why.as_deref(), "client sent away");
             if version == Version::V5 {
-                last_words(&mut writer, &Packet::Disconnect(Disconnect::new(reason))).await;
+                let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
+                let mut bye = Packet::Disconnect(bye);
+                protocol.handle_outgoing(&mut bye);
+                last_words(&mut writer, &bye).await;
             }
         }
     }
@@ -103,7 +113,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: &mut PacketReader<R>,
     writer: &mut PacketWriter<W>,
-    mut protocol: Protocol,
+    protocol: &mut Protocol,
     id: ConnectionId,
     mut inbound: Inbound,
     hub: &HubHandle,
@@ -122,17 +132,17 @@ async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         };
         let ended = tokio::select! {
             packets = reader.read(), if writer.queued() <= CONGESTED_BYTES => match packets {
-                Ok(packets) => handle_packets(packets, &mut protocol, writer, id, hub).await,
+                Ok(packets) => handle_packets(packets, protocol, writer, id, hub).await,
                 Err(ReadError::Codec(error)) => {
                     debug!(cause = %error, "client sent what is not MQTT");
-                    Some(Ended::Ours(error.reason_code()))
+                    Some(Ended::Ours(error.reason_code(), Some(error.to_string().into())))
                 }
                 Err(ReadError::Closed | ReadError::Io(_)) => {
                     Some(Ended::Theirs(DetachCause::Lost))
                 }
             },
             event = inbound.recv() => {
-                take_events(event, &mut inbound, writer, &mut acknowledges)
+                take_events(event, &mut inbound, protocol, writer, &mut acknowledges)
             }
             result = writer.write_some(), if writer.queued() > 0 => {
                 if writer.queued() == 0 && std::mem::take(&mut acknowledges) {
@@ -140,8 +150,8 @@ async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 }
                 result.err().map(|_| Ended::Theirs(DetachCause::Lost))
             }
-            () = silence => Some(Ended::Ours(ReasonCode::KeepAliveTimeout)),
-            () = stopped(&mut stop) => Some(Ended::Ours(ReasonCode::ServerShuttingDown)),
+            () = silence => Some(Ended::Ours(ReasonCode::KeepAliveTimeout, None)),
+            () = stopped(&mut stop) => Some(Ended::Ours(ReasonCode::ServerShuttingDown, None)),
         };
         if let Some(ended) = ended {
             return ended;
@@ -170,7 +180,7 @@ async fn handle_packets<W: AsyncWrite + Unpin>(
             Step::ForSession(packet) => for_session.push(packet),
             Step::Answer(packet) => queue(writer, &packet),
             Step::Goodbye(cause) => ended = Some(Ended::Theirs(cause)),
-            Step::End(reason) => ended = Some(Ended::Ours(reason)),
+            Step::End(reason) => ended = Some(Ended::Ours(reason, None)),
         }
         if ended.is_some() {
             break;
@@ -187,6 +197,7 @@ async fn handle_packets<W: AsyncWrite + Unpin>(
 fn take_events<W: AsyncWrite + Unpin>(
     first: Option<ConnectionEvent>,
     inbound: &mut Inbound,
+    protocol: &mut Protocol,
     writer: &mut PacketWriter<W>,
     acknowledges: &mut bool,
 ) -> Option<Ended> {
@@ -194,7 +205,8 @@ fn take_events<W: AsyncWrite + Unpin>(
     let mut next = Some(first);
     while let Some(event) = next {
         match event {
-            ConnectionEvent::Packet(packet) => {
+            ConnectionEvent::Packet(mut packet) => {
+                protocol.handle_outgoing(&mut packet);
                 if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {
                     *acknowledges = true;
                     step::pass(step::Step::AckBefore);
@@ -202,7 +214,7 @@ fn take_events<W: AsyncWrite + Unpin>(
                 queue(writer, &packet);
             }
             ConnectionEvent::Said => {}
-            ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason)),
+            ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason, None)),
         }
         next = inbound.try_recv().ok();
     }

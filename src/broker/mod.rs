@@ -3,11 +3,12 @@
 //! Knows listening sockets, CONNECT and keep alive. Does not know subscriptions, retained messages or queues: that is
 //! the session's, in `hub`.
 
+mod alias;
 mod connection;
 mod listener;
 mod protocol;
 mod settings;
 
 pub use listener::Listener;
-pub use protocol::{Protocol, Refusal, Step};
+pub use protocol::{Protocol, ProtocolOptions, Refusal, Step};
 pub use settings::{BrokerSettings, ListenerSettings};

@@ -5,7 +5,9 @@ use std::io;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::{CodecError, DecodeOptions, EncodeError, Packet, Version, decode, encode};
+use super::{
+    CodecError, DecodeOptions, EncodeError, Packet, Version, connect_version, decode, encode,
+};
 
 /// Bytes read from the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -44,12 +46,20 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
         self.options.version = version;
     }
 
+    /// The version of the bytes: once a CONNECT has named one, even if it was none, that one.
+    pub fn version(&self) -> Version {
+        self.options.version
+    }
+
     /// The first packet, alone, so that its version can be set before the next one is read.
     ///
     /// # Errors
     /// [`ReadError`].
     pub async fn read_first(&mut self) -> Result<Packet, ReadError> {
         loop {
+            if let Some(named) = connect_version(&self.buffer) {
+                self.options.version = named;
+            }
             if let Some(packet) = decode(&mut self.buffer, &self.options)? {
                 return Ok(packet);
             }
