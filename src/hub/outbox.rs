@@ -173,8 +173,7 @@ impl Outbox {
     /// What was staged is gone: packet ids from `first` round to `last` may be open at the other side, and are released
     /// before they are given again.
     pub fn distrust(&mut self, first: NonZeroU16, last: NonZeroU16) {
-        let ids = &self.ids;
-        self.packet_ids.distrust(first, last, |id| ids.contains_key(&id));
+        self.packet_ids.distrust(first, last, self.ids.keys().copied());
     }
 
     /// Whether a block of packet ids was reserved since this was asked last.
