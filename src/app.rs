@@ -16,7 +16,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::broker::{BrokerSettings, Listener, ListenerSettings};
+use crate::access::{AccessSettings, Gate};
+use crate::broker::{BrokerSettings, Listener, keep_access};
 use crate::clock::{self, ClockTrust};
 use crate::config::Settings;
 use crate::control::{Control, Desk};
@@ -62,6 +63,8 @@ pub struct Gateway {
     uplinks: Vec<(JoinHandle<()>, watch::Receiver<UplinkState>)>,
     stop_inputs: watch::Sender<bool>,
     stop_uplinks: watch::Sender<bool>,
+    /// Other users and rules for the broker.
+    access: mpsc::Sender<AccessSettings>,
     /// `None` if its socket cannot be made.
     control: Option<Control>,
 }
@@ -74,7 +77,8 @@ impl Gateway {
     /// The store cannot be opened, or a port cannot be listened on; the message names it and the remedy.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let Settings { gateway, buses, devices, uplinks, broker, queue, log: _ } = settings;
-        let listeners = listen(&broker).await?;
+        let gate = Gate::load(broker.access.clone()).context("users and rules of the broker")?;
+        let listeners = listen(&broker, &gate).await?;
         let (store_events, events) = mpsc::unbounded_channel();
         let (store, snapshot) = Store::open(&queue.state_dir, queue.staging(), store_events)
             .context("cannot open the queue")?;
@@ -100,8 +104,12 @@ impl Gateway {
         let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
         let control = open_control(&hub, &queue);
+        // Before anybody comes in.
+        hub.acl(gate.acl(), Vec::new()).await.context("cannot start the hub")?;
 
         let (stop_inputs, inputs_stopped) = watch::channel(false);
+        let (access, access_changes) = mpsc::channel(1);
+        tokio::spawn(keep_access(gate, hub.clone(), access_changes, inputs_stopped.clone()));
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
         let (count, published) = watch::channel(0);
@@ -160,8 +168,15 @@ impl Gateway {
             uplinks,
             stop_inputs,
             stop_uplinks,
+            access,
             control,
         })
+    }
+
+    /// Puts other users and rules of the broker in force, or reads the same files again; whoever is connected is held
+    /// against them. What fails is logged and leaves in force what was.
+    pub async fn change_access(&self, access: AccessSettings) {
+        let _ = self.access.send(access).await;
     }
 
     /// The hub, for those who want to look at it.
@@ -255,12 +270,13 @@ async fn tell_of_clock(trust: ClockTrust, hub: HubHandle, teller: watch::Sender<
 }
 
 /// Takes the ports first: whoever dials in before the hub runs waits instead of being refused.
-async fn listen(broker: &BrokerSettings) -> anyhow::Result<Vec<Listener>> {
+async fn listen(broker: &BrokerSettings, gate: &Gate) -> anyhow::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
-    for ListenerSettings { address } in &broker.listeners {
+    for settings in &broker.listeners {
+        let address = settings.address;
         let cannot =
             || format!("cannot listen on {address}: does another program, or a second fieldpost?");
-        let listener = Listener::bind(*address).await.with_context(cannot)?;
+        let listener = Listener::bind(settings, gate.clone()).await.with_context(cannot)?;
         info!(address = %listener.address().with_context(cannot)?, "broker listens");
         listeners.push(listener);
     }

@@ -9,10 +9,17 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
+use super::admission::Denied;
+use super::login::{Admitted, admit};
 use super::protocol::{CONNECT_MAX, Protocol, ProtocolOptions, Step, refusal};
-use crate::hub::{ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound};
+use super::settings::ListenerRules;
+use super::visitor::Visitor;
+use crate::access::Gate;
+use crate::hub::{
+    AttachClient, ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound,
+};
 use crate::mqtt::{
-    CodecError, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
+    CodecError, Connect, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
     ReasonCode, Version,
 };
 use crate::step;
@@ -41,15 +48,18 @@ impl From<HubError> for Ended {
 /// Serves one client from CONNECT to the end.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    peer: String,
+    visitor: Visitor,
+    rules: Arc<ListenerRules>,
+    gate: Gate,
     hub: HubHandle,
     mut stop: watch::Receiver<bool>,
 ) {
+    let peer = visitor.peer;
     let (read, write) = tokio::io::split(stream);
-    let rules = ProtocolOptions::default();
-    let packet_bytes_max = rules.packet_bytes_max;
-    let options = DecodeOptions { version: Version::V311, packet_bytes_max };
-    let mut reader = PacketReader::new(read, options);
+    let options = ProtocolOptions::default();
+    let packet_bytes_max = options.packet_bytes_max;
+    let decoding = DecodeOptions { version: Version::V311, packet_bytes_max };
+    let mut reader = PacketReader::new(read, decoding);
     let first = tokio::select! {
         first = timeout(CONNECT_MAX, reader.read_first()) => first,
         () = stopped(&mut stop) => return,
@@ -59,9 +69,11 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let (version, outcome) = match first {
         Ok(Packet::Connect(connect)) => {
-            let (mono, wall) = (Instant::now(), SystemTime::now().into());
-            let accepted = Protocol::accept(*connect.clone(), rules, fastrand::u64(..), mono, wall);
-            (connect.version, accepted.map_err(|refused| (refused.reason, None)))
+            let outcome = tokio::select! {
+                outcome = let_in(&connect, options, &visitor, &rules, &gate) => outcome,
+                () = stopped(&mut stop) => return,
+            };
+            (connect.version, outcome)
         }
         Ok(packet) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
@@ -77,17 +89,22 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     reader.set_version(version);
     let mut writer = PacketWriter::new(write, version);
-    let (mut protocol, attach) = match outcome {
+    let (admitted, mut protocol, attach) = match outcome {
         Ok(accepted) => accepted,
         Err((reason, why)) => {
-            info!(%peer, %reason, why = why.as_deref(), "client refused");
+            debug!(%peer, %reason, why = why.as_deref(), "client refused");
             return last_words(&mut writer, &refusal(reason, why)).await;
         }
     };
-    let client_id = attach.client_id.clone();
+    let (client_id, user) = (attach.client_id.clone(), attach.principal.user.clone());
     let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
+    // The hub sends away whom a change of the users finds connected; it may have come just before.
+    if !admitted.still_holds(&gate) {
+        let _ = hub.detach(attached.connection, DetachCause::Lost).await;
+        return last_words(&mut writer, &refusal(ReasonCode::BadUserNameOrPassword, None)).await;
+    }
     queue(&mut writer, &protocol.connack(&attached));
-    info!(%client_id, %peer, ?version, session_present = attached.session_present, "client connected");
+    info!(%client_id, user = user.as_deref(), %peer, ?version, session_present = attached.session_present, "client connected");
     let id = attached.connection;
     let ended = exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, stop).await;
     let (cause, reason) = match ended {
@@ -108,6 +125,30 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     }
+}
+
+/// Whether a client that said CONNECT may come in, and as what; the refusal has been said.
+async fn let_in(
+    connect: &Connect,
+    options: ProtocolOptions,
+    visitor: &Visitor,
+    rules: &ListenerRules,
+    gate: &Gate,
+) -> Result<(Admitted, Protocol, AttachClient), (ReasonCode, Option<Arc<str>>)> {
+    let (peer, client_id) = (&visitor.peer, &connect.client_id);
+    let admitted = admit(connect, visitor, rules, gate).await;
+    let admitted = admitted.map_err(|Denied { reason, why }| {
+        info!(%peer, %client_id, %reason, %why, "client refused");
+        (reason, None)
+    })?;
+    let (mono, wall) = (Instant::now(), SystemTime::now().into());
+    let accepted = Protocol::accept(connect.clone(), options, fastrand::u64(..), mono, wall);
+    let (protocol, mut attach) = accepted.map_err(|refused| {
+        info!(%peer, %client_id, reason = %refused.reason, "client refused");
+        (refused.reason, None)
+    })?;
+    attach.principal = admitted.principal(&attach.client_id, visitor);
+    Ok((admitted, protocol, attach))
 }
 
 async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -15,6 +16,9 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::connection::{serve, stopped};
+use super::settings::{ListenerRules, ListenerSettings};
+use super::visitor::{Peer, Visitor};
+use crate::access::Gate;
 use crate::hub::HubHandle;
 
 /// How long to wait after the system refused to give a connection (too many open files).
@@ -24,15 +28,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
+    rules: Arc<ListenerRules>,
+    gate: Gate,
 }
 
 impl Listener {
-    /// Binds to `address`; port 0 takes a free one.
+    /// Binds to the address in `settings`; port 0 takes a free one. `gate` says who may come in.
     ///
     /// # Errors
     /// The system's.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await? })
+    pub async fn bind(settings: &ListenerSettings, gate: Gate) -> io::Result<Self> {
+        let socket = TcpListener::bind(settings.address).await?;
+        Ok(Self { socket, rules: Arc::new(settings.rules.clone()), gate })
     }
 
     /// Where it listens.
@@ -53,8 +60,11 @@ impl Listener {
                     Ok((stream, peer)) => {
                         // Without it, small packets wait for the peer's delayed acknowledgement.
                         let _ = stream.set_nodelay(true);
+                        let visitor =
+                            Visitor { peer: Peer::Address(peer), certificate_name: None };
+                        let (rules, gate) = (self.rules.clone(), self.gate.clone());
                         let (hub, stop) = (hub.clone(), stop.clone());
-                        connections.spawn(serve(stream, peer.to_string(), hub, stop));
+                        connections.spawn(serve(stream, visitor, rules, gate, hub, stop));
                     }
                     Err(cause) => {
                         warn!(%cause, "a connection could not be taken");

@@ -3,18 +3,22 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use super::access::Access;
 use super::fields::{Field, Fields, Later};
 use super::notes::{At, Given, Notes, Spot};
-use crate::broker::{BrokerSettings, ListenerSettings};
+use crate::broker::{BrokerSettings, ListenerRules, ListenerSettings};
 
 const EXAMPLE: &str = "write `broker: { listeners: [ { tcp: 127.0.0.1:1883, anonymous: true } ] }`";
 const LISTENER_EXAMPLE: &str = "write `{ tcp: 127.0.0.1:1883, anonymous: true }`";
 const ADDRESS_EXAMPLE: &str = "write an address of this machine and a port: `127.0.0.1:1883`";
 const ONLY_PLAIN: &str = "write `tcp: 127.0.0.1:1883, anonymous: true` instead";
 
-const LATER: &[Later] = &[
-    ("users", "remove it: there is no authentication, and only this machine may connect"),
-    ("acl", "remove it: whoever connects may publish and subscribe to everything"),
+const INSTEAD: &[Later] = &[
+    ("listener", "listeners"),
+    ("listen", "listeners"),
+    ("password_file", "users"),
+    ("user", "users"),
+    ("rules", "acl"),
 ];
 
 const LISTENER_LATER: &[Later] = &[
@@ -30,6 +34,7 @@ const LISTENER_LATER: &[Later] = &[
 #[derive(Debug)]
 pub(super) struct Broker {
     listeners: Vec<Listener>,
+    access: Access,
 }
 
 #[derive(Debug)]
@@ -55,8 +60,9 @@ impl Broker {
         }
         let listeners = listeners.unwrap_or_default();
         let listeners = listeners.into_iter().map(|listener| Listener::read(listener, notes));
-        let broker = Self { listeners: listeners.collect() };
-        fields.finish(LATER, &[("listener", "listeners"), ("listen", "listeners")], notes);
+        let listeners = listeners.collect();
+        let broker = Self { listeners, access: Access::read(&mut fields, notes) };
+        fields.finish(&[], INSTEAD, notes);
         Some(broker)
     }
 
@@ -64,14 +70,17 @@ impl Broker {
     pub(super) fn settle(&self, notes: &mut Notes<'_>) -> BrokerSettings {
         let mut known = HashSet::new();
         let listeners = self.listeners.iter().filter_map(|listener| {
-            let address = listener.settle(notes)?;
+            let address = listener.settle(self.access.has_users(), notes)?;
             if address.value.port() != 0 && !known.insert(address.value) {
                 let message = format!("another listener has `{}` already", address.value);
                 notes.error(&address.spot, message, "remove one of the two");
             }
-            Some(ListenerSettings { address: address.value })
+            let anonymous = listener.anonymous.or(false);
+            let rules = ListenerRules { anonymous, ..ListenerRules::default() };
+            Some(ListenerSettings { address: address.value, rules })
         });
-        BrokerSettings { listeners: listeners.collect() }
+        let listeners = listeners.collect();
+        BrokerSettings { listeners, access: self.access.settle(notes) }
     }
 }
 
@@ -89,27 +98,30 @@ impl Listener {
         listener
     }
 
-    fn settle(&self, notes: &mut Notes<'_>) -> Option<&At<SocketAddr>> {
+    fn settle(&self, has_users: bool, notes: &mut Notes<'_>) -> Option<&At<SocketAddr>> {
         if self.is_other_kind {
             return None;
         }
         if self.tcp.is_absent() {
             notes.error(&self.head, "this listener has no `tcp`", LISTENER_EXAMPLE);
         }
-        if self.anonymous.is_absent() {
-            let message = "this listener does not say who may connect, \
-                           and authentication is not in this version";
-            notes.error(&self.head, message, "add `anonymous: true` if all of this machine may");
+        if self.anonymous.is_absent() && !has_users {
+            let message =
+                "this listener does not say who may connect, and the broker has no `users`";
+            let remedy = "add `users: { file: /etc/fieldpost/passwd }` to `broker`, \
+                          or `anonymous: true` here if all of this machine may";
+            notes.error(&self.head, message, remedy);
         }
-        if let Some(anonymous) = self.anonymous.written().filter(|at| !at.value) {
-            let message = "authentication is not in this version, so nobody could connect";
-            let remedy = "write `anonymous: true` if all of this machine may, or remove `broker`";
+        if let Some(anonymous) = self.anonymous.written().filter(|at| !at.value && !has_users) {
+            let message = "the broker has no `users`, so nobody could connect";
+            let remedy = "add `users: { file: /etc/fieldpost/passwd }` to `broker`, \
+                          or write `anonymous: true` if all of this machine may";
             notes.error(&anonymous.spot, message, remedy);
         }
         let address = self.tcp.written()?;
         if !address.value.ip().is_loopback() {
             let message = format!(
-                "others than this machine could reach `{}`, and authentication is not in this version",
+                "others than this machine could reach `{}`, and TLS is not in this version",
                 address.value
             );
             let remedy = format!("write `127.0.0.1:{}`", address.value.port());

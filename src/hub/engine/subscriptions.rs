@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::limits::Refusal;
+use super::limits::{DENIED, Refusal};
 use super::{Engine, Fact};
 use crate::hub::outbox::Outgoing;
 use crate::hub::session::{Session, Subscription, sends_retained};
@@ -16,7 +16,9 @@ impl Engine {
         let mut retained = Vec::new();
         let mut reason_string = None;
         for wanted in &request.filters {
-            reasons.push(match self.refuse_subscription(id, &wanted.filter) {
+            let refusal = self.refuse_subscription(id, &wanted.filter);
+            let denied = |engine: &mut Self| engine.denies_subscription(id, &wanted.filter);
+            reasons.push(match refusal.or_else(|| denied(self).then_some(DENIED)) {
                 Some(Refusal { reason, why }) => {
                     reason_string = Some(why.into());
                     reason
@@ -73,7 +75,9 @@ impl Engine {
         }
         // Retained messages are not sent for shared subscriptions (4.8.2).
         if !filter.is_shared() && sends_retained(wanted.retain_handling, existed) {
-            let found = self.retained_for(filter, now).cloned();
+            let rights = self.sessions.get(&id).map(|session| &session.rights);
+            let withheld = |m: &&Message| rights.is_some_and(|rights| rights.withholds(&m.topic));
+            let found = self.retained_for(filter, now).filter(|m| !withheld(m)).cloned();
             retained.extend(found.map(|message| (message, subscription.clone())));
         }
         match wanted.qos {
