@@ -79,7 +79,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let client_id = attach.client_id.clone();
     let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
-    queue(&mut writer, &protocol.connack(attached.session_present));
+    queue(&mut writer, &protocol.connack(&attached));
     info!(%client_id, %peer, ?version, session_present = attached.session_present, "client connected");
     let id = attached.connection;
     let ended = exchange(&mut reader, &mut writer, protocol, id, inbound, &hub, stop).await;

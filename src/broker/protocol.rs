@@ -5,7 +5,8 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::hub::{AttachClient, DetachCause, SessionWill};
+use crate::hub::node::NODE_PROPERTY;
+use crate::hub::{AttachClient, Attached, DetachCause, Peer, SessionWill};
 use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, Version, Will};
 
@@ -44,6 +45,8 @@ pub struct Protocol {
     /// Whether the session ends with the connection, so that DISCONNECT must not change that (3.14.2.2.2).
     ends_with_connection: bool,
     assigned_client_id: Option<Arc<str>>,
+    /// Which gateway dials in, if it is one and says so.
+    peer: Option<Peer>,
 }
 
 impl Protocol {
@@ -57,7 +60,8 @@ impl Protocol {
         now: Instant,
         wall: Timestamp,
     ) -> Result<(Self, AttachClient), Refusal> {
-        let Connect { version, clean_start, keep_alive, client_id, will, properties, .. } = connect;
+        let Connect { version, bridge, clean_start, keep_alive, client_id, will, .. } = connect;
+        let properties = connect.properties;
         if properties.authentication_method.is_some() {
             return Err(Refusal { reason: ReasonCode::BadAuthenticationMethod });
         }
@@ -83,6 +87,7 @@ impl Protocol {
             heard: now,
             ends_with_connection: expiry == 0,
             assigned_client_id: assigned.clone(),
+            peer: Peer::among(&properties.user_properties),
         };
         let attach = AttachClient {
             client_id: assigned.unwrap_or(client_id),
@@ -92,20 +97,24 @@ impl Protocol {
             receive_maximum: properties.receive_maximum.unwrap_or(NonZeroU16::MAX),
             packet_bytes_max: properties.maximum_packet_size.map(std::num::NonZeroU32::get),
             will: will.map(|will| session_will(will, wall)),
+            bridge,
+            peer: protocol.peer,
         };
         Ok((protocol, attach))
     }
 
-    /// The CONNACK for an accepted CONNECT.
+    /// The CONNACK for an accepted CONNECT. A gateway that said which it is hears which one this is.
     #[must_use]
-    pub fn connack(&self, session_present: bool) -> Packet {
+    pub fn connack(&self, attached: &Attached) -> Packet {
+        let node = || (NODE_PROPERTY.into(), attached.node.to_string().into());
         let properties = ConnAckProperties {
             assigned_client_id: self.assigned_client_id.clone(),
             shared_subscription_available: Some(false),
             maximum_packet_size: NonZeroU32::new(PACKET_BYTES_MAX),
+            user_properties: self.peer.map(|_| node()).into_iter().collect(),
             ..ConnAckProperties::default()
         };
-        connack(session_present, ReasonCode::Success, properties)
+        connack(attached.session_present, ReasonCode::Success, properties)
     }
 
     /// The version spoken.
@@ -193,6 +202,7 @@ mod tests {
     fn connect(version: Version, client_id: &str, clean_start: bool) -> Connect {
         Connect {
             version,
+            bridge: false,
             clean_start,
             keep_alive: 10,
             client_id: client_id.into(),
@@ -212,7 +222,13 @@ mod tests {
     fn a_client_without_a_name_is_given_one_where_it_needs_none() {
         let (protocol, attach) = accept(connect(Version::V5, "", false)).expect("accepted");
         assert_eq!(&*attach.client_id, "auto-0000000000000007");
-        let Packet::ConnAck(ack) = protocol.connack(false) else { panic!("a CONNACK") };
+        let attached = Attached {
+            connection: crate::hub::ConnectionId(1),
+            session_present: false,
+            needs: 0,
+            node: crate::hub::NodeId(1),
+        };
+        let Packet::ConnAck(ack) = protocol.connack(&attached) else { panic!("a CONNACK") };
         assert_eq!(ack.properties.assigned_client_id, Some(attach.client_id));
         assert!(accept(connect(Version::V311, "", true)).is_ok());
         let refused = accept(connect(Version::V311, "", false)).expect_err("no session to keep");

@@ -95,6 +95,9 @@ pub struct TotalsReport {
     pub expired: u64,
     /// Larger than the other side takes.
     pub too_large: u64,
+    /// Not sent to a gateway they had been through, or not taken from there.
+    #[serde(default)]
+    pub returning: u64,
     /// Dropped to keep the queue's bounds.
     pub dropped: u64,
     /// Removed by command.
@@ -105,9 +108,17 @@ pub struct TotalsReport {
 
 impl From<Counters> for TotalsReport {
     fn from(counters: Counters) -> Self {
-        let Counters { delivered, refused, expired, too_large, dropped, purged, republished } =
-            counters;
-        Self { delivered, refused, expired, too_large, dropped, purged, republished }
+        let Counters {
+            delivered,
+            refused,
+            expired,
+            too_large,
+            returning,
+            dropped,
+            purged,
+            republished,
+        } = counters;
+        Self { delivered, refused, expired, too_large, returning, dropped, purged, republished }
     }
 }
 

@@ -29,6 +29,8 @@ impl Witness {
             receive_maximum: NonZeroU16::MAX,
             packet_bytes_max: None,
             will: None,
+            bridge: false,
+            peer: None,
         };
         let (attached, inbound) = hub.attach_client(client).await?;
         let filter = SubscribeFilter {

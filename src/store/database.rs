@@ -374,8 +374,17 @@ impl Database {
         let retained = load_retained(&self.connection)?;
         let last_seq = Seq(last_seq);
         let boot_first = boot::note(&self.connection, boot::id(), last_seq)?;
-        let staged_lost = false;
-        Ok(Snapshot { start, staged_lost, last_seq, boot_first, last_session, sessions, retained })
+        let store = meta(&self.connection, "store")?;
+        Ok(Snapshot {
+            store,
+            start,
+            staged_lost: false,
+            last_seq,
+            boot_first,
+            last_session,
+            sessions,
+            retained,
+        })
     }
 }
 

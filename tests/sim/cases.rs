@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fieldpost::hub::{
-    AttachClient, AttachUplink, Attached, ConnectionId, DetachCause, EndUplinkError, Engine,
-    EngineOptions, Fact, Forward, Output, SessionWill, UplinkSession,
+    Accept, AttachClient, AttachUplink, Attached, ConnectionId, DetachCause, EndUplinkError,
+    Engine, EngineOptions, Fact, Forward, Output, SessionWill, UplinkSession,
 };
-use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter, TopicName};
+use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter, TopicName, TopicRename};
 use fieldpost::mqtt::{
     Ack, Packet, PacketId, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Version,
 };
@@ -135,6 +135,8 @@ fn client(name: &str, expiry: u32) -> AttachClient {
         receive_maximum: NonZeroU16::MAX,
         packet_bytes_max: None,
         will: None,
+        bridge: false,
+        peer: None,
     }
 }
 
@@ -325,8 +327,11 @@ fn what_a_connection_says_itself_keeps_its_topic() {
         forward: vec![Forward {
             filter: TopicFilter::new("t/#").unwrap(),
             qos: QoS::AtLeastOnce,
-            to: Some("sites/{rest}".into()),
+            to: TopicRename::new("sites/{rest}", &TopicFilter::new("t/#").unwrap()).ok(),
+            retain: true,
         }],
+        accept: Vec::new(),
+        withheld: None,
         window: 10,
         trust_received: false,
         live_first: None,
@@ -340,7 +345,8 @@ fn what_a_connection_says_itself_keeps_its_topic() {
         packet_bytes_max: None,
         qos_max: QoS::ExactlyOnce,
         retain_available: true,
-        accept: Vec::new(),
+        peer: None,
+        server: None,
     };
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     bench.engine.handle_say(attached.connection, message(1, QoS::AtLeastOnce), false);
@@ -368,7 +374,8 @@ fn an_upstream_gets_no_more_than_it_takes() {
         packet_bytes_max: None,
         qos_max: QoS::AtLeastOnce,
         retain_available: false,
-        accept: Vec::new(),
+        peer: None,
+        server: None,
     };
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     let retained = Message { retain: true, ..message(1, QoS::ExactlyOnce) };
@@ -393,8 +400,28 @@ fn an_upstream_that_lost_our_session_is_told_again_what_is_retained_but_not_what
         packet_bytes_max: None,
         qos_max: QoS::ExactlyOnce,
         retain_available: true,
-        accept: vec![TopicFilter::new("t/theirs").unwrap()],
+        peer: None,
+        server: None,
     };
+    bench.engine.register_uplink(UplinkSession {
+        name: "uplink".into(),
+        forward: vec![Forward {
+            filter: TopicFilter::new("t/#").unwrap(),
+            qos: QoS::ExactlyOnce,
+            to: None,
+            retain: true,
+        }],
+        accept: vec![Accept {
+            filter: TopicFilter::new("t/theirs").unwrap(),
+            to: None,
+            retain: true,
+        }],
+        window: 10,
+        withheld: None,
+        trust_received: false,
+        live_first: None,
+        tell_drops: None,
+    });
     let retained = |topic: &str| Message {
         retain: true,
         topic: TopicName::new(topic).unwrap(),
@@ -651,7 +678,8 @@ fn ids_of_an_upstream_that_lost_our_session_do_not_come_back_with_a_power_cut() 
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
-            accept: Vec::new(),
+            peer: None,
+            server: None,
         };
         let attached = bench.engine.handle_attach_uplink(&attach, bench.now).expect("it is known");
         bench.settle();

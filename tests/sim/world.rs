@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fieldpost::hub::{
-    AttachClient, AttachUplink, Attached, DetachCause, DropSummary, Engine, EngineOptions, Fact,
-    Forward, LiveFirst, Marks, Output, TellDrops, UplinkSession,
+    Accept, AttachClient, AttachUplink, Attached, DetachCause, DropSummary, Engine, EngineOptions,
+    Fact, Forward, LiveFirst, Marks, Output, TellDrops, UplinkSession,
 };
 use fieldpost::model::{Body, Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{Packet, ReasonCode, Version};
@@ -322,7 +322,8 @@ impl World {
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
-            accept: Vec::new(),
+            peer: None,
+            server: None,
         };
         // The upstream makes the session before it answers.
         self.peers[at].has_session = true;
@@ -338,6 +339,8 @@ impl World {
             receive_maximum,
             packet_bytes_max: None,
             will: None,
+            bridge: false,
+            peer: None,
         };
         let attached = self.engine.handle_attach_client(attach, self.now);
         assert!(!clean || !attached.session_present, "a clean start finds a session");
@@ -826,7 +829,14 @@ fn start(
                 filter: TopicFilter::new("t/#").unwrap(),
                 qos: QoS::ExactlyOnce,
                 to: None,
+                retain: true,
             }],
+            accept: vec![Accept {
+                filter: TopicFilter::new("t/down").unwrap(),
+                to: None,
+                retain: true,
+            }],
+            withheld: None,
             window: *window,
             trust_received: false,
             live_first: *live_first,

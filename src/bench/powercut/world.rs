@@ -106,10 +106,13 @@ impl World {
                 filter: TopicFilter::new("#")?,
                 qos: QoS::ExactlyOnce,
                 to: None,
+                retain: true,
             }],
+            accept: Vec::new(),
             window: WINDOW,
             trust_received: false,
             live_first: None,
+            withheld: None,
             tell_drops: None,
         });
         let mut world = Self {
@@ -175,7 +178,8 @@ impl World {
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
-            accept: Vec::new(),
+            peer: None,
+            server: None,
         };
         if let Some(attached) = self.engine.handle_attach_uplink(&attach, self.now) {
             upstream.connection = Some(attached.connection);
@@ -197,6 +201,8 @@ impl World {
             receive_maximum: NonZeroU16::MAX,
             packet_bytes_max: None,
             will: None,
+            bridge: false,
+            peer: None,
         };
         let attached = self.engine.handle_attach_client(attach, self.now);
         publisher.connection = Some(attached.connection);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::{Engine, FETCH_BYTES, FETCH_COUNT, Fact, Output};
 use crate::hub::clock::Clock;
+use crate::hub::node::{NodeId, has_passed, passed};
 use crate::hub::outbox::{Outcome, Outgoing, PickLimits, Send, Settled, Transmit};
 use crate::hub::retouch::{Marks, Retouch};
-use crate::hub::session::{ConnectionId, Held, Link, Session, rewrite};
-use crate::model::{Body, Message, Moment, QoS, Seq, TopicName};
+use crate::hub::session::{ConnectionId, Forward, Held, Link, Session};
+use crate::model::{Body, Message, Moment, QoS, Seq, TopicFilter};
 use crate::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
 use crate::store::{DropReason, SessionId, StoreCommand, StoredMessage};
 
@@ -16,7 +17,11 @@ impl Engine {
     /// Sends what the session may send and asks the store for more if it runs low.
     pub(super) fn pump(&mut self, id: SessionId, now: Moment) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Session { link: Some(link), outbox, forward, .. } = session else { return };
+        let Session { link: Some(link), outbox, forward, peer, .. } = session else { return };
+        let naming = Naming {
+            forward: forward.as_slice(),
+            mark: (!forward.is_empty()).then_some((self.node, self.accepted_up.as_slice())),
+        };
         let mut settled = Vec::new();
         while !link.closing {
             let clock = self.clock;
@@ -27,12 +32,13 @@ impl Engine {
                 congested: link.congested,
                 trimming: self.bounds.is_trimming(),
                 qos_max: link.qos_max,
+                peer: peer.map(|peer| peer.node),
             };
             let set_right = |out: &mut Outgoing| set_right(out, &clock, self.options.retouch, now);
             let left = |out: &Outgoing| clock.left(out.seq, &out.message, now);
             let fits = |out: &Outgoing| {
                 link.packet_bytes_max.is_none_or(|max| {
-                    let packet = publish_packet(out, PacketId::new(1), false, forward, left(out));
+                    let packet = publish_packet(out, PacketId::new(1), false, naming, left(out));
                     let packet = Packet::Publish(packet);
                     crate::mqtt::encoded_len(&packet, link.version) <= max as usize
                 })
@@ -46,7 +52,7 @@ impl Engine {
                 Send::Publish { out, packet_id, dup, flight } => {
                     link.closing = link.farewell == Some(out.seq);
                     let packet_id = packet_id.map(PacketId);
-                    let mut packet = publish_packet(&out, packet_id, dup, forward, left(&out));
+                    let mut packet = publish_packet(&out, packet_id, dup, naming, left(&out));
                     packet.retain &= link.retain_available;
                     let packet = Packet::Publish(packet);
                     (packet, packet_id.is_none().then_some(flight))
@@ -79,7 +85,7 @@ impl Engine {
             match settled.outcome {
                 Outcome::Expired => self.note_dropped(id, DropReason::Expired, now),
                 Outcome::TooLarge => self.note_dropped(id, DropReason::TooLarge, now),
-                Outcome::Delivered | Outcome::Refused => {}
+                Outcome::Delivered | Outcome::Refused | Outcome::Returning => {}
             }
             self.handle_settled(id, settled);
         }
@@ -129,6 +135,7 @@ impl Engine {
         match outcome {
             Outcome::Delivered => session.counters.delivered += 1,
             Outcome::Expired => session.counters.expired += 1,
+            Outcome::Returning => session.counters.returning += 1,
             Outcome::TooLarge => {
                 session.counters.too_large += 1;
                 self.facts.push_back(Fact::TooLarge { session: name, topic: topic() });
@@ -248,30 +255,48 @@ fn set_right(out: &mut Outgoing, clock: &Clock, retouch: Retouch, now: Moment) {
     }
 }
 
+/// What a message is called where a session leads to.
+#[derive(Debug, Clone, Copy)]
+struct Naming<'a> {
+    /// An uplink's rules; empty for clients.
+    forward: &'a [Forward],
+    /// Of an uplink, this gateway, and what is accepted from any upstream: what may come back that way is marked.
+    mark: Option<(NodeId, &'a [TopicFilter])>,
+}
+
 fn publish_packet(
     out: &Outgoing,
     packet_id: Option<PacketId>,
     dup: bool,
-    forward: &[crate::hub::session::Forward],
+    Naming { forward, mark }: Naming<'_>,
     left: Option<Duration>,
 ) -> Publish {
     // What a connection says itself keeps its topic: the will that takes it back has that one, too.
     let rules = if out.stored.is_some() { forward } else { &[] };
     let rule = rules.iter().find(|rule| rule.filter.matches(&out.message.topic));
     let renamed = rule.and_then(|rule| {
-        let to = rule.to.as_deref()?;
+        let to = rule.to.as_ref()?;
         // A rule whose result is no topic (an empty rest) leaves the topic as it is.
-        TopicName::new(&rewrite(&rule.filter, to, out.message.topic.as_str())).ok()
+        to.apply(&out.message.topic).ok()
     });
+    let topic = renamed.unwrap_or_else(|| out.message.topic.clone());
+    let mut properties = out.message.properties.clone();
+    if let Some((node, accepted)) = mark
+        && out.stored.is_some()
+        && accepted.iter().any(|filter| filter.matches(&topic))
+        && !has_passed(&out.message, node)
+    {
+        properties = Some(passed(properties.as_ref(), [node]));
+    }
     let seconds = |left: Duration| u32::try_from(left.as_secs().max(1)).unwrap_or(u32::MAX);
     Publish {
         dup,
         qos: out.qos,
         retain: out.retain,
-        topic: Some(renamed.unwrap_or_else(|| out.message.topic.clone())),
+        topic: Some(topic),
         packet_id: packet_id.filter(|_| out.qos > QoS::AtMostOnce),
         payload: out.message.payload.clone(),
-        properties: out.message.properties.clone(),
+        properties,
         message_expiry: left.map(seconds),
         topic_alias: None,
         subscription_ids: out.subscription_ids.clone(),

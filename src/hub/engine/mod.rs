@@ -6,6 +6,7 @@
 
 mod attach;
 mod bounds;
+mod bridge;
 mod deliver;
 mod packets;
 mod purge;
@@ -20,6 +21,7 @@ pub use purge::EndUplinkError;
 
 use self::bounds::Bounds;
 use super::clock::Clock;
+use super::node::NodeId;
 use super::retained::Retained;
 use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
@@ -139,6 +141,22 @@ pub enum Fact {
         /// Messages that wait for it.
         queued: u64,
     },
+    /// A message came over a bridge that has been here before.
+    Returned {
+        /// From whom.
+        session: Arc<str>,
+        /// Its topic.
+        topic: Arc<str>,
+        /// How often that happened since the start.
+        count: u64,
+    },
+    /// An upstream sent what no rule of the uplink accepts.
+    Unasked {
+        /// Which uplink.
+        uplink: Arc<str>,
+        /// The topic.
+        topic: Arc<str>,
+    },
 }
 
 /// The hub as others see it.
@@ -170,7 +188,12 @@ enum Timer {
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
+    /// Which gateway this is.
+    node: NodeId,
+    /// What is accepted from any upstream.
+    accepted_up: Vec<TopicFilter>,
     clock: Clock,
+    started: Moment,
     sessions: HashMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
     uplinks: HashMap<Arc<str>, SessionId>,
@@ -223,7 +246,10 @@ impl Engine {
         undated.for_each(|message| message.expires = None);
         let mut engine = Self {
             options,
+            node: NodeId(snapshot.store),
+            accepted_up: Vec::new(),
             clock: Clock::new(options.clock, snapshot.boot_first, now),
+            started: now,
             sessions: HashMap::new(),
             clients: HashMap::new(),
             uplinks: HashMap::new(),
@@ -285,6 +311,12 @@ impl Engine {
         // Those that are dated by the time since the boot came since this start.
         let is_expired = move |m: &Message| self.clock.is_expired(Seq(u64::MAX), m, now);
         self.retained.matching(filter).filter(move |message| !is_expired(message))
+    }
+
+    /// Which gateway this is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
     }
 
     /// What the shell must do next.

@@ -113,13 +113,16 @@ impl Engine {
         };
         let durable = session.durable;
         let version = session.link.as_ref().map(|link| link.version);
-        if let (Some(packet_id), Some(Version::V5)) = (publish.packet_id, version)
-            && self.is_refused(&message, id)
+        let message = self.come_over(id, message);
+        if let (Some(packet_id), Some(Version::V5), Some(message)) =
+            (publish.packet_id, version, &message)
+            && self.is_refused(message, id)
         {
-            self.refuse(id, &message, packet_id);
+            self.refuse(id, message, packet_id);
             return Ok(());
         }
-        let mut needs = self.route(message, Some(id), now);
+        // What is not taken over a bridge is acknowledged all the same, or it would come again and again.
+        let mut needs = message.map_or(0, |message| self.route(message, Some(id), now));
         // Whoever is told that we have it will not send it again, also after a power cut.
         self.sync |= publish.packet_id.is_some() && needs > 0;
         match (publish.qos, publish.packet_id) {
@@ -213,6 +216,10 @@ impl Engine {
         let mut reasons = Vec::with_capacity(request.filters.len());
         let mut retained = Vec::new();
         for wanted in &request.filters {
+            if self.meet(id, &wanted.filter) {
+                reasons.push(ReasonCode::Success);
+                continue;
+            }
             let reason = self.subscribe(id, wanted, request.subscription_id, now, &mut retained);
             reasons.push(reason);
         }
@@ -246,7 +253,10 @@ impl Engine {
             return ReasonCode::TopicFilterInvalid;
         }
         let Some(session) = self.sessions.get_mut(&id) else { return ReasonCode::UnspecifiedError };
-        let subscription = Subscription::from_request(wanted, subscription_id);
+        let mut subscription = Subscription::from_request(wanted, subscription_id);
+        // A bridge of 3.1.1 cannot ask for it.
+        subscription.no_local |= session.bridge;
+        subscription.retain_as_published |= session.bridge;
         let filter = &wanted.filter;
         let existed = self.tree.insert(filter, id, subscription.clone()).is_some();
         session.subscriptions.insert(filter.clone(), subscription.clone());

@@ -15,7 +15,7 @@ pub(super) struct Wanted {
     pub(super) qos: QoS,
     pub(super) retain_as_published: bool,
     pub(super) ids: Vec<u32>,
-    rule: Option<usize>,
+    pub(super) rule: Option<usize>,
 }
 
 impl Wanted {
@@ -67,7 +67,8 @@ impl Engine {
             self.changes.push(Change::Retain { topic, message: kept });
             needs = self.open_batch;
         }
-        let wanted = self.wanted(&message, origin);
+        let mut wanted = self.wanted(&message, origin);
+        self.keep_from_returning(&message, &mut wanted);
         if wanted.is_empty() {
             return needs;
         }
@@ -77,7 +78,7 @@ impl Engine {
         for (id, wanted) in wanted {
             let Some(session) = self.sessions.get(&id) else { continue };
             let qos = wanted.qos.min(message.qos);
-            let retain = message.retain && (session.is_uplink() || wanted.retain_as_published);
+            let retain = message.retain && wanted.retain_as_published;
             let stored = session.durable && (session.is_uplink() || qos > QoS::AtMostOnce);
             if stored && let Some(reason) = self.bounds.refusing() {
                 self.count_dropped(id, reason, 1, now);
