@@ -831,11 +831,7 @@ fn start(
                 to: None,
                 retain: true,
             }],
-            accept: vec![Accept {
-                filter: TopicFilter::new("t/down").unwrap(),
-                to: None,
-                retain: true,
-            }],
+            accept: ["t/down", "t/gateway"].map(accepted).into(),
             withheld: None,
             window: *window,
             trust_received: false,
@@ -847,6 +843,10 @@ fn start(
         });
     }
     engine
+}
+
+fn accepted(topic: &str) -> Accept {
+    Accept { filter: TopicFilter::new(topic).unwrap(), to: None, retain: true }
 }
 
 pub fn message(payload: u64, qos: QoS) -> Message {

@@ -1,0 +1,1 @@
+//! Names, flags and properties on their way over a bridge.

@@ -1,0 +1,1 @@
+//! When an uplink connects, and what it says of itself.
