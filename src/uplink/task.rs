@@ -333,7 +333,8 @@ impl Uplink {
     fn log_connected(&self, session_present: bool) {
         let (uplink, failures) = (&self.settings.name, self.backoff.failures());
         let away = format_args!("{:.1}s", self.down_since.elapsed().as_secs_f64());
-        let broker = (self.settings.servers.len() > 1).then(|| self.server().to_string());
+        let broker =
+            (self.settings.servers.len() > 1).then(|| tracing::field::display(self.server()));
         info!(%uplink, broker, session_present, %away, failures, "uplink connected");
         if self.settings.version != Version::V5
             && self.settings.try_private
