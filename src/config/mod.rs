@@ -14,6 +14,7 @@
 //! No room knows this one. It opens no port "just to check"; `load` and `system_secrets` are its only shells.
 
 mod access;
+mod bridge;
 mod broker;
 mod bus;
 mod complaint;

@@ -9,6 +9,7 @@ mod drops;
 mod engine;
 mod episode;
 pub mod inbox;
+pub mod node;
 pub mod outbox;
 mod outgoing;
 pub mod packet_ids;
@@ -26,8 +27,11 @@ pub use engine::{
     AttachClient, AttachUplink, Attached, DeniedWhat, DetachCause, EndUplinkError, Engine,
     EngineOptions, Fact, HubStatus, Output, UplinkSession,
 };
+pub use node::{NodeId, Peer};
 pub use outbox::Oldest;
 pub use outgoing::LiveFirst;
 pub use retouch::{Marks, Retouch};
-pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};
-pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound};
+pub use session::{
+    Accept, ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription,
+};
+pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound, UplinkLoad, UplinkView};

@@ -12,6 +12,7 @@ use std::time::Instant;
 pub use operator::Oldest;
 
 use self::waiting::Waiting;
+use super::node::has_passed;
 pub use super::outgoing::{
     Acknowledged, FlightNumber, LiveFirst, Lost, Outcome, Outgoing, PickLimits, Send, Settled,
     Transmit,
@@ -458,6 +459,8 @@ impl Outbox {
             set_right(&mut out);
             let outcome = if limits.clock.is_expired(out.seq, &out.message, limits.now) {
                 Outcome::Expired
+            } else if limits.peer.is_some_and(|peer| has_passed(&out.message, peer)) {
+                Outcome::Returning
             } else if !fits(&out) {
                 Outcome::TooLarge
             } else {

@@ -4,14 +4,17 @@
 //! for it or which are acknowledged: that is the session's, in `hub`.
 
 mod link;
+mod report;
+mod servers;
 mod settings;
+mod state;
 mod task;
 mod tls;
 
-pub use link::{Link, LinkError, LinkEvent, SUBSCRIBE_ID};
+pub use link::{Dial, Link, LinkError, LinkEvent, SUBSCRIBE_ID};
 pub use settings::{
-    AcceptRule, Backfill, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings,
-    UplinkSettings,
+    AcceptRule, Backfill, ClientCertificate, ForwardRule, OnSessionLost, Server, Start,
+    TlsSettings, UplinkSettings,
 };
-pub use task::{Uplink, UplinkState};
+pub use task::{Uplink, UplinkState, UplinkTopics};
 pub use tls::TlsError;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{QoS, Secret, TopicFilter};
+use crate::model::{QoS, Secret, TopicFilter, TopicRename};
 use crate::mqtt::Version;
 
 /// One upstream broker and what goes to it.
@@ -12,12 +12,15 @@ use crate::mqtt::Version;
 pub struct UplinkSettings {
     /// The key under `uplinks`.
     pub name: Arc<str>,
-    /// Host name or address.
-    pub host: Arc<str>,
-    /// TCP port: 1883, or 8883 with TLS, unless configured.
-    pub port: u16,
-    /// TLS, if the URL says `mqtts`.
-    pub tls: Option<TlsSettings>,
+    /// Where the broker is: the one that is wanted, then those that stand in for it. At least one.
+    pub servers: Vec<Server>,
+    /// Whether the first is gone back to once it is there again.
+    pub return_to_first: bool,
+    /// When it connects.
+    pub start: Start,
+    /// Whether 3.1.1 tells the broker that we bridge, so that it does not send back what we publish. A broker that does
+    /// not understand it is asked again without.
+    pub try_private: bool,
     /// Protocol version: 3.1.1 or 5.
     pub version: Version,
     /// Client id at the upstream; the gateway id unless configured.
@@ -40,6 +43,40 @@ pub struct UplinkSettings {
     pub forward: Vec<ForwardRule>,
     /// What is subscribed to upstream.
     pub accept: Vec<AcceptRule>,
+}
+
+/// One broker's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Host name or address.
+    pub host: Arc<str>,
+    /// TCP port: 1883, or 8883 with TLS, unless configured.
+    pub port: u16,
+    /// TLS, if the URL says `mqtts`.
+    pub tls: Option<TlsSettings>,
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// When an uplink connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// With the program, and again whenever the connection is lost.
+    #[default]
+    Automatic,
+    /// When so many messages wait, until nothing was sent or received for so long.
+    Lazy {
+        /// At least 1.
+        threshold: u64,
+        /// From one second on.
+        idle: Duration,
+    },
+    /// Once in a run of the program: a connection that was lost is not made again.
+    Once,
 }
 
 /// How what waited follows when new messages have passed it.
@@ -84,15 +121,21 @@ pub struct ForwardRule {
     pub filter: TopicFilter,
     /// QoS at the upstream. Readings are stored whatever it says.
     pub qos: QoS,
-    /// The topic upstream; `{rest}` stands for what the filter's wildcards took. `None` keeps the topic.
-    pub to: Option<Arc<str>>,
+    /// The topic upstream; `None` keeps the topic.
+    pub to: Option<TopicRename>,
+    /// Whether a message keeps its retain flag.
+    pub retain: bool,
 }
 
 /// One subscription at the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptRule {
-    /// Which topics.
+    /// Which topics, as they are called upstream.
     pub filter: TopicFilter,
     /// The highest QoS wanted.
     pub qos: QoS,
+    /// The topic here; `None` keeps the topic.
+    pub to: Option<TopicRename>,
+    /// Whether a message keeps its retain flag.
+    pub retain: bool,
 }

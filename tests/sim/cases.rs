@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use fieldpost::access::Principal;
 use fieldpost::hub::{
-    AttachClient, AttachUplink, Attached, ConnectionId, DetachCause, EndUplinkError, Engine,
-    EngineOptions, Fact, Forward, Output, SessionWill, UplinkSession,
+    Accept, AttachClient, AttachUplink, Attached, ConnectionId, DetachCause, EndUplinkError,
+    Engine, EngineOptions, Fact, Forward, Output, SessionWill, UplinkSession,
 };
-use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter, TopicName};
+use fieldpost::model::{Message, Moment, QoS, Timestamp, TopicFilter, TopicName, TopicRename};
 use fieldpost::mqtt::{
     Ack, Packet, PacketId, ReasonCode, RetainHandling, Subscribe, SubscribeFilter, Version,
 };
@@ -137,6 +137,8 @@ fn client(name: &str, expiry: u32) -> AttachClient {
         packet_bytes_max: None,
         will: None,
         principal: Principal::unnamed(name),
+        bridge: false,
+        peer: None,
     }
 }
 
@@ -327,8 +329,11 @@ fn what_a_connection_says_itself_keeps_its_topic() {
         forward: vec![Forward {
             filter: TopicFilter::new("t/#").unwrap(),
             qos: QoS::AtLeastOnce,
-            to: Some("sites/{rest}".into()),
+            to: TopicRename::new("sites/{rest}", &TopicFilter::new("t/#").unwrap()).ok(),
+            retain: true,
         }],
+        accept: Vec::new(),
+        withheld: None,
         window: 10,
         trust_received: false,
         live_first: None,
@@ -342,7 +347,8 @@ fn what_a_connection_says_itself_keeps_its_topic() {
         packet_bytes_max: None,
         qos_max: QoS::ExactlyOnce,
         retain_available: true,
-        accept: Vec::new(),
+        peer: None,
+        server: None,
     };
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     bench.engine.handle_say(attached.connection, message(1, QoS::AtLeastOnce), false);
@@ -370,7 +376,8 @@ fn an_upstream_gets_no_more_than_it_takes() {
         packet_bytes_max: None,
         qos_max: QoS::AtLeastOnce,
         retain_available: false,
-        accept: Vec::new(),
+        peer: None,
+        server: None,
     };
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     let retained = Message { retain: true, ..message(1, QoS::ExactlyOnce) };
@@ -395,8 +402,28 @@ fn an_upstream_that_lost_our_session_is_told_again_what_is_retained_but_not_what
         packet_bytes_max: None,
         qos_max: QoS::ExactlyOnce,
         retain_available: true,
-        accept: vec![TopicFilter::new("t/theirs").unwrap()],
+        peer: None,
+        server: None,
     };
+    bench.engine.register_uplink(UplinkSession {
+        name: "uplink".into(),
+        forward: vec![Forward {
+            filter: TopicFilter::new("t/#").unwrap(),
+            qos: QoS::ExactlyOnce,
+            to: None,
+            retain: true,
+        }],
+        accept: vec![Accept {
+            filter: TopicFilter::new("t/theirs").unwrap(),
+            to: None,
+            retain: true,
+        }],
+        window: 10,
+        withheld: None,
+        trust_received: false,
+        live_first: None,
+        tell_drops: None,
+    });
     let retained = |topic: &str| Message {
         retain: true,
         topic: TopicName::new(topic).unwrap(),
@@ -690,7 +717,8 @@ fn ids_of_an_upstream_that_lost_our_session_do_not_come_back_with_a_power_cut() 
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
-            accept: Vec::new(),
+            peer: None,
+            server: None,
         };
         let attached = bench.engine.handle_attach_uplink(&attach, bench.now).expect("it is known");
         bench.settle();

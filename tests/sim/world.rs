@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fieldpost::access::Principal;
 use fieldpost::hub::{
-    AttachClient, AttachUplink, Attached, DetachCause, DropSummary, Engine, EngineOptions, Fact,
-    Forward, LiveFirst, Marks, Output, TellDrops, UplinkSession,
+    Accept, AttachClient, AttachUplink, Attached, DetachCause, DropSummary, Engine, EngineOptions,
+    Fact, Forward, LiveFirst, Marks, Output, TellDrops, UplinkSession,
 };
 use fieldpost::model::{Body, Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{Packet, ReasonCode, Version};
@@ -323,7 +323,8 @@ impl World {
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
-            accept: Vec::new(),
+            peer: None,
+            server: None,
         };
         // The upstream makes the session before it answers.
         self.peers[at].has_session = true;
@@ -340,6 +341,8 @@ impl World {
             packet_bytes_max: None,
             will: None,
             principal: Principal::unnamed(self.peers[at].name),
+            bridge: false,
+            peer: None,
         };
         let attached = self.engine.handle_attach_client(attach, self.now);
         assert!(!clean || !attached.session_present, "a clean start finds a session");
@@ -828,7 +831,10 @@ fn start(
                 filter: TopicFilter::new("t/#").unwrap(),
                 qos: QoS::ExactlyOnce,
                 to: None,
+                retain: true,
             }],
+            accept: ["t/down", "t/gateway"].map(accepted).into(),
+            withheld: None,
             window: *window,
             trust_received: false,
             live_first: *live_first,
@@ -839,6 +845,10 @@ fn start(
         });
     }
     engine
+}
+
+fn accepted(topic: &str) -> Accept {
+    Accept { filter: TopicFilter::new(topic).unwrap(), to: None, retain: true }
 }
 
 pub fn message(payload: u64, qos: QoS) -> Message {

@@ -128,7 +128,11 @@ fn message(line: &str) -> Option<Received> {
     let text = |name: &str| Some(json.get(name)?.as_str()?.to_owned());
     Some(Received {
         topic: text("topic")?,
-        payload: text("payload").or_else(|| text("payload_hex"))?,
+        payload: match json.get("payload") {
+            // mosquitto_sub's word for no payload.
+            Some(Value::Null) => String::new(),
+            _ => text("payload").or_else(|| text("payload_hex"))?,
+        },
         qos: number("qos"),
         retain: flag("retain"),
         dup: flag("dup"),

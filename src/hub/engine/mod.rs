@@ -7,6 +7,7 @@
 mod access;
 mod attach;
 mod bounds;
+mod bridge;
 mod deliver;
 mod limits;
 mod packets;
@@ -27,13 +28,14 @@ pub use purge::EndUplinkError;
 
 use self::bounds::Bounds;
 use super::clock::Clock;
+use super::node::NodeId;
 use super::retained::Retained;
 use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
 use super::share::Shares;
 use super::topic_tree::TopicTree;
 use crate::access::Acl;
-use crate::model::{ClockState, Moment, Seq, Timestamp};
+use crate::model::{ClockState, Moment, Seq, Timestamp, TopicFilter};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::store::{
     Change, DropReason, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent, WhenFull,
@@ -228,6 +230,22 @@ pub enum Fact {
         /// Messages that wait for it.
         queued: u64,
     },
+    /// A message came over a bridge that has been here before.
+    Returned {
+        /// From whom.
+        session: Arc<str>,
+        /// Its topic.
+        topic: Arc<str>,
+        /// How often that happened since the start.
+        count: u64,
+    },
+    /// An upstream sent what no rule of the uplink accepts.
+    Unasked {
+        /// Which uplink.
+        uplink: Arc<str>,
+        /// The topic.
+        topic: Arc<str>,
+    },
 }
 
 /// The hub as others see it.
@@ -267,8 +285,13 @@ enum Timer {
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
+    /// Which gateway this is.
+    node: NodeId,
+    /// What is accepted from any upstream.
+    accepted_up: Vec<TopicFilter>,
     clock: Clock,
     acl: Arc<Acl>,
+    started: Moment,
     sessions: HashMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
     uplinks: HashMap<Arc<str>, SessionId>,
@@ -330,8 +353,11 @@ impl Engine {
         undated.for_each(|message| message.expires = None);
         let mut engine = Self {
             options,
+            node: NodeId(snapshot.store),
+            accepted_up: Vec::new(),
             clock: Clock::new(options.clock, snapshot.boot_first, now),
             acl: Arc::new(Acl::open()),
+            started: now,
             sessions: HashMap::new(),
             clients: HashMap::new(),
             uplinks: HashMap::new(),
@@ -395,6 +421,12 @@ impl Engine {
     /// Whether the wall clock may be believed has changed.
     pub fn handle_clock(&mut self, state: ClockState, now: Moment) {
         self.clock.handle_state(state, now);
+    }
+
+    /// Which gateway this is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
     }
 
     /// What the shell must do next.

@@ -19,7 +19,7 @@ pub(super) struct Wanted {
     pub(super) ids: Vec<u32>,
     /// As the member of a shared subscription.
     pub(super) shared: bool,
-    rule: Option<usize>,
+    pub(super) rule: Option<usize>,
 }
 
 impl Wanted {
@@ -69,7 +69,8 @@ impl Engine {
         self.accepted += 1;
         self.clock.handle_entry(&mut message, now);
         let needs = if message.retain { self.keep_retained(&message, origin, now) } else { 0 };
-        let (wanted, copies) = self.wanted(&message, origin, true);
+        let (mut wanted, copies) = self.wanted(&message, origin, true);
+        self.keep_from_returning(&message, &mut wanted);
         if wanted.is_empty() {
             return needs;
         }
@@ -97,7 +98,7 @@ impl Engine {
                 continue;
             }
             let qos = wanted.qos.min(message.qos);
-            let retain = message.retain && (session.is_uplink() || wanted.retain_as_published);
+            let retain = message.retain && wanted.retain_as_published;
             let stored = is_stored(session, qos);
             if stored && let Some(reason) = self.bounds.refusing() {
                 self.count_dropped(id, reason, 1, now);

@@ -16,6 +16,10 @@ impl Engine {
         let mut retained = Vec::new();
         let mut reason_string = None;
         for wanted in &request.filters {
+            if self.meet(id, &wanted.filter) {
+                reasons.push(ReasonCode::Success);
+                continue;
+            }
             let refusal = self.refuse_subscription(id, &wanted.filter);
             let denied = |engine: &mut Self| engine.denies_subscription(id, &wanted.filter);
             reasons.push(match refusal.or_else(|| denied(self).then_some(DENIED)) {
@@ -60,7 +64,11 @@ impl Engine {
         retained: &mut Vec<(Message, Subscription)>,
     ) -> ReasonCode {
         let filter = &wanted.filter;
-        let subscription = Subscription::from_request(wanted, subscription_id);
+        let mut subscription = Subscription::from_request(wanted, subscription_id);
+        // A bridge of 3.1.1 cannot ask for it.
+        let bridge = self.sessions.get(&id).is_some_and(|session| session.bridge);
+        subscription.no_local |= bridge;
+        subscription.retain_as_published |= bridge;
         let existed = self.enter_filter(id, filter, &subscription);
         let Some(session) = self.sessions.get_mut(&id) else { return ReasonCode::UnspecifiedError };
         session.subscriptions.insert(filter.clone(), subscription.clone());
