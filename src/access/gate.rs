@@ -63,6 +63,8 @@ struct InForce {
 pub struct Change {
     /// The rules from here on.
     pub acl: Arc<Acl>,
+    /// How many users there are; `None` if the settings name no file of them.
+    pub users: Option<usize>,
     /// Users that are gone or have another password: who entered as one of them must go.
     pub outdated: Vec<Arc<str>>,
 }
@@ -101,7 +103,10 @@ impl Gate {
     pub fn load(settings: AccessSettings) -> Result<Self, AccessError> {
         let watch = FileWatch::new(files(&settings));
         let in_force = load(&settings)?;
-        in_force.tell("users and rules of the broker are in force");
+        let (users, rules) = (in_force.users.as_ref().map(Users::len), in_force.acl.count());
+        if users.is_some() || rules.is_some() {
+            info!(users, rules, "users and rules of the broker are in force");
+        }
         Ok(Self::with(settings, watch, in_force))
     }
 
@@ -223,23 +228,14 @@ impl Gate {
             std::mem::replace(&mut state.in_force, next.clone())
         };
         lock(&self.0.guesses).handle_users_changed();
-        next.tell("users and rules of the broker were read again and are in force");
         let outdated = before.users.as_ref().map(|users| users.outdated(next.users.as_ref()));
-        Ok(Change { acl: next.acl.clone(), outdated: outdated.unwrap_or_default() })
+        let outdated = outdated.unwrap_or_default();
+        let users = next.users.as_ref().map(Users::len);
+        Ok(Change { acl: next.acl.clone(), users, outdated })
     }
 
     fn in_force(&self) -> Arc<InForce> {
         lock(&self.0.state).in_force.clone()
-    }
-}
-
-impl InForce {
-    fn tell(&self, what: &str) {
-        if self.users.is_none() && self.acl.is_open() {
-            return;
-        }
-        let (users, rules) = (self.users.as_ref().map(Users::len), self.acl.count());
-        info!(users, rules, "{what}");
     }
 }
 

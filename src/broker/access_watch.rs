@@ -43,11 +43,14 @@ pub async fn keep_access(
 /// `None` if there is nobody to tell.
 async fn tell(result: Result<Change, AccessError>, hub: &HubHandle) -> Option<()> {
     match result {
-        Ok(Change { acl, outdated }) => {
+        Ok(Change { acl, users, outdated }) => {
             if !outdated.is_empty() {
                 info!(users = ?outdated, "users are gone or have another password; clients that entered as one of them are sent away");
             }
-            hub.acl(acl, outdated).await.ok()
+            let rules = acl.count();
+            hub.acl(acl, outdated).await.ok()?;
+            info!(users, rules, "users and rules of the broker were read again and are in force");
+            Some(())
         }
         Err(cause) => {
             error!(%cause, "users and rules cannot be read again; those from before stay in force");
