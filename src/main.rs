@@ -23,6 +23,12 @@ enum Command {
     Bench(cli::BenchArgs),
     /// Look at the durable queue, hand it out, remove from it, verify it
     Queue(cli::QueueArgs),
+    /// Print what is published at a broker: a small MQTT client with mosquitto_sub's options
+    #[command(disable_help_flag = true)]
+    Sub(cli::SubArgs),
+    /// Publish to a broker: a small MQTT client with mosquitto_pub's options
+    #[command(disable_help_flag = true)]
+    Pub(cli::PubArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(cli::CheckArgs),
 }
@@ -34,6 +40,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => cli::demo(&args),
         Command::Bench(args) => cli::bench(&args, &mut std::io::stdout().lock()),
         Command::Queue(args) => cli::queue(&args, &mut std::io::stdout().lock()),
+        Command::Sub(args) => cli::subscribe(&args),
+        Command::Pub(args) => cli::publish(&args),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
     };
     match result {

@@ -13,9 +13,8 @@ use super::secret::{self, SecretReference, SecretSource};
 use super::url::{self, Url};
 use crate::model::{QoS, TopicFilter};
 use crate::mqtt::Version;
-use crate::uplink::{
-    Backfill, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings, UplinkSettings,
-};
+use crate::tls::{ClientCertificate, TlsSettings};
+use crate::uplink::{Backfill, ForwardRule, OnSessionLost, UplinkSettings};
 
 const EXAMPLE: &str = "write `{ url: \"mqtts://broker.example.com:8883\", username: NAME }`";
 const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(30);
@@ -144,7 +143,7 @@ impl Uplink {
         let url = self.url.written()?;
         let client = self.client_certificate(notes);
         let tls = if url.value.is_tls {
-            Some(TlsSettings { ca: self.ca.written().map(path), client })
+            Some(TlsSettings { ca: self.ca.written().map(path), client, any_name: false })
         } else {
             self.check_plain(&url.value, notes);
             None

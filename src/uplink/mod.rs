@@ -6,12 +6,7 @@
 mod link;
 mod settings;
 mod task;
-mod tls;
 
 pub use link::{Link, LinkError, LinkEvent, SUBSCRIBE_ID};
-pub use settings::{
-    AcceptRule, Backfill, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings,
-    UplinkSettings,
-};
+pub use settings::{AcceptRule, Backfill, ForwardRule, OnSessionLost, UplinkSettings};
 pub use task::{Uplink, UplinkState};
-pub use tls::TlsError;

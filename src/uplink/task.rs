@@ -13,7 +13,6 @@ use tracing::{debug, info, warn};
 
 use super::link::{Link, LinkError, LinkEvent, PACKET_BYTES_MAX};
 use super::settings::UplinkSettings;
-use super::tls::{TlsError, connector, server_name};
 use crate::backoff::Backoff;
 use crate::hub::{Attached, ConnectionEvent, DetachCause, HubError, HubHandle, Inbound};
 use crate::model::{Body, Message, QoS, Timestamp, TopicName};
@@ -21,6 +20,7 @@ use crate::mqtt::{
     DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError, ReasonCode,
 };
 use crate::step::{self, Step};
+use crate::tls::{TlsError, connector, server_name};
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
