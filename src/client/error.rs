@@ -14,7 +14,9 @@ use crate::tls::TlsError;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The name of the host leads nowhere.
-    #[error("{host} cannot be found ({source}); is the name right, and does this machine have a name server?")]
+    #[error(
+        "{host} cannot be found ({source}); is the name right, and does this machine have a name server?"
+    )]
     Unknown {
         /// As given.
         host: Arc<str>,
@@ -67,8 +69,10 @@ pub enum ClientError {
         after: Duration,
     },
     /// The connection was closed instead of a CONNACK.
-    #[error("the other side closed the connection without an answer to CONNECT; is this port an MQTT broker without TLS \
-             that speaks {version}?")]
+    #[error(
+        "the other side closed the connection without an answer to CONNECT; is this port an MQTT broker without TLS \
+             that speaks {version}?"
+    )]
     ClosedBeforeConnAck {
         /// What we spoke.
         version: Version,

@@ -17,10 +17,12 @@ pub fn explain(error: &io::Error) -> String {
         Some(Error::PeerIncompatible(_)) => {
             format!("{error}; the broker must speak TLS 1.2 or 1.3")
         }
-        _ if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "the other side closed the connection during the handshake; is this the port with TLS \
-             (8883 as a rule)?"
-                .to_owned()
+        _ if [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset]
+            .contains(&error.kind()) =>
+        {
+            format!(
+                "closed during the handshake ({error}); is this the port with TLS (8883 as a rule)?"
+            )
         }
         _ => error.to_string(),
     }
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn an_error_that_is_not_of_tls_keeps_its_own_words() {
-        let error = io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer");
-        assert_eq!(explain(&error), "reset by peer");
+        let error = io::Error::new(io::ErrorKind::HostUnreachable, "no route");
+        assert_eq!(explain(&error), "no route");
     }
 }

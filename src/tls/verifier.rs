@@ -18,10 +18,7 @@ pub(super) struct AnyName(Arc<WebPkiServerVerifier>);
 
 impl AnyName {
     /// A verifier that trusts `roots`, of which there is at least one; an error if rustls refuses them.
-    pub(super) fn new(
-        roots: RootCertStore,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Self, Error> {
+    pub(super) fn new(roots: RootCertStore, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .map(Self)
@@ -39,7 +36,8 @@ impl ServerCertVerifier for AnyName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         // The name is looked at last, so whoever fails on it has passed everything else.
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),

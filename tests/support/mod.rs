@@ -13,6 +13,7 @@
     reason = "each test binary uses its own part of this, and a failure here fails the test"
 )]
 
+mod authority;
 mod broker;
 mod device;
 mod line;
@@ -23,10 +24,11 @@ mod site;
 mod subscriber;
 mod wait;
 
+pub use authority::Authority;
 pub use broker::{Mosquitto, free_port};
 pub use device::{Bank, ModbusServer};
 pub use line::{Line, pty_pair};
-pub use peers::{peers_missing, require_peers};
+pub use peers::{peers_missing, program, require_peers};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use site::{Fieldpost, Site};

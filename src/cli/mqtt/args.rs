@@ -30,7 +30,13 @@ pub struct MqttArgs {
     pub debug: bool,
 
     /// The broker's name or address
-    #[arg(short = 'h', long, value_name = "HOST", default_value = "localhost", help_heading = "Connection")]
+    #[arg(
+        short = 'h',
+        long,
+        value_name = "HOST",
+        default_value = "localhost",
+        help_heading = "Connection"
+    )]
     host: String,
     /// Its port [default: 1883, with TLS 8883]
     #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Connection")]
@@ -42,10 +48,22 @@ pub struct MqttArgs {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"], help_heading = "Connection")]
     unix: Option<PathBuf>,
     /// User name
-    #[arg(short, long, value_name = "NAME", allow_hyphen_values = true, help_heading = "Connection")]
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        allow_hyphen_values = true,
+        help_heading = "Connection"
+    )]
     username: Option<String>,
     /// Password. Others on this machine can see it: better FIELDPOST_PASSWORD in the environment, or --password-file
-    #[arg(short = 'P', long = "pw", value_name = "PASSWORD", allow_hyphen_values = true, help_heading = "Connection")]
+    #[arg(
+        short = 'P',
+        long = "pw",
+        value_name = "PASSWORD",
+        allow_hyphen_values = true,
+        help_heading = "Connection"
+    )]
     password: Option<String>,
     /// A file whose first line is the password
     #[arg(long, value_name = "FILE", conflicts_with = "password", help_heading = "Connection")]
@@ -54,7 +72,13 @@ pub struct MqttArgs {
     #[arg(short, long, value_name = "ID", help_heading = "Connection")]
     id: Option<String>,
     /// Client id is this and the process id
-    #[arg(short = 'I', long, value_name = "PREFIX", conflicts_with = "id", help_heading = "Connection")]
+    #[arg(
+        short = 'I',
+        long,
+        value_name = "PREFIX",
+        conflicts_with = "id",
+        help_heading = "Connection"
+    )]
     id_prefix: Option<String>,
     /// Keep alive in seconds, 0 for none
     #[arg(short, long, value_name = "SECONDS", default_value_t = 60, help_heading = "Connection")]
@@ -95,7 +119,13 @@ pub struct MqttArgs {
     #[arg(long, value_name = "TOPIC", help_heading = "Will")]
     will_topic: Option<String>,
     /// Its payload [default: empty]
-    #[arg(long, value_name = "TEXT", requires = "will_topic", allow_hyphen_values = true, help_heading = "Will")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "will_topic",
+        allow_hyphen_values = true,
+        help_heading = "Will"
+    )]
     will_payload: Option<String>,
     /// Its QoS
     #[arg(long, value_name = "QOS", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2), requires = "will_topic", help_heading = "Will")]
@@ -155,7 +185,10 @@ impl MqttArgs {
         let is_asked = self.tls || has_files || self.insecure;
         if let Some(path) = &self.unix {
             if is_asked {
-                return Err(Usage("there is no TLS over a Unix socket: leave out --unix or the TLS options".to_owned()));
+                return Err(Usage(
+                    "there is no TLS over a Unix socket: leave out --unix or the TLS options"
+                        .to_owned(),
+                ));
             }
             return Ok(Target { place: Place::Unix(path.clone()), tls: None });
         }

@@ -40,11 +40,15 @@ pub(super) struct Properties {
 /// Why a property cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PropertyError {
-    #[error("`-D {command}`: {command} is not one of connect, publish, will, subscribe, unsubscribe, disconnect")]
+    #[error(
+        "`-D {command}`: {command} is not one of connect, publish, will, subscribe, unsubscribe, disconnect"
+    )]
     Command { command: String },
     #[error("`-D {command} {property}`: {command} has no such property; it has {known}")]
     Property { command: String, property: String, known: &'static str },
-    #[error("`-D {given}` is not whole: write `-D COMMAND PROPERTY VALUE`, or `-D COMMAND user-property NAME VALUE`")]
+    #[error(
+        "`-D {given}` is not whole: write `-D COMMAND PROPERTY VALUE`, or `-D COMMAND user-property NAME VALUE`"
+    )]
     Short { given: String },
     #[error("`-D {command} {property} {value}`: the value must be {wanted}")]
     Value { command: String, property: String, value: String, wanted: &'static str },

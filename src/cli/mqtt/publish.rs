@@ -70,7 +70,8 @@ pub struct PubArgs {
 /// # Errors
 /// The broker cannot be reached, refuses us or is lost, or the input cannot be read.
 pub fn publish(args: &PubArgs) -> anyhow::Result<ExitStatus> {
-    let (plan, template) = match args.mqtt.plan().and_then(|plan| Ok((args.template(&plan)?, plan))) {
+    let (plan, template) = match args.mqtt.plan().and_then(|plan| Ok((args.template(&plan)?, plan)))
+    {
         Ok((template, plan)) => (plan, template),
         Err(usage) => {
             eprintln!("fieldpost: {usage}");
@@ -198,7 +199,10 @@ impl Run {
             eprintln!("fieldpost: stopped; {}", self.count());
         }
         if self.refused > 0 {
-            eprintln!("fieldpost: the broker refused {} of {} messages", self.refused, self.published);
+            eprintln!(
+                "fieldpost: the broker refused {} of {} messages",
+                self.refused, self.published
+            );
         }
         let is_whole = !stopped && self.refused == 0;
         Ok(if is_whole { ExitStatus::Done } else { ExitStatus::Failed })
@@ -308,7 +312,9 @@ impl Run {
         if self.refused <= REFUSALS_NAMED {
             let text = text.map(|text| format!(", it says: {text}")).unwrap_or_default();
             let number = self.settled;
-            eprintln!("fieldpost: the broker refused message {number} to `{topic}`: {reason}{text}");
+            eprintln!(
+                "fieldpost: the broker refused message {number} to `{topic}`: {reason}{text}"
+            );
         }
     }
 
@@ -316,7 +322,9 @@ impl Run {
     fn count(&self) -> String {
         let published = self.published;
         if self.template.qos == QoS::AtMostOnce {
-            return format!("{published} messages were published, at QoS 0 nobody says what arrived");
+            return format!(
+                "{published} messages were published, at QoS 0 nobody says what arrived"
+            );
         }
         let open = published - self.settled;
         format!("of {published} messages {} are acknowledged, {open} are not", self.settled)

@@ -80,7 +80,13 @@ pub struct SubArgs {
     /// packet id, %j and %J JSON as mosquitto_sub writes it, %I and %U time (UTC), and of MQTT 5 %A topic alias, %C content
     /// type, %D correlation data, %E expiry, %F format, %P user properties, %R response topic, %S subscription ids; %% a %,
     /// \n \t \0 and the like; `%-12.12t` for widths
-    #[arg(short = 'F', value_name = "FORMAT", allow_hyphen_values = true, conflicts_with = "verbose", help_heading = "Output")]
+    #[arg(
+        short = 'F',
+        value_name = "FORMAT",
+        allow_hyphen_values = true,
+        conflicts_with = "verbose",
+        help_heading = "Output"
+    )]
     format: Option<String>,
     /// Print a JSON object a line: topic, payload (payload_base64 if it is no UTF-8), qos, retain, mid, properties, time
     #[arg(long, conflicts_with_all = ["verbose", "format", "no_newline"], help_heading = "Output")]
@@ -96,13 +102,14 @@ pub struct SubArgs {
 /// # Errors
 /// The broker cannot be reached, refuses us or is lost, or nothing can be printed.
 pub fn subscribe(args: &SubArgs) -> anyhow::Result<ExitStatus> {
-    let (plan, wanted) = match args.mqtt.plan().and_then(|plan| Ok((Wanted::read(args, &plan)?, plan))) {
-        Ok((wanted, plan)) => (plan, wanted),
-        Err(usage) => {
-            eprintln!("fieldpost: {usage}");
-            return Ok(ExitStatus::Wrong);
-        }
-    };
+    let (plan, wanted) =
+        match args.mqtt.plan().and_then(|plan| Ok((Wanted::read(args, &plan)?, plan))) {
+            Ok((wanted, plan)) => (plan, wanted),
+            Err(usage) => {
+                eprintln!("fieldpost: {usage}");
+                return Ok(ExitStatus::Wrong);
+            }
+        };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -352,7 +359,9 @@ impl<'a> Watch<'a> {
                 ClientEvent::Subscribed(results) => {
                     let refused = results.iter().filter(|(_, reason)| reason.is_failure());
                     for (filter, reason) in refused.clone() {
-                        eprintln!("fieldpost: the broker refused the subscription to `{filter}`: {reason}");
+                        eprintln!(
+                            "fieldpost: the broker refused the subscription to `{filter}`: {reason}"
+                        );
                     }
                     if refused.count() == results.len() {
                         return Ok(Some(End::Refused));

@@ -20,7 +20,9 @@ pub(super) struct Template(Vec<Part>);
 pub(super) enum TemplateError {
     #[error("`%{letter}` in the format means nothing; known are {KNOWN}")]
     Unknown { letter: String },
-    #[error("`@{letter}` in the format is not in this version; write %I or %U for the time, @@ for an @")]
+    #[error(
+        "`@{letter}` in the format is not in this version; write %I or %U for the time, @@ for an @"
+    )]
     Time { letter: String },
     #[error("`\\{letter}` in the format means nothing; known are \\\\ \\0 \\a \\e \\n \\r \\t \\v")]
     Escape { letter: String },

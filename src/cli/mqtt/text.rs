@@ -195,9 +195,7 @@ struct MosquittoProperties<'a> {
 impl<'a> MosquittoProperties<'a> {
     fn of(publish: &'a Publish) -> Option<Self> {
         let travelling = publish.properties.as_deref();
-        if travelling.is_none()
-            && publish.message_expiry.is_none()
-            && publish.topic_alias.is_none()
+        if travelling.is_none() && publish.message_expiry.is_none() && publish.topic_alias.is_none()
         {
             return None;
         }
@@ -229,9 +227,6 @@ fn as_pairs<S: Serializer>(
 }
 
 /// An object, in which a name may come twice.
-fn as_map<S: Serializer>(
-    pairs: &[(Arc<str>, Arc<str>)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn as_map<S: Serializer>(pairs: &[(Arc<str>, Arc<str>)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().map(|(name, value)| (&**name, &**value)))
 }

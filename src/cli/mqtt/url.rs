@@ -20,7 +20,9 @@ impl Url {
     /// Reads it. Characters that mean something here are written as `%40`. The password does not show in complaints.
     pub(super) fn parse(text: &str) -> Result<Self, Usage> {
         let wrong = |what: &str| {
-            Usage(format!("-L: {what}; write `mqtt://user:password@host:1883/topic`, or `mqtts://` for TLS"))
+            Usage(format!(
+                "-L: {what}; write `mqtt://user:password@host:1883/topic`, or `mqtts://` for TLS"
+            ))
         };
         let (is_tls, rest) = match text.split_once("://") {
             Some(("mqtt", rest)) => (false, rest),
@@ -28,25 +30,31 @@ impl Url {
             Some(("ws" | "wss", _)) => {
                 return Err(wrong("MQTT over WebSocket is not in this version"));
             }
-            _ => return Err(wrong("the address begins neither with `mqtt://` nor with `mqtts://`")),
+            _ => {
+                return Err(wrong("the address begins neither with `mqtt://` nor with `mqtts://`"));
+            }
         };
         let (place, topic) =
             rest.split_once('/').map_or((rest, None), |(place, topic)| (place, Some(topic)));
         let (user, place) =
             place.rsplit_once('@').map_or((None, place), |(user, place)| (Some(user), place));
-        let (username, password) = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
+        let (username, password) = match user.map(|user| user.split_once(':').unwrap_or((user, "")))
+        {
             Some((name, word)) => (Some(name), (!word.is_empty()).then_some(word)),
             None => (None, None),
         };
         let endpoint = Endpoint::parse(place, if is_tls { 8883 } else { 1883 })
             .map_err(|misread| wrong(&format!("`{place}` {}", misread.message)))?;
-        let plain = |text: &str| percent_decoded(text).ok_or_else(|| wrong("a `%` begins no character"));
+        let plain =
+            |text: &str| percent_decoded(text).ok_or_else(|| wrong("a `%` begins no character"));
         Ok(Self {
             is_tls,
             host: endpoint.host.to_string(),
             port: endpoint.port,
             username: username.map(plain).transpose()?,
-            password: password.map(|word| plain(word).map(|word| Secret::new(&word))).transpose()?,
+            password: password
+                .map(|word| plain(word).map(|word| Secret::new(&word)))
+                .transpose()?,
             topic: topic.filter(|topic| !topic.is_empty()).map(plain).transpose()?,
         })
     }
@@ -88,7 +96,9 @@ mod tests {
 
     #[test]
     fn a_complaint_about_an_address_keeps_the_password_to_itself() {
-        for text in ["http://me:secret@x/t", "mqtt://me:secret@x:y/t", "mqtt://me:secret%zz@x/t", "mqtt://"] {
+        for text in
+            ["http://me:secret@x/t", "mqtt://me:secret@x:y/t", "mqtt://me:secret%zz@x/t", "mqtt://"]
+        {
             let told = Url::parse(text).expect_err(text).to_string();
             assert!(!told.contains("secret") && told.contains("mqtt://user"), "{told}");
         }
