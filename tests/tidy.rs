@@ -20,7 +20,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["model", "step"]),
     ("service", &[]),
     ("hub", &["model", "mqtt", "access", "store", "clock", "step"]),
-    ("uplink", &["model", "mqtt", "hub", "backoff", "step"]),
+    ("tls", &[]),
+    ("keep_alive", &[]),
+    ("client", &["model", "mqtt", "tls", "keep_alive"]),
+    ("uplink", &["model", "mqtt", "hub", "tls", "backoff", "step"]),
     ("broker", &["model", "mqtt", "access", "hub", "step"]),
     ("payload", &["model", "field", "hub"]),
     ("control", &["model", "hub", "store"]),
@@ -71,11 +74,11 @@ const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("rsqlite_vfs", "store"),
     ("granit_parser", "config"),
     ("tokio_serial", "field demo"),
-    ("tokio_rustls", "uplink broker"),
+    ("tokio_rustls", "tls broker"),
     ("systemd_journal_logger", "service"),
     ("sd_notify", "service"),
     ("UnixListener", "control"),
-    ("UnixStream", "control"),
+    ("UnixStream", "control client"),
 ];
 
 /// One file of `src/`.

@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod demo;
+mod mqtt;
 mod passwd;
 mod powercut;
 mod queue;
@@ -15,6 +16,7 @@ mod run;
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
+pub use mqtt::{MqttArgs, PubArgs, SubArgs, publish, subscribe};
 pub use passwd::{PasswdArgs, passwd};
 pub use powercut::PowercutArgs;
 pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
@@ -31,15 +33,18 @@ pub enum ExitStatus {
     Failed,
     /// The command line or the configuration is wrong.
     Wrong,
+    /// The time it was given is over.
+    TimedOut,
 }
 
 impl From<ExitStatus> for ExitCode {
-    /// 0 done, 1 failed, 2 wrong usage or configuration.
+    /// 0 done, 1 failed, 2 wrong usage or configuration, and 27 when the time of `sub -W` is over, as mosquitto_sub has it.
     fn from(status: ExitStatus) -> Self {
         match status {
             ExitStatus::Done => Self::from(0),
             ExitStatus::Failed => Self::from(1),
             ExitStatus::Wrong => Self::from(2),
+            ExitStatus::TimedOut => Self::from(27),
         }
     }
 }

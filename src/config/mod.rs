@@ -41,6 +41,7 @@ mod url;
 mod value_type;
 
 pub use complaint::{Complaint, Complaints, Severity};
+pub(crate) use endpoint::Endpoint;
 pub use load::load;
 pub use parse::{Parsed, parse};
 pub use secret::{SecretAnswer, SecretReference, SecretSource};

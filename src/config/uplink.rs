@@ -13,9 +13,9 @@ use super::secret::{self, SecretReference, SecretSource};
 use super::url::{self, Url};
 use crate::model::{QoS, TopicFilter};
 use crate::mqtt::Version;
+use crate::tls::{ClientCertificate, TlsSettings};
 use crate::uplink::{
-    AcceptRule, Backfill, ClientCertificate, ForwardRule, OnSessionLost, Server, Start,
-    TlsSettings, UplinkSettings,
+    AcceptRule, Backfill, ForwardRule, OnSessionLost, Server, Start, UplinkSettings,
 };
 
 const EXAMPLE: &str = "write `{ url: \"mqtts://broker.example.com:8883\", username: NAME }`";
@@ -190,7 +190,7 @@ impl Uplink {
         self.check_version(version, notes);
         let password = self.password.written().and_then(|at| secret::fetch(at, secrets, notes));
         let client = self.client_certificate(notes);
-        let tls = TlsSettings { ca: self.ca.written().map(path), client };
+        let tls = TlsSettings { ca: self.ca.written().map(path), client, any_name: false };
         self.check_plain(notes);
         let servers: Vec<Server> = self
             .brokers()

@@ -9,12 +9,9 @@ mod servers;
 mod settings;
 mod state;
 mod task;
-mod tls;
 
 pub use link::{Dial, Link, LinkError, LinkEvent, SUBSCRIBE_ID};
 pub use settings::{
-    AcceptRule, Backfill, ClientCertificate, ForwardRule, OnSessionLost, Server, Start,
-    TlsSettings, UplinkSettings,
+    AcceptRule, Backfill, ForwardRule, OnSessionLost, Server, Start, UplinkSettings,
 };
 pub use task::{Uplink, UplinkState, UplinkTopics};
-pub use tls::TlsError;

@@ -1,11 +1,11 @@
 //! core: what an uplink is run with, checked and with every default applied.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{QoS, Secret, TopicFilter, TopicRename};
 use crate::mqtt::Version;
+use crate::tls::TlsSettings;
 
 /// One upstream broker and what goes to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,24 +84,6 @@ pub enum Start {
 pub struct Backfill {
     /// Messages a second, at least 1; `None` is as fast as the upstream takes them.
     pub rate: Option<u32>,
-}
-
-/// TLS towards an upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TlsSettings {
-    /// A PEM file of the authorities to trust instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// PEM files of our certificate chain and its key.
-    pub client: Option<ClientCertificate>,
-}
-
-/// Our certificate towards an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// PEM file of the chain, ours first.
-    pub certificate: PathBuf,
-    /// PEM file of the private key.
-    pub key: PathBuf,
 }
 
 /// What happens to QoS 2 messages the upstream had received (PUBREC) but not released when it lost our session.

@@ -19,7 +19,6 @@ use super::report::report;
 use super::servers::Servers;
 use super::settings::{Server, Start, UplinkSettings};
 use super::state::{Condition, Situation};
-use super::tls::{TlsError, connector, server_name};
 use crate::backoff::Backoff;
 use crate::hub::{
     Attached, ConnectionEvent, DetachCause, HubError, HubHandle, Inbound, UplinkLoad,
@@ -29,6 +28,7 @@ use crate::mqtt::{
     DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError, ReasonCode, Version,
 };
 use crate::step::{self, Step};
+use crate::tls::{TlsError, connector, server_name};
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(15);

@@ -60,6 +60,11 @@ impl Subscriber {
         whole.lines().filter_map(message).collect()
     }
 
+    /// All it has written.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// How often it has subscribed: once, and again after each reconnection (paho only).
     pub fn subscriptions(&self) -> usize {
         self.process.log().matches(r#"{"subscribed": true}"#).count()
