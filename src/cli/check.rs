@@ -7,6 +7,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::ExitStatus;
+use crate::access::{AccessError, Gate};
 use crate::config::{self, Complaints, Parsed, Settings, Severity, SystemSecrets};
 
 /// Arguments of `check`.
@@ -20,8 +21,8 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
-/// Checks a configuration file and says everything that is wrong with it. Secrets need not be on this machine; a
-/// warning names those that are not. Warnings leave the status [`ExitStatus::Done`].
+/// Checks a configuration file, and the users and rules it names, and says everything that is wrong. Secrets and those
+/// files need not be on this machine; a warning names those that are not. Warnings leave the status [`ExitStatus::Done`].
 ///
 /// # Errors
 /// `out` cannot be written to.
@@ -31,13 +32,27 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
         Ok(Parsed { settings, warnings }) => (Some(settings), warnings),
         Err(complaints) => (None, complaints),
     };
+    let access = settings.and_then(|settings| Gate::check(&settings.broker.access).err());
+    let is_absent = |error: &AccessError| matches!(error, AccessError::Unreadable { .. });
+    let settings = settings.filter(|_| access.as_ref().is_none_or(is_absent));
     let written = if args.json {
-        let report = report(&args.file, settings, complaints);
+        let mut report = report(&args.file, settings, complaints);
+        if let Some(error) = &access {
+            report["access"] = json!(error.to_string());
+        }
         writeln!(out, "{report:#}")
     } else {
         let gap = if complaints.is_empty() { "" } else { "\n" };
         let file = args.file.display();
-        writeln!(out, "{complaints}{gap}{file}: {}", summary(settings, complaints))
+        let access = access.as_ref().map_or(String::new(), |error| {
+            let severity = if is_absent(error) { Severity::Warning } else { Severity::Error };
+            format!("{severity}: {error}\n\n")
+        });
+        let summary = match settings {
+            None if !access.is_empty() => "users and rules of the broker cannot be used".to_owned(),
+            settings => summary(settings, complaints),
+        };
+        writeln!(out, "{complaints}{gap}{access}{file}: {summary}")
     };
     written.context("cannot write the complaints")?;
     Ok(if settings.is_some() { ExitStatus::Done } else { ExitStatus::Wrong })
