@@ -15,9 +15,6 @@ use crate::mqtt::{
     encoded_len,
 };
 
-/// How long a connection may take to say CONNECT.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
-
 /// What a client is held to, and told in its CONNACK where its version can tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProtocolOptions {

@@ -16,23 +16,29 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The configuration of a running gateway.
 #[derive(Debug)]
 pub(super) struct Reload {
-    file: PathBuf,
-    watch: FileWatch,
+    /// `None` if there is none: then only what it names is read again.
+    file: Option<(PathBuf, FileWatch)>,
     /// What runs; of `broker.access`, what is in force.
     running: Settings,
 }
 
 impl Reload {
-    pub(super) fn new(file: PathBuf, running: Settings) -> Self {
+    /// Of a gateway with a configuration file.
+    pub(super) fn of(file: PathBuf, running: Settings) -> Self {
         let watch = FileWatch::new(vec![file.clone()]);
-        Self { file, watch, running }
+        Self { file: Some((file, watch)), running }
+    }
+
+    /// Of one that was started by options alone.
+    pub(super) fn without_file(running: Settings) -> Self {
+        Self { file: None, running }
     }
 
     /// Waits until the file has changed and says something else of users and rules. A call that is dropped loses nothing.
     pub(super) async fn changed(&mut self) -> Option<AccessSettings> {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            if self.watch.has_changed() {
+            if self.file.as_mut().is_some_and(|(_, watch)| watch.has_changed()) {
                 let before = self.running.broker.access.clone();
                 return self.read().filter(|access| *access != before);
             }
@@ -41,8 +47,13 @@ impl Reload {
 
     /// Reads the file; gives users and rules, or says why that cannot be.
     pub(super) fn read(&mut self) -> Option<AccessSettings> {
-        let file = self.file.display();
-        let mut settings = match config::load(&self.file, &SystemSecrets::for_run()) {
+        let Some((file, _)) = &self.file else {
+            info!("users, rules and certificates are read again");
+            return Some(self.running.broker.access.clone());
+        };
+        let path = file;
+        let file = path.display();
+        let mut settings = match config::load(path, &SystemSecrets::for_run()) {
             Ok(parsed) => parsed.settings,
             Err(complaints) => {
                 let errors = complaints.iter().filter(|c| c.severity == Severity::Error);

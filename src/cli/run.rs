@@ -39,7 +39,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
                 return Ok(ExitStatus::Wrong);
             }
         };
-    let reload = Reload::new(args.config.clone(), settings.clone());
+    let reload = Reload::of(args.config.clone(), settings.clone());
     // What the file says goes before what systemd gives.
     if settings.queue.runtime_dir.is_none() {
         settings.queue.runtime_dir = service::runtime_dir();
@@ -50,7 +50,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
         warn!(file = %warning.file, line, path = %warning.path, "{message}");
     }
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(settings, reload));
+    let result = runtime.block_on(serve(settings, reload, |_| Ok(())));
     // A look-up of a name that is under way cannot be called off: it is left behind.
     runtime.shutdown_background();
     result
@@ -68,15 +68,27 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start the event loop")
 }
 
-async fn serve(settings: Settings, mut reload: Reload) -> anyhow::Result<ExitStatus> {
+/// Runs a gateway until it is asked to stop; `ready` is called when its clients are served.
+///
+/// # Errors
+/// As [`Gateway::start`]; the signals cannot be taken over; `ready`'s.
+pub(super) async fn serve(
+    settings: Settings,
+    mut reload: Reload,
+    ready: impl FnOnce(&Gateway) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitStatus> {
     let mut signals = Signals::listen().context("cannot take over SIGTERM")?;
     let mut gateway = Gateway::start(settings).await?;
+    ready(&gateway)?;
     service::ready();
     loop {
         let access = tokio::select! {
             wish = signals.next() => match wish {
                 Wish::Stop(_) => break,
-                Wish::Reload => reload.read(),
+                Wish::Reload => {
+                    gateway.reload();
+                    reload.read()
+                }
             },
             access = reload.changed() => access,
             part = gateway.broken() => {

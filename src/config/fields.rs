@@ -203,6 +203,11 @@ impl<'n> Field<'n> {
         Some(texts)
     }
 
+    /// Whether the value is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.node.kind, Kind::List(_))
+    }
+
     /// Whether the value is a group of keys.
     pub(super) fn is_group(&self) -> bool {
         matches!(self.node.kind, Kind::Map(_))

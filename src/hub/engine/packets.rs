@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::limits::{DENIED, NO_ROOM, NO_ROOM_RETAINED, Refusal};
+use super::limits::{NO_ROOM, NO_ROOM_RETAINED, NOT_ALLOWED, Refusal};
 use super::{DeniedWhat, Engine, Output};
 use crate::hub::inbox::Received;
 use crate::hub::outbox::{Acknowledged, Send};
@@ -118,7 +118,7 @@ impl Engine {
         } else if let Some(message) = &message
             && self.denies_publish(id, &message.topic, DeniedWhat::Publish)
         {
-            refusal = Some(DENIED);
+            refusal = Some(NOT_ALLOWED);
         }
         if let (Some(packet_id), Some(message)) = (told, &message)
             && let Some(refusal) = refusal.or_else(|| self.no_room(message, id))

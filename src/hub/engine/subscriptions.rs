@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::limits::{DENIED, Refusal};
+use super::limits::{NOT_ALLOWED, Refusal};
 use super::{Engine, Fact};
 use crate::hub::outbox::Outgoing;
 use crate::hub::session::{Session, Subscription, sends_retained};
@@ -22,7 +22,7 @@ impl Engine {
             }
             let refusal = self.refuse_subscription(id, &wanted.filter);
             let denied = |engine: &mut Self| engine.denies_subscription(id, &wanted.filter);
-            reasons.push(match refusal.or_else(|| denied(self).then_some(DENIED)) {
+            reasons.push(match refusal.or_else(|| denied(self).then_some(NOT_ALLOWED)) {
                 Some(Refusal { reason, why }) => {
                     reason_string = Some(why.into());
                     reason
@@ -43,7 +43,9 @@ impl Engine {
     }
 
     fn refuse_subscription(&mut self, id: SessionId, filter: &TopicFilter) -> Option<Refusal> {
-        let refusal = self.subscription_refused(id, filter)?;
+        let Some(refusal) = self.subscription_refused(id, filter) else {
+            return self.denies_subscription(id, filter).then_some(NOT_ALLOWED);
+        };
         let session = self.sessions.get_mut(&id)?;
         session.counters.subscriptions_refused += 1;
         self.facts.push_back(Fact::SubscriptionRefused {
