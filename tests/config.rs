@@ -270,6 +270,39 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
+fn a_dry_run_says_what_the_uplinks_do_with_a_topic() {
+    let said = |topic: &str, json| {
+        let topic = Some(fieldpost::model::TopicName::new(topic).expect("a topic"));
+        let file = root().join("tests/data/config/valid/bridges.yaml");
+        let mut out = Vec::new();
+        cli::check(&CheckArgs { file, topic, json }, &mut out).expect("a vector takes everything");
+        String::from_utf8(out).expect("text")
+    };
+    let out = said("a/1/b/2/c/d", false);
+    assert!(
+        out.ends_with(
+            "cloud: published here, goes up as `2/1/c/d`, QoS 1 at most, never retained, by `a/+/b/+/#`\n"
+        ),
+        "{out}"
+    );
+    let out = said("sites/x/cmd/pump", false);
+    assert!(
+        out.ends_with(
+            "cloud: published here, goes up as `sites/x/sites/x/cmd/pump`, QoS 1 at most, by `#`\n\
+             cloud: published there, comes as `lan/cmd/pump`, QoS 1 at most, by `sites/x/cmd/#`\n"
+        ),
+        "{out}"
+    );
+    for topic in ["$SYS/broker/version", "pump-house/uplinks/cloud/state"] {
+        let out = said(topic, false);
+        assert!(out.ends_with(&format!("no uplink takes `{topic}`\n")), "{out}");
+    }
+    let report: serde_json::Value = serde_json::from_str(&said("jobs/7", true)).expect("JSON");
+    let road = &report["topic"][1];
+    assert_eq!((&road["rules"], &road["topic"]), (&"accept".into(), &"jobs/7".into()));
+}
+
+#[test]
 fn a_broker_needs_neither_devices_nor_uplinks() {
     let path = "tests/data/config/valid/a-broker-alone.yaml";
     let listeners = settings(path).broker.listeners;
@@ -485,7 +518,7 @@ fn a_secret_comes_out_of_the_environment() {
 
 fn check(path: &str, json: bool) -> (ExitStatus, String) {
     let mut out = Vec::new();
-    let args = CheckArgs { file: root().join(path), json };
+    let args = CheckArgs { file: root().join(path), topic: None, json };
     let status = cli::check(&args, &mut out).expect("a vector takes everything");
     (status, String::from_utf8(out).expect("it is text"))
 }

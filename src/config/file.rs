@@ -196,7 +196,9 @@ impl File {
         let mut known: HashMap<String, &Rc<str>> = HashMap::new();
         for uplink in &self.uplinks {
             for session in uplink.sessions(&self.gateway.id.or(Rc::from(""))) {
-                if let Some(first) = known.get(&session.value) {
+                let others =
+                    known.get(&session.value).filter(|first| **first != &uplink.name.value);
+                if let Some(first) = others {
                     let message =
                         format!("the uplink `{first}` goes to this broker with the same client id");
                     let remedy = "add `client_id:` with another name: a broker throws out the first of two with one id";

@@ -30,8 +30,7 @@ fn the_next_broker_stands_in_and_the_first_is_gone_back_to_and_nothing_is_lost()
         gateway.process.wait_for_log("uplink connected");
         publish_numbers(gateway.port, "lan/a", "c", 100);
         wait_for_marks(gateway.port, "lan/other-mark", &[&at_first]);
-        let clean =
-            first.log().lines().filter(|line| line.contains(" as gw (")).last().unwrap().to_owned();
+        let clean = first.log().lines().rfind(|line| line.contains(" as gw (")).unwrap().to_owned();
         assert!(
             clean.contains(" c1,"),
             "the packet ids of an older session are not its own: {clean}"

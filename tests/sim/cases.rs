@@ -17,7 +17,7 @@ use fieldpost::mqtt::{
 use fieldpost::store::{Committed, SessionOwner, StoreCommand, StoreError, StoreEvent, Trimmed};
 
 use crate::state::{MESSAGE_BYTES, State};
-use crate::world::{FAST, SLOW, UPLINK, World, message};
+use crate::world::{FAST, SLOW, UPLINK, World, message, session};
 
 /// An engine over a store that commits at once, or when told to.
 pub struct Bench {
@@ -737,6 +737,7 @@ fn ids_of_an_upstream_that_lost_our_session_do_not_come_back_with_a_power_cut() 
     let connection = attach(&mut bench, false);
     bench.detach(connection, DetachCause::Lost);
     bench.power_cut(true);
+    bench.engine.register_uplink(session("uplink", 10, None));
     let connection = attach(&mut bench, true);
     let before = bench.engine.status().accepted;
     assert_eq!(names(&bench.hear(connection, publish(1, QoS::ExactlyOnce))), ["PUBREC"]);

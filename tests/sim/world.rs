@@ -825,26 +825,28 @@ fn start(
 ) -> Engine {
     let mut engine = Engine::new(options, state.snapshot(), now);
     for (UplinkRules { window, live_first }, name) in uplinks.iter().zip(["uplink", "second"]) {
-        engine.register_uplink(UplinkSession {
-            name: name.into(),
-            forward: vec![Forward {
-                filter: TopicFilter::new("t/#").unwrap(),
-                qos: QoS::ExactlyOnce,
-                to: None,
-                retain: true,
-            }],
-            accept: ["t/down", "t/gateway"].map(accepted).into(),
-            withheld: None,
-            window: *window,
-            trust_received: false,
-            live_first: *live_first,
-            tell_drops: Some(TellDrops {
-                topic: TopicName::new("t/dropped").unwrap(),
-                payload: tell,
-            }),
-        });
+        engine.register_uplink(session(name, *window, *live_first));
     }
     engine
+}
+
+/// The rules of an uplink that takes everything and accepts what upstreams here send.
+pub fn session(name: &str, window: u16, live_first: Option<LiveFirst>) -> UplinkSession {
+    UplinkSession {
+        name: name.into(),
+        forward: vec![Forward {
+            filter: TopicFilter::new("t/#").unwrap(),
+            qos: QoS::ExactlyOnce,
+            to: None,
+            retain: true,
+        }],
+        accept: ["t/down", "t/gateway"].map(accepted).into(),
+        withheld: None,
+        window,
+        trust_received: false,
+        live_first,
+        tell_drops: Some(TellDrops { topic: TopicName::new("t/dropped").unwrap(), payload: tell }),
+    }
 }
 
 fn accepted(topic: &str) -> Accept {
