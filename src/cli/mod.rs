@@ -5,6 +5,7 @@
 mod bench;
 mod check;
 mod demo;
+mod import;
 mod mqtt;
 mod powercut;
 mod queue;
@@ -14,6 +15,7 @@ mod run;
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
+pub use import::{ImportArgs, import};
 pub use mqtt::{MqttArgs, PubArgs, SubArgs, publish, subscribe};
 pub use powercut::PowercutArgs;
 pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
