@@ -77,8 +77,10 @@ const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("tokio_rustls", "tls broker"),
     ("systemd_journal_logger", "service"),
     ("sd_notify", "service"),
-    ("UnixListener", "control"),
-    ("UnixStream", "control client"),
+    ("tokio_tungstenite", "broker"),
+    ("x509_cert", "broker"),
+    ("UnixListener", "control broker"),
+    ("UnixStream", "control broker client"),
 ];
 
 /// One file of `src/`.
