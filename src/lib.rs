@@ -15,6 +15,7 @@ pub mod control;
 pub mod demo;
 pub mod field;
 pub mod hub;
+pub mod import;
 pub mod keep_alive;
 pub mod model;
 pub mod mqtt;

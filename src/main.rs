@@ -33,6 +33,8 @@ enum Command {
     /// Publish to a broker: a small MQTT client with mosquitto_pub's options
     #[command(disable_help_flag = true)]
     Pub(cli::PubArgs),
+    /// Make a configuration of a mosquitto.conf and name each line that needs a look
+    Import(cli::ImportArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(cli::CheckArgs),
 }
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Passwd(args) => cli::passwd(&args),
         Command::Sub(args) => cli::subscribe(&args),
         Command::Pub(args) => cli::publish(&args),
+        Command::Import(args) => cli::import(&args, &mut std::io::stdout().lock()),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
     };
     match result {

@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("hub", &["model", "mqtt", "access", "store", "clock", "step"]),
     ("tls", &[]),
     ("keep_alive", &[]),
+    ("import", &[]),
     ("client", &["model", "mqtt", "tls", "keep_alive"]),
     ("uplink", &["model", "mqtt", "hub", "tls", "backoff", "step"]),
     ("broker", &["model", "mqtt", "access", "hub", "step"]),

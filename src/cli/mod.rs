@@ -6,6 +6,7 @@ mod bench;
 mod broker;
 mod check;
 mod demo;
+mod import;
 mod mqtt;
 mod passwd;
 mod powercut;
@@ -18,6 +19,7 @@ pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench
 pub use broker::{BrokerArgs, broker};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
+pub use import::{ImportArgs, import};
 pub use mqtt::{MqttArgs, PubArgs, SubArgs, publish, subscribe};
 pub use passwd::{PasswdArgs, passwd};
 pub use powercut::PowercutArgs;

@@ -88,10 +88,12 @@ async fn unix(path: &Path) -> Result<Stream, ClientError> {
         Ok(stream) => Ok(Stream(Box::new(stream))),
         Err(error) => {
             let place = Place::Unix(path.to_owned());
-            Err(match error.kind() {
-                io::ErrorKind::NotFound => ClientError::NoSocket { path: path.to_owned() },
-                io::ErrorKind::ConnectionRefused => ClientError::NobodyListens { place },
-                _ => ClientError::Dial { place, source: error },
+            Err(if error.kind() == io::ErrorKind::NotFound {
+                ClientError::NoSocket { path: path.to_owned() }
+            } else if error.kind() == io::ErrorKind::ConnectionRefused {
+                ClientError::NobodyListens { place }
+            } else {
+                ClientError::Dial { place, source: error }
             })
         }
     }

@@ -277,7 +277,7 @@ impl Session {
                 Ok(())
             }
             (State::Up, Packet::PubComp(ack)) => {
-                self.handle_pubcomp(ack);
+                self.handle_pubcomp(ack.packet_id);
                 Ok(())
             }
             (State::Up, Packet::SubAck(ack)) => {
@@ -361,11 +361,11 @@ impl Session {
         self.ack(Packet::PubRel, id);
     }
 
-    fn handle_pubcomp(&mut self, ack: Ack) {
-        match self.flights.end(ack.packet_id) {
+    fn handle_pubcomp(&mut self, id: PacketId) {
+        match self.flights.end(id) {
             Some(Flight::Clearing(publish)) => {
                 if let Some(topic) = publish.topic.clone() {
-                    self.flights.go_on(ack.packet_id, Flight::Published(topic));
+                    self.flights.go_on(id, Flight::Published(topic));
                     self.send(*publish);
                 }
             }
@@ -373,7 +373,7 @@ impl Session {
                 // Whatever the reason: the broker has had the message since its PUBREC.
                 self.settled(topic, ReasonCode::Success, None);
             }
-            Some(other) => self.flights.go_on(ack.packet_id, other),
+            Some(other) => self.flights.go_on(id, other),
             None => {}
         }
     }
@@ -454,3 +454,6 @@ impl Session {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,7 @@ pub fn explain(error: &io::Error) -> String {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "rustls may learn of more")]
 fn certificate(problem: &CertificateError) -> String {
     let remedy = match problem {
         CertificateError::UnknownIssuer => {
@@ -49,6 +50,7 @@ fn certificate(problem: &CertificateError) -> String {
     format!("the broker's certificate: {remedy} ({})", Error::InvalidCertificate(problem.clone()))
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "rustls may learn of more")]
 fn refused(alert: AlertDescription) -> String {
     let meaning = match alert {
         AlertDescription::CertificateRequired => {

@@ -11,6 +11,7 @@
 mod support;
 
 mod client;
+mod import;
 mod options;
 mod publish;
 mod subscribe;

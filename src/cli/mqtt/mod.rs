@@ -12,6 +12,9 @@ pub use args::MqttArgs;
 pub use publish::{PubArgs, publish};
 pub use subscribe::{SubArgs, subscribe};
 
+use anyhow::Context as _;
+
+use super::ExitStatus;
 use crate::model::TopicName;
 use crate::mqtt::Packet;
 
@@ -19,6 +22,28 @@ use crate::mqtt::Packet;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
+
+/// Runs `client` on what the command line came to, or says what is wrong with that.
+fn run<T>(
+    planned: Result<T, Usage>,
+    client: impl AsyncFnOnce(T) -> anyhow::Result<ExitStatus>,
+) -> anyhow::Result<ExitStatus> {
+    let planned = match planned {
+        Ok(planned) => planned,
+        Err(usage) => {
+            eprintln!("fieldpost: {usage}");
+            return Ok(ExitStatus::Wrong);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let result = runtime.block_on(client(planned));
+    // Output that nobody takes must not keep us here.
+    runtime.shutdown_background();
+    result
+}
 
 /// Tells of a packet on standard error, for `-d`. Passwords and payloads are left out.
 fn trace(packet: &Packet, sent: bool) {

@@ -102,7 +102,7 @@ impl Given<'_> {
             "connect" => self.connect(&mut into.connect),
             "publish" => match self.property {
                 "message-expiry-interval" => self.set(&mut into.message_expiry, self.number()?),
-                "topic-alias" => self.set(&mut into.topic_alias, self.from_1()?),
+                "topic-alias" => self.set(&mut into.topic_alias, self.at_least_1()?),
                 _ => self.message(&mut into.publish, PUBLISH),
             },
             "will" => match self.property {
@@ -138,7 +138,7 @@ impl Given<'_> {
                 let size = size.ok_or_else(|| self.wants("a number from 1 to 4294967295"))?;
                 self.set(&mut into.maximum_packet_size, size)
             }
-            "receive-maximum" => self.set(&mut into.receive_maximum, self.from_1()?),
+            "receive-maximum" => self.set(&mut into.receive_maximum, self.at_least_1()?),
             "request-problem-information" => {
                 self.set(&mut into.request_problem_information, self.flag()?)
             }
@@ -194,7 +194,7 @@ impl Given<'_> {
         self.value.parse().map_err(|_| self.wants("a number from 0 to 4294967295"))
     }
 
-    fn from_1(self) -> Result<NonZeroU16, PropertyError> {
+    fn at_least_1(self) -> Result<NonZeroU16, PropertyError> {
         self.value.parse().map_err(|_| self.wants("a number from 1 to 65535"))
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::args::{MqttArgs, Plan, qos, seconds, topic_name};
-use super::{Usage, trace};
+use super::{Usage, run, trace};
 use crate::cli::ExitStatus;
 use crate::client::{ClientError, ClientEvent, Connection, Session};
 use crate::model::{QoS, TopicName};
@@ -70,24 +70,11 @@ pub struct PubArgs {
 /// # Errors
 /// The broker cannot be reached, refuses us or is lost, or the input cannot be read.
 pub fn publish(args: &PubArgs) -> anyhow::Result<ExitStatus> {
-    let (plan, template) = match args.mqtt.plan().and_then(|plan| Ok((args.template(&plan)?, plan)))
-    {
-        Ok((template, plan)) => (plan, template),
-        Err(usage) => {
-            eprintln!("fieldpost: {usage}");
-            return Ok(ExitStatus::Wrong);
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?;
-    let result = runtime.block_on(async {
+    let planned = args.mqtt.plan().and_then(|plan| Ok((args.template(&plan)?, plan)));
+    run(planned, async |(template, plan)| {
         let source = args.source()?;
         Run { source, template, plan, published: 0, settled: 0, refused: 0 }.run(args).await
-    });
-    runtime.shutdown_background();
-    result
+    })
 }
 
 impl PubArgs {

@@ -15,7 +15,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::args::{MqttArgs, Plan, qos, seconds};
 use super::template::Template;
 use super::text::Format;
-use super::{Usage, trace};
+use super::{Usage, run, trace};
 use crate::backoff::Backoff;
 use crate::cli::ExitStatus;
 use crate::client::{ClientError, ClientEvent, Connection, Session};
@@ -102,22 +102,8 @@ pub struct SubArgs {
 /// # Errors
 /// The broker cannot be reached, refuses us or is lost, or nothing can be printed.
 pub fn subscribe(args: &SubArgs) -> anyhow::Result<ExitStatus> {
-    let (plan, wanted) =
-        match args.mqtt.plan().and_then(|plan| Ok((Wanted::read(args, &plan)?, plan))) {
-            Ok((wanted, plan)) => (plan, wanted),
-            Err(usage) => {
-                eprintln!("fieldpost: {usage}");
-                return Ok(ExitStatus::Wrong);
-            }
-        };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?;
-    let result = runtime.block_on(async { Watch::new(args, plan, wanted)?.run().await });
-    // Output that nobody takes must not keep us here.
-    runtime.shutdown_background();
-    result
+    let planned = args.mqtt.plan().and_then(|plan| Ok((Wanted::read(args, &plan)?, plan)));
+    run(planned, async |(wanted, plan)| Watch::new(args, plan, wanted)?.run().await)
 }
 
 /// What is asked of the broker and how it is printed.
