@@ -18,6 +18,10 @@ use crate::model::{Message, Moment, QoS, Seq, TopicFilter, TopicName};
 use crate::mqtt::{ReasonCode, Version};
 use crate::store::{Change, SessionId, SessionOwner, StoredSession};
 
+/// Messages in flight at most to a bridge of 3.1.1, which cannot say how many it takes: mosquitto drops those of QoS 2
+/// beyond 20 without a word.
+const BRIDGE_WINDOW: u16 = 20;
+
 /// A LAN client that wants in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachClient {
@@ -306,7 +310,8 @@ impl Engine {
             None => (self.begin_session(&attach), false),
         };
         let connection = self.next_connection();
-        let window = self.options.client_window.min(attach.receive_maximum.get());
+        let bound = if attach.bridge { BRIDGE_WINDOW } else { self.options.client_window };
+        let window = bound.min(attach.receive_maximum.get());
         self.wills.remove(&id);
         self.timers.retain(|(_, session, _)| *session != id);
         if let Some(session) = self.sessions.get_mut(&id) {
