@@ -18,6 +18,8 @@ use crate::mqtt::{
 
 /// How long the upstream has for its CONNACK.
 const CONNACK_MAX: Duration = Duration::from_secs(15);
+/// How long the upstream may leave every message unacknowledged.
+const UNANSWERED_MAX: Duration = Duration::from_secs(60);
 /// The largest packet taken from upstream.
 pub(super) const PACKET_BYTES_MAX: u32 = 1024 * 1024;
 /// The packet id of our SUBSCRIBE: the one id no message is given.
@@ -43,6 +45,12 @@ pub enum LinkError {
     Silent {
         /// For how long.
         silence: Duration,
+    },
+    /// It answers when it is asked whether it lives, and acknowledges nothing.
+    #[error("no message acknowledged for {} s: the broker is stuck", since.as_secs())]
+    Unanswered {
+        /// For how long.
+        since: Duration,
     },
     /// The upstream said DISCONNECT.
     #[error("the broker ended the connection: {reason}")]
@@ -134,6 +142,8 @@ pub struct Link {
     last_sent: Instant,
     last_heard: Instant,
     traffic: Instant,
+    /// When something for the session last came, or when it was first seen to wait for that.
+    answered: Option<Instant>,
     pinged: bool,
 }
 
@@ -153,6 +163,7 @@ impl Link {
             last_sent: now,
             last_heard: now,
             traffic: now,
+            answered: None,
             pinged: false,
         }
     }
@@ -284,6 +295,7 @@ impl Link {
             }
             (State::Up, packet) if packet.sent_by_server() => {
                 self.traffic = now;
+                self.answered = self.answered.map(|_| now);
                 Ok(LinkEvent::ForSession(packet))
             }
             (_, _) => Err(LinkError::Unexpected { packet: name }),
@@ -324,6 +336,18 @@ impl Link {
     #[must_use]
     pub fn traffic(&self) -> Instant {
         self.traffic
+    }
+
+    /// Whether the session waits for acknowledgements, said now and then: a broker that gives none for a minute and more
+    /// is left, since with a full window it would be waited for without an end.
+    ///
+    /// # Errors
+    /// [`LinkError::Unanswered`].
+    pub fn handle_waiting(&mut self, waits: bool, now: Instant) -> Result<(), LinkError> {
+        let answered = self.answered.filter(|_| waits).unwrap_or(now);
+        self.answered = waits.then_some(answered);
+        let since = now.duration_since(answered);
+        if since < UNANSWERED_MAX { Ok(()) } else { Err(LinkError::Unanswered { since }) }
     }
 
     /// What it means that nothing came by [`Self::poll_timeout`] while the connection comes about.
@@ -482,6 +506,22 @@ mod tests {
         assert_eq!(link.handle_packet(Packet::PingResp, at(14)), Ok(LinkEvent::Nothing));
         assert_eq!(link.poll_timeout(), at(20));
         assert_eq!(link.handle_timeout(at(15)), Ok(None));
+    }
+
+    #[test]
+    fn a_broker_that_lives_and_acknowledges_nothing_is_left() {
+        let start = start();
+        let mut link = up(start);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(link.handle_waiting(false, at(500)), Ok(()));
+        // What was sent a moment ago need not be acknowledged.
+        assert_eq!(link.handle_waiting(true, at(510)), Ok(()));
+        assert_eq!(link.handle_waiting(true, at(560)), Ok(()));
+        let ack = Packet::PubAck(Ack::new(SUBSCRIBE_ID, ReasonCode::Success));
+        assert!(matches!(link.handle_packet(ack, at(565)), Ok(LinkEvent::ForSession(_))));
+        assert_eq!(link.handle_waiting(true, at(600)), Ok(()));
+        let since = Duration::from_secs(60);
+        assert_eq!(link.handle_waiting(true, at(625)), Err(LinkError::Unanswered { since }));
     }
 
     #[test]

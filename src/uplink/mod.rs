@@ -9,6 +9,7 @@ mod link;
 mod report;
 mod servers;
 mod settings;
+mod socket;
 mod state;
 mod task;
 

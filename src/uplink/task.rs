@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info, warn};
@@ -18,6 +16,7 @@ use super::link::{Dial, Link, LinkError, LinkEvent, PACKET_BYTES_MAX};
 use super::report::report;
 use super::servers::Servers;
 use super::settings::{Server, Start, UplinkSettings};
+use super::socket::connect;
 use super::state::{Condition, Situation};
 use crate::backoff::Backoff;
 use crate::hub::{
@@ -42,10 +41,6 @@ const PROVEN_AFTER: Duration = Duration::from_secs(10);
 const FAREWELL_MAX: Duration = Duration::from_secs(3);
 /// The longest pause between two looks for the first of several brokers.
 const LOOK_AGAIN_LONGEST: Duration = Duration::from_secs(300);
-/// The pause between two probes of a silent connection.
-const PROBE_EVERY: Duration = Duration::from_secs(10);
-/// How many of them may go unanswered.
-const PROBES_MAX: u32 = 3;
 /// Bytes in the write queue at which QoS 0 messages wait.
 const CONGESTED_BYTES: usize = 256 * 1024;
 
@@ -539,6 +534,7 @@ impl Uplink {
                     if rest.is_some_and(|rest| rest <= now) {
                         leave = Some(Ended::Idle);
                     }
+                    link.handle_waiting(load.borrow().inflight > 0, now)?;
                     if let Some(ping) = link.handle_timeout(now)? {
                         self.queue(writer, &ping);
                     }
@@ -638,20 +634,6 @@ struct Farewell {
     until: Instant,
     /// The upstream has them.
     is_said: bool,
-}
-
-/// A socket that finds out by itself when the other end is gone: unacknowledged bytes for one and a half keep alives, or
-/// probes nobody answers, end it.
-async fn connect(server: &Server, keep_alive: Duration) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((&*server.host, server.port)).await?;
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(&stream, true)?;
-    sockopt::set_tcp_keepidle(&stream, keep_alive)?;
-    sockopt::set_tcp_keepintvl(&stream, PROBE_EVERY)?;
-    sockopt::set_tcp_keepcnt(&stream, PROBES_MAX)?;
-    let unheard = (keep_alive + keep_alive / 2).as_millis();
-    sockopt::set_tcp_user_timeout(&stream, u32::try_from(unheard).unwrap_or(u32::MAX))?;
-    Ok(stream)
 }
 
 fn goodbye() -> Disconnect {

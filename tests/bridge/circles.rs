@@ -7,7 +7,7 @@ use std::thread;
 use crate::gateway::{Gateway, numbers, payloads, publish_numbers, wait_for_marks};
 use crate::support::{Mosquitto, Subscriber, free_port, mosquitto_pub, mosquitto_sub, wait_until};
 
-const COUNT: usize = 150;
+const COUNT: usize = 300;
 
 /// Numbers published at both places, then marks, have arrived at both, each once.
 #[track_caller]
@@ -21,7 +21,8 @@ fn assert_each_arrives_once(round: &str, one: u16, other: u16) {
     wait_for_marks(other, &format!("x/{round}/other"), &[&here, &there]);
     let expected = numbers(&[("a", COUNT), ("b", COUNT)]);
     for subscriber in [here, there] {
-        wait_until("all have arrived", || payloads(&subscriber.received()).len() >= expected.len());
+        let arrived = || payloads(&subscriber.received()).len();
+        wait_until("all have arrived", || arrived() >= expected.len());
         let received = subscriber.stop();
         assert_eq!(payloads(&received), expected);
         // A mark that went round would be here as well.
@@ -114,10 +115,7 @@ fn a_mosquitto_that_bridges_into_us_with_everything_both_ways_is_sent_nothing_ba
              bridge_protocol_version {version}\ntry_private true\ntopic # both 2\n",
             gateway.port
         ));
-        wait_until("the bridge has subscribed", || {
-            peer.log().contains("Received SUBACK")
-                || gateway.process.log().contains("client connected")
-        });
+        wait_until("the bridge has subscribed", || peer.log().contains("Received SUBACK"));
         assert_each_arrives_once("only", gateway.port, peer.port());
         assert_retained_travels(gateway.port, peer.port());
         assert_retained_travels(peer.port(), gateway.port);

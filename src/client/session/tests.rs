@@ -12,6 +12,7 @@ fn start() -> Instant {
 
 fn connect(version: Version) -> Connect {
     Connect {
+        bridge: false,
         version,
         clean_start: true,
         keep_alive: 60,

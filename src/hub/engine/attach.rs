@@ -20,6 +20,10 @@ use crate::model::{Message, Moment, QoS, Seq, TopicFilter, TopicName};
 use crate::mqtt::{ReasonCode, Version};
 use crate::store::{Change, SessionId, SessionOwner, StoredSession};
 
+/// Messages in flight at most to a bridge of 3.1.1, which cannot say how many it takes: mosquitto drops those of QoS 2
+/// beyond 20 without a word.
+const BRIDGE_WINDOW: u16 = 20;
+
 /// A LAN client that wants in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachClient {
@@ -321,7 +325,8 @@ impl Engine {
         };
         self.handle_entered(id, attach.principal.clone(), &mut attach.will);
         let connection = self.next_connection();
-        let window = self.options.client_window.min(attach.receive_maximum.get());
+        let bound = if attach.bridge { BRIDGE_WINDOW } else { self.options.client_window };
+        let window = bound.min(attach.receive_maximum.get());
         let had_will = self.wills.remove(&id).is_some();
         let will_needs = self.keep_will(id, attach.will.as_ref(), had_will);
         self.timers.retain(|(_, session, _)| *session != id);
