@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Ticks a second in `/proc`: 100 on every Linux, whatever the kernel's own clock does (proc_pid_stat(5), sysconf(3)).
 const TICKS: u64 = 100;
 
@@ -52,6 +54,18 @@ fn cpu(stat: &str) -> Option<Duration> {
     let mut ticks = || fields.next()?.parse::<u64>().ok();
     let ticks = ticks()? + ticks()?;
     Some(Duration::from_millis(ticks * 1000 / TICKS))
+}
+
+/// Lets this process, and those it starts, have as many files and sockets open as the system grants at all.
+pub fn raise_open_files() {
+    let limits = getrlimit(Resource::Nofile);
+    if limits.current < limits.maximum || limits.maximum.is_none() {
+        // Where that is refused the limit stays as it is.
+        let _ = setrlimit(
+            Resource::Nofile,
+            Rlimit { current: limits.maximum, maximum: limits.maximum },
+        );
+    }
 }
 
 #[cfg(test)]
