@@ -4,6 +4,7 @@
 //! the session's, in `hub`.
 
 mod connection;
+mod exchange;
 mod listener;
 mod protocol;
 mod settings;

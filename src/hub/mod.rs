@@ -9,6 +9,7 @@ mod drops;
 mod engine;
 mod episode;
 pub mod inbox;
+mod mailbox;
 pub mod outbox;
 mod outgoing;
 pub mod packet_ids;
@@ -25,8 +26,9 @@ pub use engine::{
     AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
     HubStatus, Output, UplinkSession,
 };
+pub use mailbox::Inbound;
 pub use outbox::Oldest;
 pub use outgoing::LiveFirst;
 pub use retouch::{Marks, Retouch};
 pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};
-pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound};
+pub use task::{ConnectionEvent, Hub, HubError, HubHandle};
