@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::exchange::{Ended, exchange, queue};
-use super::protocol::{CONNECT_MAX, PACKET_BYTES_MAX, Protocol, refusal};
+use super::protocol::{CONNECT_MAX, Protocol, ProtocolOptions, refusal};
 use crate::hub::{DetachCause, HubHandle};
 use crate::mqtt::{
     CodecError, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError, Version,
@@ -26,7 +26,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut stop: watch::Receiver<bool>,
 ) {
     let (read, write) = tokio::io::split(stream);
-    let options = DecodeOptions { version: Version::V311, packet_bytes_max: PACKET_BYTES_MAX };
+    let rules = ProtocolOptions::default();
+    let packet_bytes_max = rules.packet_bytes_max;
+    let options = DecodeOptions { version: Version::V311, packet_bytes_max };
     let mut reader = PacketReader::new(read, options);
     let first = tokio::select! {
         first = timeout(CONNECT_MAX, reader.read_first()) => first,
@@ -38,44 +40,51 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let (version, outcome) = match first {
         Ok(Packet::Connect(connect)) => {
             let (mono, wall) = (Instant::now(), SystemTime::now().into());
-            let accepted = Protocol::accept(*connect.clone(), fastrand::u64(..), mono, wall);
-            (connect.version, accepted.map_err(|refused| refused.reason))
+            let accepted = Protocol::accept(*connect.clone(), rules, fastrand::u64(..), mono, wall);
+            (connect.version, accepted.map_err(|refused| (refused.reason, None)))
         }
         Ok(packet) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
         }
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
-        )) => (Version::V311, Err(error.reason_code())),
+        )) => (Version::V311, Err((error.reason_code(), None))),
+        // Only 5.0 has words for a CONNECT that is none.
+        Err(ReadError::Codec(error)) if reader.version() == Version::V5 => {
+            (Version::V5, Err((error.reason_code(), Some(error.to_string().into()))))
+        }
         Err(cause) => return debug!(%peer, %cause, "client ended before CONNECT"),
     };
     reader.set_version(version);
     let mut writer = PacketWriter::new(write, version);
-    let (protocol, attach) = match outcome {
+    let (mut protocol, attach) = match outcome {
         Ok(accepted) => accepted,
-        Err(reason) => {
-            info!(%peer, %reason, "client refused");
-            return last_words(&mut writer, &refusal(reason)).await;
+        Err((reason, why)) => {
+            info!(%peer, %reason, why = why.as_deref(), "client refused");
+            return last_words(&mut writer, &refusal(reason, why)).await;
         }
     };
     let client_id = attach.client_id.clone();
     let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
-    queue(&mut writer, &protocol.connack(attached.session_present));
+    queue(&mut writer, &protocol.connack(&attached));
     info!(%client_id, %peer, ?version, session_present = attached.session_present, "client connected");
     let id = attached.connection;
-    let ended = exchange(&mut reader, &mut writer, protocol, id, inbound, &hub, stop).await;
+    let ended = exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, stop).await;
     let (cause, reason) = match ended {
         Ended::Theirs(cause) => (cause, None),
-        Ended::Ours(reason) => (DetachCause::Lost, Some(reason)),
+        Ended::Ours(reason, why) => (DetachCause::Lost, Some((reason, why))),
         Ended::Hub => return,
     };
     let _ = hub.detach(id, cause).await;
     match reason {
         None => info!(%client_id, ?cause, "client gone"),
-        Some(reason) => {
-            info!(%client_id, %reason, "client sent away");
+        Some((reason, why)) => {
+            info!(%client_id, %reason, why = why.as_deref(), "client sent away");
             if version == Version::V5 {
-                last_words(&mut writer, &Packet::Disconnect(Disconnect::new(reason))).await;
+                let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
+                let mut bye = Packet::Disconnect(bye);
+                protocol.handle_outgoing(&mut bye);
+                last_words(&mut writer, &bye).await;
             }
         }
     }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -27,7 +28,7 @@ pub(super) enum Ended {
     /// By the client, or because it fell silent or broke.
     Theirs(DetachCause),
     /// By us, with a reason the client is told where its version can.
-    Ours(ReasonCode),
+    Ours(ReasonCode, Option<Arc<str>>),
     /// The hub is gone.
     Hub,
 }
@@ -51,7 +52,7 @@ enum Happened {
 pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: &mut PacketReader<R>,
     writer: &mut PacketWriter<W>,
-    mut protocol: Protocol,
+    protocol: &mut Protocol,
     id: ConnectionId,
     mut inbound: Inbound,
     hub: &HubHandle,
@@ -87,7 +88,9 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         });
         let ended = match happened.await {
             Happened::Events(None) => Some(Ended::Hub),
-            Happened::Events(Some(events)) => take_events(events, writer, &mut acknowledges),
+            Happened::Events(Some(events)) => {
+                take_events(events, protocol, writer, &mut acknowledges)
+            }
             Happened::Wrote(Ok(())) => {
                 if writer.queued() == 0 && std::mem::take(&mut acknowledges) {
                     step::pass(step::Step::AckAfter);
@@ -95,11 +98,11 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 None
             }
             Happened::Packets(Ok(packets)) => {
-                handle_packets(packets, &mut protocol, writer, id, hub).await
+                handle_packets(packets, protocol, writer, id, hub).await
             }
             Happened::Packets(Err(ReadError::Codec(error))) => {
                 debug!(cause = %error, "client sent what is not MQTT");
-                Some(Ended::Ours(error.reason_code()))
+                Some(Ended::Ours(error.reason_code(), Some(error.to_string().into())))
             }
             Happened::Wrote(Err(_))
             | Happened::Packets(Err(ReadError::Closed | ReadError::Io(_))) => {
@@ -112,10 +115,10 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                         silence.set(Some(sleep_until(at.into())));
                         None
                     }
-                    None => Some(Ended::Ours(ReasonCode::KeepAliveTimeout)),
+                    None => Some(Ended::Ours(ReasonCode::KeepAliveTimeout, None)),
                 }
             }
-            Happened::Stopped => Some(Ended::Ours(ReasonCode::ServerShuttingDown)),
+            Happened::Stopped => Some(Ended::Ours(ReasonCode::ServerShuttingDown, None)),
         };
         if let Some(ended) = ended {
             return ended;
@@ -145,7 +148,7 @@ async fn handle_packets<W: AsyncWrite + Unpin>(
             Step::ForSession(packet) => for_session.push(packet),
             Step::Answer(packet) => queue(writer, &packet),
             Step::Goodbye(cause) => ended = Some(Ended::Theirs(cause)),
-            Step::End(reason) => ended = Some(Ended::Ours(reason)),
+            Step::End(reason) => ended = Some(Ended::Ours(reason, None)),
         }
         if ended.is_some() {
             break;
@@ -161,12 +164,14 @@ async fn handle_packets<W: AsyncWrite + Unpin>(
 
 fn take_events<W: AsyncWrite + Unpin>(
     events: VecDeque<ConnectionEvent>,
+    protocol: &mut Protocol,
     writer: &mut PacketWriter<W>,
     acknowledges: &mut bool,
 ) -> Option<Ended> {
     for event in events {
         match event {
-            ConnectionEvent::Packet(packet) => {
+            ConnectionEvent::Packet(mut packet) => {
+                protocol.handle_outgoing(&mut packet);
                 if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {
                     *acknowledges = true;
                     step::pass(step::Step::AckBefore);
@@ -174,7 +179,7 @@ fn take_events<W: AsyncWrite + Unpin>(
                 queue(writer, &packet);
             }
             ConnectionEvent::Said => {}
-            ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason)),
+            ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason, None)),
         }
     }
     None

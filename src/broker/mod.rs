@@ -3,6 +3,7 @@
 //! Knows listening sockets, CONNECT and keep alive. Does not know subscriptions, retained messages or queues: that is
 //! the session's, in `hub`.
 
+mod alias;
 mod connection;
 mod exchange;
 mod listener;
@@ -10,5 +11,5 @@ mod protocol;
 mod settings;
 
 pub use listener::Listener;
-pub use protocol::{Protocol, Refusal, Step};
+pub use protocol::{Protocol, ProtocolOptions, Refusal, Step};
 pub use settings::{BrokerSettings, ListenerSettings};

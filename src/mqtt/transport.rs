@@ -13,7 +13,9 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use super::{CodecError, DecodeOptions, EncodeError, Packet, Version, decode_front, encode};
+use super::{
+    CodecError, DecodeOptions, EncodeError, Packet, Version, connect_version, decode_front, encode,
+};
 
 /// Bytes read from the socket at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -65,12 +67,20 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
         self.options.version = version;
     }
 
+    /// The version of the bytes: once a CONNECT has named one, even if it was none, that one.
+    pub fn version(&self) -> Version {
+        self.options.version
+    }
+
     /// The first packet, alone, so that its version can be set before the next one is read.
     ///
     /// # Errors
     /// [`ReadError`].
     pub async fn read_first(&mut self) -> Result<Packet, ReadError> {
         loop {
+            if let Some(named) = connect_version(&self.rest) {
+                self.options.version = named;
+            }
             let mut rest = &self.rest[..];
             if let Some(packet) = decode_front(&mut rest, &self.options)? {
                 self.rest = rest.to_vec();
