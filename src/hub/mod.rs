@@ -10,6 +10,7 @@ mod engine;
 mod episode;
 pub mod inbox;
 mod mailbox;
+mod numbers;
 pub mod outbox;
 mod outgoing;
 pub mod packet_ids;

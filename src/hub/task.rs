@@ -1,7 +1,6 @@
 //! shell: the hub's task. Owns the engine, talks to the store, speaks with everybody else over channels.
 #![allow(clippy::disallowed_methods, reason = "this shell waits for the deadlines of the engine")]
 
-use std::collections::HashMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use super::engine::{
 };
 use super::episode::{Episode, Over};
 use super::mailbox::{Inbound, Mailbox, Opened, mailbox};
+use super::numbers::NumberMap;
 use super::session::ConnectionId;
 use crate::clock::now;
 use crate::model::{ClockState, Message, Seq};
@@ -287,7 +287,7 @@ impl Entering {
 pub struct Hub {
     engine: Engine,
     store: Store,
-    connections: HashMap<ConnectionId, Mailbox>,
+    connections: NumberMap<ConnectionId, Mailbox>,
     /// Who has been let in and must hear of it only once a batch is durable.
     entering: Vec<Entering>,
     flushing: Vec<oneshot::Sender<()>>,
@@ -319,7 +319,7 @@ impl Hub {
         let hub = Self {
             engine,
             store,
-            connections: HashMap::new(),
+            connections: NumberMap::default(),
             entering: Vec::new(),
             flushing: Vec::new(),
             asides: Asides::default(),

@@ -76,6 +76,15 @@ pub fn decode_front(
 /// [`EncodeError`] names what cannot be said; `out` is then as it was.
 pub fn encode(packet: &Packet, version: Version, out: &mut BytesMut) -> Result<(), EncodeError> {
     check(packet, version)?;
+    if let Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) =
+        packet
+        && ack::is_bare(ack, version)
+    {
+        // Every other packet is one of these.
+        let [high, low] = ack.packet_id.get().to_be_bytes();
+        out.raw(&[first_byte(packet), 2, high, low]);
+        return Ok(());
+    }
     let mut measure = Measure::default();
     write_body(packet, version, &mut measure);
     if let Some(refused) = measure.refused {
