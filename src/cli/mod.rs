@@ -3,6 +3,7 @@
 //! A subcommand takes its parsed arguments and writes to what it is handed; it may know every room.
 
 mod bench;
+mod bench_broker;
 mod broker;
 mod check;
 mod demo;
@@ -16,6 +17,7 @@ mod reload;
 mod run;
 
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
+pub use bench_broker::BrokerArgs as BenchBrokerArgs;
 pub use broker::{BrokerArgs, broker};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};

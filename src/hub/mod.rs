@@ -9,7 +9,9 @@ mod drops;
 mod engine;
 mod episode;
 pub mod inbox;
+mod mailbox;
 pub mod node;
+mod numbers;
 pub mod outbox;
 mod outgoing;
 pub mod packet_ids;
@@ -27,6 +29,7 @@ pub use engine::{
     AttachClient, AttachUplink, Attached, DeniedWhat, DetachCause, EndUplinkError, Engine,
     EngineOptions, Fact, HubStatus, Output, UplinkSession,
 };
+pub use mailbox::Inbound;
 pub use node::{NodeId, Peer};
 pub use outbox::Oldest;
 pub use outgoing::LiveFirst;
@@ -34,4 +37,4 @@ pub use retouch::{Marks, Retouch};
 pub use session::{
     Accept, ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription,
 };
-pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound, UplinkLoad, UplinkView};
+pub use task::{ConnectionEvent, Hub, HubError, HubHandle, UplinkLoad, UplinkView};

@@ -13,8 +13,8 @@ use crate::store::Target;
 pub struct Outgoing {
     /// Its place in the hub's order.
     pub seq: Seq,
-    /// The message.
-    pub message: Message,
+    /// The message, shared by all its deliveries.
+    pub message: Arc<Message>,
     /// The QoS of this delivery.
     pub qos: QoS,
     /// The retain flag of this delivery.
@@ -50,7 +50,7 @@ pub struct Transmit {
 /// What the outbox sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Send {
-    /// PUBLISH; without a packet id it is QoS 0 and [`Outbox::handle_written`](super::outbox::Outbox::handle_written) must be told when it has left.
+    /// PUBLISH; without a packet id it is QoS 0.
     Publish {
         /// The message.
         out: Outgoing,
@@ -58,8 +58,9 @@ pub enum Send {
         packet_id: Option<NonZeroU16>,
         /// Whether it may have been sent before.
         dup: bool,
-        /// The flight, for [`Outbox::handle_written`](super::outbox::Outbox::handle_written).
-        flight: FlightNumber,
+        /// What [`Outbox::handle_written`](super::outbox::Outbox::handle_written) must be told when a QoS 0 message has
+        /// left; `None` if it is settled already, because it leaves at once.
+        flight: Option<FlightNumber>,
     },
     /// PUBREL.
     PubRel {
@@ -102,7 +103,7 @@ pub struct FlightNumber(pub(super) u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acknowledged {
     /// The message is settled.
-    Settled(Box<Settled>),
+    Settled(Settled),
     /// PUBREL follows.
     Released(Transmit),
     /// A packet id that may have been open is closed.
@@ -131,6 +132,8 @@ pub struct PickLimits {
     pub clock: Clock,
     /// The batch that takes changes.
     pub batch: u64,
+    /// What needs no later batch than this leaves at once; `None` if something waits to leave before it.
+    pub leaves: Option<u64>,
     /// Whether the connection's queue is full: no QoS 0 then.
     pub congested: bool,
     /// Whether the store is dropping messages: what stands there must not get under way, it may be gone already.

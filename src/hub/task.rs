@@ -2,11 +2,13 @@
 #![allow(clippy::disallowed_methods, reason = "this shell waits for the deadlines of the engine")]
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
 use tracing::{debug, error, info, warn};
 
 use super::aside::{Asides, Looked, Purge, PurgedSlice, Question};
@@ -15,7 +17,9 @@ use super::engine::{
     EngineOptions, Fact, HubStatus, Output, UplinkSession,
 };
 use super::episode::{Episode, Over};
+use super::mailbox::{Inbound, Mailbox, Opened, mailbox};
 use super::node::NodeId;
+use super::numbers::NumberMap;
 use super::session::ConnectionId;
 use crate::access::Acl;
 use crate::clock::now;
@@ -59,9 +63,6 @@ pub enum ConnectionEvent {
     /// End, telling why where the protocol can.
     Close(ReasonCode),
 }
-
-/// The receiving end of a connection.
-pub type Inbound = mpsc::UnboundedReceiver<ConnectionEvent>;
 
 #[derive(Debug)]
 enum Command {
@@ -332,7 +333,7 @@ impl Entering {
 pub struct Hub {
     engine: Engine,
     store: Store,
-    connections: HashMap<ConnectionId, mpsc::UnboundedSender<ConnectionEvent>>,
+    connections: NumberMap<ConnectionId, Mailbox>,
     /// Who has been let in and must hear of it only once a batch is durable.
     entering: Vec<Entering>,
     flushing: Vec<oneshot::Sender<()>>,
@@ -373,7 +374,7 @@ impl Hub {
         let hub = Self {
             engine,
             store,
-            connections: HashMap::new(),
+            connections: NumberMap::default(),
             entering: Vec::new(),
             flushing: Vec::new(),
             loads,
@@ -393,6 +394,7 @@ impl Hub {
         mut questions: mpsc::Receiver<Question>,
         mut events: mpsc::UnboundedReceiver<StoreEvent>,
     ) {
+        let mut alarm = pin!(sleep_until((Instant::now() + SLEEP_MAX).into()));
         loop {
             self.work();
             if self.engine.is_durable() {
@@ -408,8 +410,10 @@ impl Hub {
             let room = self.engine.uncommitted() < UNCOMMITTED_MAX
                 && self.engine.uncommitted_bytes() < UNCOMMITTED_BYTES_MAX;
             let deadline = self.engine.poll_timeout();
-            let latest = Instant::now() + SLEEP_MAX;
-            let wake = tokio::time::Instant::from_std(deadline.map_or(latest, |at| at.min(latest)));
+            // One that goes off too early does no harm, and setting it for each turn would cost more than that.
+            if let Some(at) = deadline.map(Into::into).filter(|at| *at < alarm.deadline()) {
+                alarm.as_mut().reset(at);
+            }
             tokio::select! {
                 event = events.recv() => match event {
                     Some(StoreEvent::Damaged(cause)) => {
@@ -430,7 +434,10 @@ impl Hub {
                     let Self { asides, engine, store, .. } = &mut self;
                     asides.handle_question(question, engine, store, now());
                 }
-                () = tokio::time::sleep_until(wake) => self.engine.handle_timeout(now()),
+                () = alarm.as_mut() => {
+                    self.engine.handle_timeout(now());
+                    alarm.as_mut().reset((Instant::now() + SLEEP_MAX).into());
+                }
             }
         }
     }
@@ -492,8 +499,8 @@ impl Hub {
     }
 
     fn connect(&mut self, connection: ConnectionId) -> Inbound {
-        let (events, inbound) = mpsc::unbounded_channel();
-        self.connections.insert(connection, events);
+        let (mailbox, inbound) = mailbox();
+        self.connections.insert(connection, mailbox);
         inbound
     }
 
@@ -504,24 +511,7 @@ impl Hub {
         while let Some(command) = self.engine.poll_store(now) {
             self.store.send(command);
         }
-        let mut handed_out = false;
-        while let Some(output) = self.engine.poll_output() {
-            if !std::mem::replace(&mut handed_out, true) {
-                step::pass(Step::HandBefore);
-            }
-            let (connection, event) = match output {
-                Output::Packet(connection, packet) => (connection, ConnectionEvent::Packet(packet)),
-                Output::Said(connection) => (connection, ConnectionEvent::Said),
-                Output::Close(connection, reason) => (connection, ConnectionEvent::Close(reason)),
-            };
-            if let Some(events) = self.connections.get(&connection) {
-                // A connection that is gone says so itself with a detach.
-                let _ = events.send(event);
-            }
-        }
-        if handed_out {
-            step::pass(Step::HandAfter);
-        }
+        self.hand_out();
         while let Some(fact) = self.engine.poll_fact() {
             log_fact(&fact);
         }
@@ -539,6 +529,36 @@ impl Hub {
                 self.engine.handle_detach(connection, DetachCause::Lost, now);
                 self.connections.remove(&connection);
             }
+        }
+    }
+
+    /// Gives each connection what is for it. What is for one connection mostly follows each other: its mailbox stays open
+    /// until somebody else's turn comes.
+    fn hand_out(&mut self) {
+        let mut opened: Option<(ConnectionId, Option<Opened<'_>>)> = None;
+        while let Some(output) = self.engine.poll_output() {
+            let (connection, event) = match output {
+                Output::Packet(connection, packet) => (connection, ConnectionEvent::Packet(packet)),
+                Output::Said(connection) => (connection, ConnectionEvent::Said),
+                Output::Close(connection, reason) => (connection, ConnectionEvent::Close(reason)),
+            };
+            if opened.is_none() {
+                step::pass(Step::HandBefore);
+            }
+            let (_, mailbox) = match opened.take_if(|(id, _)| *id == connection) {
+                Some(same) => opened.insert(same),
+                None => {
+                    let mailbox = self.connections.get(&connection);
+                    opened.insert((connection, mailbox.map(Mailbox::open)))
+                }
+            };
+            // A connection that is gone says so itself with a detach.
+            if let Some(mailbox) = mailbox {
+                mailbox.push(event);
+            }
+        }
+        if opened.is_some() {
+            step::pass(Step::HandAfter);
         }
     }
 

@@ -56,8 +56,8 @@ impl TopicName {
     /// [`TopicError`] names the rule that is broken.
     pub fn new(text: &str) -> Result<Self, TopicError> {
         check_form(text)?;
-        if let Some(wildcard) = text.chars().find(|c| matches!(c, '+' | '#')) {
-            return Err(TopicError::Wildcard { wildcard });
+        if let Some(wildcard) = text.bytes().find(|byte| matches!(byte, b'+' | b'#')) {
+            return Err(TopicError::Wildcard { wildcard: wildcard.into() });
         }
         Ok(Self(Arc::from(text)))
     }

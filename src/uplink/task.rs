@@ -510,7 +510,7 @@ impl Uplink {
                             }
                             ConnectionEvent::Close(reason) => return Err(UplinkError::Closed(reason)),
                         }
-                        event = inbound.try_recv().ok();
+                        event = inbound.try_recv();
                     }
                     step::pass(Step::WriteBefore);
                     if step::is_due(Step::WriteTorn) {

@@ -1,7 +1,6 @@
 //! core: what an uplink's session and a bridge that dialled in have beyond other sessions: rules for what comes in,
 //! messages that must not return, the broker a session stands at.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,17 +53,20 @@ impl Engine {
     pub(super) fn keep_from_returning(
         &self,
         message: &Message,
-        wanted: &mut BTreeMap<SessionId, Wanted>,
+        wanted: &mut Vec<(SessionId, Wanted)>,
     ) {
         let peer = |id: &SessionId| self.sessions.get(id).and_then(|session| session.peer);
-        wanted.retain(|id, wanted| {
+        if has_passed_any(message) {
+            wanted.retain(|(id, _)| peer(id).is_none_or(|peer| !has_passed(message, peer.node)));
+        }
+        if wanted.iter().all(|(_, wanted)| wanted.rule.is_none()) {
+            return;
+        }
+        wanted.retain(|(id, wanted)| {
             let session = wanted.rule.and_then(|_| self.sessions.get(id));
             let withheld = session.and_then(|session| session.withheld.as_ref());
             withheld.is_none_or(|withheld| !withheld.matches(&message.topic))
         });
-        if has_passed_any(message) {
-            wanted.retain(|id, _| peer(id).is_none_or(|peer| !has_passed(message, peer.node)));
-        }
         // A gateway that dials in and that we dial out to is told by the uplink, if it would not tell the two apart.
         let mut roads: Vec<(SessionId, NodeId)> = Vec::new();
         for (id, wanted) in &*wanted {
@@ -75,7 +77,7 @@ impl Engine {
         }
         for (uplink, node) in roads {
             let mut qos = QoS::AtMostOnce;
-            wanted.retain(|id, wanted| {
+            wanted.retain(|(id, wanted)| {
                 let is_second = wanted.rule.is_none()
                     && peer(id).is_some_and(|peer| peer.node == node && peer.same_names);
                 if is_second {
@@ -83,7 +85,7 @@ impl Engine {
                 }
                 !is_second
             });
-            if let Some(wanted) = wanted.get_mut(&uplink) {
+            if let Some((_, wanted)) = wanted.iter_mut().find(|(id, _)| *id == uplink) {
                 wanted.qos = wanted.qos.max(qos);
             }
         }

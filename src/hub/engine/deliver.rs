@@ -18,7 +18,8 @@ impl Engine {
     /// Sends what the session may send and asks the store for more if it runs low.
     pub(super) fn pump(&mut self, id: SessionId, now: Moment) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Session { link: Some(link), outbox, forward, rights, peer, .. } = session else {
+        let Session { link: Some(link), outbox, forward, rights, peer, counters, .. } = session
+        else {
             return;
         };
         let naming = Naming {
@@ -26,12 +27,13 @@ impl Engine {
             mark: (!forward.is_empty()).then_some((self.node, self.accepted_up.as_slice())),
         };
         let mut settled = Vec::new();
+        let clock = self.clock;
         while !link.closing {
-            let clock = self.clock;
             let limits = PickLimits {
                 now,
                 clock,
                 batch: self.open_batch,
+                leaves: link.held.is_empty().then_some(self.committed_batch),
                 congested: link.congested,
                 trimming: self.bounds.is_trimming(),
                 qos_max: link.qos_max,
@@ -59,8 +61,17 @@ impl Engine {
                     let packet_id = packet_id.map(PacketId);
                     let mut packet = publish_packet(&out, packet_id, dup, naming, left(&out));
                     packet.retain &= link.retain_available;
-                    let packet = Packet::Publish(packet);
-                    (packet, packet_id.is_none().then_some(flight))
+                    if packet_id.is_none() && flight.is_none() {
+                        // It leaves here and now, and nobody has to hear more of it.
+                        self.outputs.push_back(Output::Packet(link.id, Packet::Publish(packet)));
+                        if link.saying == Some(out.seq) {
+                            settled.push(Settled { out, outcome: Outcome::Delivered });
+                        } else {
+                            counters.delivered += 1;
+                        }
+                        continue;
+                    }
+                    (Packet::Publish(packet), flight)
                 }
                 Send::PubRel { packet_id } => (pubrel(PacketId(packet_id)), None),
             };
@@ -85,13 +96,15 @@ impl Engine {
                 bytes_max,
             });
         }
-        self.moved.insert(id);
         let recalled = |settled: &&mut Settled| {
             settled.outcome == Outcome::TooLarge && rights.recalls(&settled.out.message.topic)
         };
         settled.iter_mut().filter(recalled).for_each(|settled| settled.outcome = Outcome::Denied);
         if outbox.queued() == 0 {
             rights.handle_empty();
+        }
+        if session.durable {
+            self.moved.insert(id);
         }
         for settled in settled {
             match settled.outcome {
@@ -146,7 +159,6 @@ impl Engine {
     pub(super) fn handle_settled(&mut self, id: SessionId, settled: Settled) {
         let Settled { out, outcome } = settled;
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let name = session.name().clone();
         let topic = || Arc::from(out.message.topic.as_str());
         match outcome {
             Outcome::Delivered => session.counters.delivered += 1,
@@ -156,12 +168,13 @@ impl Engine {
             Outcome::Returning => session.counters.returning += 1,
             Outcome::TooLarge => {
                 session.counters.too_large += 1;
-                self.facts.push_back(Fact::TooLarge { session: name, topic: topic() });
+                let session = session.name().clone();
+                self.facts.push_back(Fact::TooLarge { session, topic: topic() });
             }
             Outcome::Refused => {
                 session.counters.refused += 1;
-                let count = session.counters.refused;
-                self.facts.push_back(Fact::Refused { session: name, topic: topic(), count });
+                let (session, count) = (session.name().clone(), session.counters.refused);
+                self.facts.push_back(Fact::Refused { session, topic: topic(), count });
             }
         }
         if let Some(link) = &mut session.link
@@ -201,7 +214,7 @@ impl Engine {
                 retain: target.retain,
                 subscription_ids: subscription_ids(subscriptions, topic, target.shared),
                 shared: target.shared,
-                message: stored.message,
+                message: Arc::new(stored.message),
                 stored: Some(stored.targets.clone()),
                 batch: 0,
                 late: false,
@@ -225,7 +238,7 @@ impl Engine {
             seq,
             qos: message.qos,
             retain: message.retain,
-            message,
+            message: Arc::new(message),
             subscription_ids: Vec::new(),
             shared: false,
             stored: None,
@@ -265,9 +278,10 @@ fn set_right(out: &mut Outgoing, clock: &Clock, retouch: Retouch, now: Moment) {
     if matches!(out.message.body, Body::Foreign) || marks == Marks::default() {
         return;
     }
-    out.message.payload = retouch(&out.message.payload, marks);
+    let message = Arc::make_mut(&mut out.message);
+    message.payload = retouch(&message.payload, marks);
     if marks.time.is_some() {
-        out.message.body = Body::Reading { unsynced_at: None };
+        message.body = Body::Reading { unsynced_at: None };
     }
 }
 

@@ -27,8 +27,10 @@ pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSessio
 pub use purge::EndUplinkError;
 
 use self::bounds::Bounds;
+use self::route::Wanted;
 use super::clock::Clock;
 use super::node::NodeId;
+use super::numbers::{NumberMap, Turns};
 use super::retained::Retained;
 use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
@@ -292,10 +294,10 @@ pub struct Engine {
     clock: Clock,
     acl: Arc<Acl>,
     started: Moment,
-    sessions: HashMap<SessionId, Session>,
+    sessions: NumberMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
     uplinks: HashMap<Arc<str>, SessionId>,
-    connections: HashMap<ConnectionId, SessionId>,
+    connections: NumberMap<ConnectionId, SessionId>,
     tree: TopicTree<SessionId, Subscription>,
     shares: Shares,
     retained: Retained,
@@ -307,7 +309,7 @@ pub struct Engine {
     starting: bool,
     /// Wills that are published once everybody is.
     due_wills: Vec<(SessionId, SessionWill)>,
-    wills: HashMap<SessionId, SessionWill>,
+    wills: NumberMap<SessionId, SessionWill>,
     timers: BTreeSet<(Instant, SessionId, Timer)>,
     last_seq: Seq,
     last_session: u32,
@@ -327,10 +329,12 @@ pub struct Engine {
     resets: HashMap<SessionOwner, u64>,
     committing: Option<Seq>,
     committed_to: Seq,
+    /// Who wants the message that is being routed; empty in between.
+    wanted: Vec<(SessionId, Wanted)>,
     /// Sessions to look after before the next wait.
-    dirty: BTreeSet<SessionId>,
+    dirty: Turns<SessionId>,
     /// Sessions that moved in the open batch.
-    moved: BTreeSet<SessionId>,
+    moved: Turns<SessionId>,
     commands: VecDeque<StoreCommand>,
     outputs: VecDeque<Output>,
     facts: VecDeque<Fact>,
@@ -358,10 +362,10 @@ impl Engine {
             clock: Clock::new(options.clock, snapshot.boot_first, now),
             acl: Arc::new(Acl::open()),
             started: now,
-            sessions: HashMap::new(),
+            sessions: NumberMap::default(),
             clients: HashMap::new(),
             uplinks: HashMap::new(),
-            connections: HashMap::new(),
+            connections: NumberMap::default(),
             tree: TopicTree::default(),
             shares: Shares::default(),
             retained: Retained::new(retained),
@@ -370,7 +374,7 @@ impl Engine {
             retained_expired: 0,
             starting: true,
             due_wills: Vec::new(),
-            wills: HashMap::new(),
+            wills: NumberMap::default(),
             timers: BTreeSet::new(),
             last_seq: snapshot.last_seq,
             last_session: snapshot.last_session,
@@ -385,8 +389,9 @@ impl Engine {
             resets: HashMap::new(),
             committing: None,
             committed_to: snapshot.last_seq,
-            dirty: BTreeSet::new(),
-            moved: BTreeSet::new(),
+            wanted: Vec::new(),
+            dirty: Turns::default(),
+            moved: Turns::default(),
             commands: VecDeque::new(),
             outputs: VecDeque::new(),
             facts: VecDeque::new(),
@@ -454,7 +459,7 @@ impl Engine {
 
     /// Puts how far each session has come into the open batch.
     fn checkpoint(&mut self) {
-        for id in std::mem::take(&mut self.moved) {
+        while let Some(id) = self.moved.pop_first() {
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.outbox.checkpoint(&mut self.changes);
                 session.drops.checkpoint(id, &mut self.changes);

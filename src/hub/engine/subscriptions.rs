@@ -1,6 +1,7 @@
 //! core: what a client subscribes to, alone or shared with others. MQTT 5.0 sections 3.8 to 3.11, 4.7 and 4.8.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::limits::{NOT_ALLOWED, Refusal};
 use super::{Engine, Fact};
@@ -180,7 +181,7 @@ impl Engine {
         }
     }
 
-    fn deliver_to_group(&mut self, message: &Message, filter: &TopicFilter, now: Moment) {
+    fn deliver_to_group(&mut self, message: &Arc<Message>, filter: &TopicFilter, now: Moment) {
         let Some((name, filter)) = shared_by(filter) else { return };
         let Self { shares, sessions, options, .. } = self;
         let readiness = |id, subscription: &Subscription| {
