@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use super::protocol::{CONNECT_MAX, PACKET_BYTES_MAX, Protocol, Step, refusal};
+use super::protocol::{
+    CONNECT_MAX, PACKET_BYTES_MAX, Protocol, Step, refusal, refusal_of_malformed,
+};
 use crate::hub::{ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound};
 use crate::mqtt::{
-    CodecError, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
-    ReasonCode, Version,
+    DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError, ReasonCode, Version,
 };
 use crate::step;
 
@@ -63,9 +64,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(packet) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
         }
-        Err(ReadError::Codec(
-            error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
-        )) => (Version::V311, Err(error.reason_code())),
+        Err(ReadError::Codec(error)) => {
+            match refusal_of_malformed(&error, reader.named_version()) {
+                Some((version, reason)) => (version, Err(reason)),
+                None => return debug!(%peer, cause = %error, "client did not begin with CONNECT"),
+            }
+        }
         Err(cause) => return debug!(%peer, %cause, "client ended before CONNECT"),
     };
     reader.set_version(version);
@@ -125,7 +129,7 @@ async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 Ok(packets) => handle_packets(packets, &mut protocol, writer, id, hub).await,
                 Err(ReadError::Codec(error)) => {
                     debug!(cause = %error, "client sent what is not MQTT");
-                    Some(Ended::Ours(error.reason_code()))
+                    Some(Ended::Ours(protocol.handle_malformed(&error)))
                 }
                 Err(ReadError::Closed | ReadError::Io(_)) => {
                     Some(Ended::Theirs(DetachCause::Lost))

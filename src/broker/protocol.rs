@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::hub::{AttachClient, DetachCause, SessionWill};
 use crate::model::{Body, Message, Timestamp};
-use crate::mqtt::{ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, Version, Will};
+use crate::mqtt::{
+    CodecError, ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, Version, Will,
+};
 
 /// How long a connection may take to say CONNECT.
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -149,12 +151,37 @@ impl Protocol {
         }
     }
 
+    /// What came is not MQTT: what the client is told in DISCONNECT.
+    #[must_use]
+    pub fn handle_malformed(&self, error: &CodecError) -> ReasonCode {
+        // Whatever stands in a second CONNECT, it is one [MQTT-3.1.0-2], and DISCONNECT has no other word for it.
+        if let CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing = error {
+            return ReasonCode::ProtocolError;
+        }
+        error.reason_code()
+    }
+
     /// When the client must have been heard; `None` if it turned keep alive off.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         // [MQTT-3.1.2-22]: one and a half times the keep alive.
         self.keep_alive.map(|keep_alive| self.heard + keep_alive + keep_alive / 2)
     }
+}
+
+/// What is answered, and in which version, to a first packet that is not right; `named` is the version it names. `None`
+/// is nothing: a peer that does not begin with CONNECT may be no MQTT client at all, and 3.1.1 [MQTT-3.1.4-1] wants no
+/// answer to a CONNECT that is malformed.
+#[must_use]
+pub(super) fn refusal_of_malformed(
+    error: &CodecError,
+    named: Option<Version>,
+) -> Option<(Version, ReasonCode)> {
+    let reason = error.reason_code();
+    if let CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing = error {
+        return Some((Version::V311, reason));
+    }
+    named.filter(|version| *version == Version::V5).map(|version| (version, reason))
 }
 
 /// A CONNACK that refuses.

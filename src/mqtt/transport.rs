@@ -5,7 +5,9 @@ use std::io;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::{CodecError, DecodeOptions, EncodeError, Packet, Version, decode, encode};
+use super::{
+    CodecError, DecodeOptions, EncodeError, Packet, Version, connect_version, decode, encode,
+};
 
 /// Bytes read from the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -30,18 +32,26 @@ pub struct PacketReader<R> {
     stream: R,
     buffer: BytesMut,
     options: DecodeOptions,
+    named: Option<Version>,
     failed: Option<CodecError>,
 }
 
 impl<R: AsyncRead + Unpin> PacketReader<R> {
     /// A reader for one connection.
     pub fn new(stream: R, options: DecodeOptions) -> Self {
-        Self { stream, buffer: BytesMut::new(), options, failed: None }
+        Self { stream, buffer: BytesMut::new(), options, named: None, failed: None }
     }
 
     /// Sets the version once CONNECT has told it.
     pub fn set_version(&mut self, version: Version) {
         self.options.version = version;
+    }
+
+    /// The version the first packet names, also if nothing else in it is right: `None` if it is no CONNECT or names none
+    /// of ours.
+    #[must_use]
+    pub fn named_version(&self) -> Option<Version> {
+        self.named
     }
 
     /// The first packet, alone, so that its version can be set before the next one is read.
@@ -50,6 +60,7 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
     /// [`ReadError`].
     pub async fn read_first(&mut self) -> Result<Packet, ReadError> {
         loop {
+            self.named = connect_version(&self.buffer);
             if let Some(packet) = decode(&mut self.buffer, &self.options)? {
                 return Ok(packet);
             }

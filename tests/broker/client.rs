@@ -12,6 +12,7 @@ use fieldpost::mqtt::{
     decode, encode,
 };
 
+use crate::malformed::notation::wire;
 use crate::support::DEADLINE;
 
 pub const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
@@ -138,6 +139,28 @@ impl Client {
         self.stream.write_all(bytes).expect("bytes leave");
     }
 
+    /// Sends what the tables' notation stands for, right or wrong.
+    #[track_caller]
+    pub fn say(&mut self, text: &str) {
+        self.send_bytes(&wire(text));
+    }
+
+    /// Exactly these bytes come next.
+    #[track_caller]
+    pub fn hear(&mut self, text: &str) {
+        let expected = wire(text);
+        while self.bytes.len() < expected.len() {
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => self.bytes.extend_from_slice(&chunk[..count]),
+                Err(error) => panic!("{text} does not come: {error}; {:02x?} came", self.bytes),
+            }
+        }
+        let got = self.bytes.split_to(expected.len().min(self.bytes.len()));
+        assert_eq!(&got[..], expected, "{text}");
+    }
+
     /// The next packet.
     #[track_caller]
     pub fn receive(&mut self) -> Packet {
@@ -232,10 +255,20 @@ impl Client {
         let mut packets = Vec::new();
         loop {
             match self.receive() {
-                Packet::UnsubAck(_) => return packets,
+                Packet::UnsubAck(ack) if ack.packet_id == id(61_000) => return packets,
                 packet => packets.push(packet),
             }
         }
+    }
+
+    /// The same in bytes.
+    #[track_caller]
+    pub fn so_far_bytes(&mut self) -> Vec<u8> {
+        let mut bytes = BytesMut::new();
+        for packet in self.so_far() {
+            encode(&packet, self.version, &mut bytes).expect("what was read can be said");
+        }
+        bytes.to_vec()
     }
 
     /// The payloads of all messages that came until now.

@@ -12,6 +12,8 @@
     reason = "tests touch the machine, and a failure here fails the test"
 )]
 
+#[path = "../malformed/mod.rs"]
+mod malformed;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -19,8 +21,10 @@ mod client;
 mod connect;
 mod gateway;
 mod hostile;
+mod misplaced;
 mod peers;
 mod publish;
+mod refused;
 mod retain;
 mod session;
 mod subscribe;

@@ -1,6 +1,9 @@
 //! The MQTT codec against tables of packets, against laws that hold for any packet, and against another codec.
 #![cfg(test)]
 
+#[path = "../malformed/mod.rs"]
+mod malformed;
+
 mod arbitrary;
 mod connack;
 mod connect;
