@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::hub::{AttachClient, DetachCause, SessionWill};
 use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{
-    CodecError, ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, Version, Will,
+    CodecError, ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, Version, Will, encoded_len,
 };
 
 /// How long a connection may take to say CONNECT.
@@ -86,13 +86,19 @@ impl Protocol {
             ends_with_connection: expiry == 0,
             assigned_client_id: assigned.clone(),
         };
+        // [MQTT-3.1.2-24]: who takes no CONNACK of ours can be told nothing else either.
+        let packet_bytes_max = properties.maximum_packet_size.map(NonZeroU32::get);
+        let connack_bytes = encoded_len(&protocol.connack(false), version);
+        if packet_bytes_max.is_some_and(|max| connack_bytes > max as usize) {
+            return Err(Refusal { reason: ReasonCode::PacketTooLarge });
+        }
         let attach = AttachClient {
             client_id: assigned.unwrap_or(client_id),
             clean_start,
             expiry,
             version,
             receive_maximum: properties.receive_maximum.unwrap_or(NonZeroU16::MAX),
-            packet_bytes_max: properties.maximum_packet_size.map(std::num::NonZeroU32::get),
+            packet_bytes_max,
             will: will.map(|will| session_will(will, wall)),
         };
         Ok((protocol, attach))

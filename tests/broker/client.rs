@@ -139,16 +139,21 @@ impl Client {
         self.stream.write_all(bytes).expect("bytes leave");
     }
 
+    /// What `text` stands for in this client's version: an empty property section, `()`, is of 5.0 only.
+    fn wire(&self, text: &str) -> Vec<u8> {
+        if self.version == Version::V5 { wire(text) } else { wire(&text.replace(" ()", "")) }
+    }
+
     /// Sends what the tables' notation stands for, right or wrong.
     #[track_caller]
     pub fn say(&mut self, text: &str) {
-        self.send_bytes(&wire(text));
+        self.send_bytes(&self.wire(text));
     }
 
     /// Exactly these bytes come next.
     #[track_caller]
     pub fn hear(&mut self, text: &str) {
-        let expected = wire(text);
+        let expected = self.wire(text);
         while self.bytes.len() < expected.len() {
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {

@@ -26,6 +26,7 @@ mod peers;
 mod publish;
 mod refused;
 mod retain;
+mod rules;
 mod session;
 mod subscribe;
 mod will;

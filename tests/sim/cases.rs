@@ -19,18 +19,18 @@ use crate::state::{MESSAGE_BYTES, State};
 use crate::world::{FAST, SLOW, UPLINK, World, message};
 
 /// An engine over a store that commits at once, or when told to.
-struct Bench {
-    engine: Engine,
-    state: State,
+pub(crate) struct Bench {
+    pub(crate) engine: Engine,
+    pub(crate) state: State,
     /// What a power cut leaves.
     synced: State,
-    now: Moment,
+    pub(crate) now: Moment,
     commits: bool,
     packets: Vec<(ConnectionId, Packet)>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = World::new(EngineOptions::default());
         let mut bench = Self {
             engine: world.engine,
@@ -44,7 +44,7 @@ impl Bench {
         bench
     }
 
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let snapshot = self.state.snapshot();
         self.engine = Engine::new(EngineOptions::default(), snapshot, self.now);
         self.packets.clear();
@@ -60,7 +60,7 @@ impl Bench {
         self.restart();
     }
 
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         loop {
             self.engine.settle_down(self.now);
             while let Some(output) = self.engine.poll_output() {
@@ -96,24 +96,24 @@ impl Bench {
         }
     }
 
-    fn attach(&mut self, client: AttachClient) -> Attached {
+    pub(crate) fn attach(&mut self, client: AttachClient) -> Attached {
         let attached = self.engine.handle_attach_client(client, self.now);
         self.settle();
         attached
     }
 
-    fn hear(&mut self, connection: ConnectionId, packet: Packet) -> Vec<Packet> {
+    pub(crate) fn hear(&mut self, connection: ConnectionId, packet: Packet) -> Vec<Packet> {
         self.engine.handle_packet(connection, packet, self.now);
         self.settle();
         self.take()
     }
 
-    fn detach(&mut self, connection: ConnectionId, cause: DetachCause) {
+    pub(crate) fn detach(&mut self, connection: ConnectionId, cause: DetachCause) {
         self.engine.handle_detach(connection, cause, self.now);
         self.settle();
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(crate) fn pass(&mut self, time: Duration) {
         self.now.mono += time;
         self.now.wall = self.now.wall.plus(time);
         self.now.boot_ms += time.as_millis() as u64;
@@ -121,12 +121,12 @@ impl Bench {
         self.settle();
     }
 
-    fn take(&mut self) -> Vec<Packet> {
+    pub(crate) fn take(&mut self) -> Vec<Packet> {
         self.packets.drain(..).map(|(_, packet)| packet).collect()
     }
 }
 
-fn client(name: &str, expiry: u32) -> AttachClient {
+pub(crate) fn client(name: &str, expiry: u32) -> AttachClient {
     AttachClient {
         client_id: name.into(),
         clean_start: expiry == 0,
@@ -144,7 +144,7 @@ fn will(expiry: Option<u64>, delay: u64) -> SessionWill {
     SessionWill { message, delay: Duration::from_secs(delay), expiry }
 }
 
-fn subscribe(filter: &str) -> Packet {
+pub(crate) fn subscribe(filter: &str) -> Packet {
     Packet::Subscribe(Subscribe {
         packet_id: PacketId::new(9).unwrap(),
         subscription_id: None,
@@ -175,7 +175,7 @@ fn publish(id: u16, qos: QoS) -> Packet {
     })
 }
 
-fn names(packets: &[Packet]) -> Vec<&'static str> {
+pub(crate) fn names(packets: &[Packet]) -> Vec<&'static str> {
     packets.iter().map(Packet::name).collect()
 }
 

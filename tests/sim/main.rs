@@ -18,5 +18,6 @@ mod cases;
 mod clock;
 mod peer;
 mod random;
+mod rules;
 mod state;
 mod world;
