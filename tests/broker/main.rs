@@ -29,4 +29,5 @@ mod retain;
 mod rules;
 mod session;
 mod subscribe;
+mod tshark;
 mod will;

@@ -3,6 +3,8 @@
 
 #[path = "../malformed/mod.rs"]
 mod malformed;
+#[path = "../support/pcap.rs"]
+mod pcap;
 
 mod arbitrary;
 mod connack;
@@ -19,4 +21,5 @@ mod properties;
 mod publish;
 mod reasons;
 mod subscribe;
+mod tshark;
 mod valid;

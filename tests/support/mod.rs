@@ -14,8 +14,10 @@
 )]
 
 mod broker;
+mod capture;
 mod device;
 mod line;
+pub mod pcap;
 mod peers;
 mod process;
 mod proxy;
@@ -24,9 +26,10 @@ mod subscriber;
 mod wait;
 
 pub use broker::{Mosquitto, free_port};
+pub use capture::Capture;
 pub use device::{Bank, ModbusServer};
 pub use line::{Line, pty_pair};
-pub use peers::{peers_missing, require_peers};
+pub use peers::{peers_missing, program, require_peers};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use site::{Fieldpost, Site};
