@@ -39,7 +39,7 @@ fn append(seq: u64, len: usize) -> Change {
         expires: None,
         body: fieldpost::model::Body::Foreign,
     };
-    let target = Target { session: SESSION, qos: QoS::AtLeastOnce, retain: false };
+    let target = Target { session: SESSION, qos: QoS::AtLeastOnce, retain: false, shared: false };
     Change::Append { seq: Seq(seq), message, targets: Arc::from([target]) }
 }
 

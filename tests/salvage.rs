@@ -45,7 +45,12 @@ fn message(seq: u64, len: usize) -> Message {
 }
 
 fn append(seq: u64, sessions: &[SessionId]) -> Change {
-    let target = |id: &SessionId| Target { session: *id, qos: QoS::ExactlyOnce, retain: false };
+    let target = |id: &SessionId| Target {
+        session: *id,
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        shared: false,
+    };
     let targets: Arc<[Target]> = sessions.iter().map(target).collect();
     // Some have a segment of many pages to themselves.
     let len = if seq.is_multiple_of(500) { 30_000 } else { 60 };

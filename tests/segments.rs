@@ -122,7 +122,12 @@ impl Both {
     }
 
     fn targets(&mut self) -> Arc<[Target]> {
-        let target = |id| Target { session: SessionId(id), qos: QoS::AtLeastOnce, retain: false };
+        let target = |id| Target {
+            session: SessionId(id),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            shared: false,
+        };
         match self.rng.u8(..3) {
             0 => Arc::from([target(1)]),
             1 => Arc::from([target(self.second)]),

@@ -169,8 +169,12 @@ fn append(seq: u64, sessions: &[u32]) -> Change {
 }
 
 fn append_message(seq: u64, sessions: &[u32], message: Message) -> Change {
-    let target =
-        |id: &u32| Target { session: SessionId(*id), qos: QoS::ExactlyOnce, retain: false };
+    let target = |id: &u32| Target {
+        session: SessionId(*id),
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        shared: false,
+    };
     let targets: Arc<[Target]> = sessions.iter().map(target).collect();
     Change::Append { seq: Seq(seq), message, targets }
 }
@@ -705,7 +709,8 @@ fn a_database_of_schema_2_is_opened_with_all_that_is_in_it() {
         user_properties: vec![("a".into(), "b".into())],
     };
     assert_eq!(nine.message.properties.as_deref(), Some(&properties));
-    let target = |session, qos, retain| Target { session: SessionId(session), qos, retain };
+    let target =
+        |session, qos, retain| Target { session: SessionId(session), qos, retain, shared: false };
     assert_eq!(
         &nine.targets[..],
         [target(1, QoS::ExactlyOnce, false), target(3, QoS::AtLeastOnce, true)]

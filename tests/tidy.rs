@@ -73,8 +73,10 @@ const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("tokio_rustls", "uplink broker"),
     ("systemd_journal_logger", "service"),
     ("sd_notify", "service"),
-    ("UnixListener", "control"),
-    ("UnixStream", "control"),
+    ("tokio_tungstenite", "broker"),
+    ("x509_cert", "broker"),
+    ("UnixListener", "control broker"),
+    ("UnixStream", "control broker"),
 ];
 
 /// One file of `src/`.

@@ -49,7 +49,7 @@ impl Readings {
             let channels = values.iter_mut().skip(begin).take(CHANNELS);
             messages.push(message(number, channels, &mut rng, now)?);
         }
-        let target = Target { session: SESSION, qos, retain: false };
+        let target = Target { session: SESSION, qos, retain: false, shared: false };
         Ok(Self { messages, targets: Arc::from([target]), next: 0 })
     }
 

@@ -1,19 +1,26 @@
 //! shell: one LAN client's connection: reads, writes, keeps its deadlines.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this shell owns a socket")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
 
-use super::protocol::{
-    CONNECT_MAX, PACKET_BYTES_MAX, Protocol, Step, refusal, refusal_of_malformed,
+use super::admission::{Denied, admit};
+use super::counters::Seen;
+use super::door::{Named, Pass};
+use super::protocol::{Protocol, Step, refusal};
+use super::settings::ListenerRules;
+use super::visitor::{Peer, Spoken, Visitor};
+use crate::hub::{
+    AttachClient, ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound,
 };
-use crate::hub::{ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound};
 use crate::mqtt::{
-    DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError, ReasonCode, Version,
+    CodecError, Connect, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
+    ReasonCode, Version,
 };
 use crate::step;
 
@@ -27,7 +34,7 @@ enum Ended {
     /// By the client, or because it fell silent or broke.
     Theirs(DetachCause),
     /// By us, with a reason the client is told where its version can.
-    Ours(ReasonCode),
+    Ours(ReasonCode, Option<Arc<str>>),
     /// The hub is gone.
     Hub,
 }
@@ -38,76 +45,174 @@ impl From<HubError> for Ended {
     }
 }
 
+/// What a connection brings from the listener.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its place.
+    pub(super) pass: Pass,
+    /// Whether its address comes more often than it may.
+    pub(super) too_often: bool,
+    /// The listener.
+    pub(super) named: Arc<Named>,
+    /// When CONNECT must have come.
+    pub(super) deadline: Instant,
+}
+
+impl Entry {
+    /// The time for CONNECT is over.
+    pub(super) fn tell_slow(&self, peer: &Peer) {
+        self.say(Seen::TooSlow, peer, &"no CONNECT came in time (`connect_timeout`); closed");
+    }
+
+    fn say(&self, seen: Seen, peer: &Peer, what: &dyn std::fmt::Display) {
+        self.pass.door().say(&self.named, seen, peer, what);
+    }
+}
+
 /// Serves one client from CONNECT to the end.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    peer: String,
+    visitor: Visitor,
+    rules: Arc<ListenerRules>,
+    mut entry: Entry,
     hub: HubHandle,
     mut stop: watch::Receiver<bool>,
 ) {
+    let peer = visitor.peer;
     let (read, write) = tokio::io::split(stream);
-    let options = DecodeOptions { version: Version::V311, packet_bytes_max: PACKET_BYTES_MAX };
+    let packet_bytes_max = rules.limits.packet_bytes;
+    let options = DecodeOptions { version: Version::V311, packet_bytes_max };
     let mut reader = PacketReader::new(read, options);
     let first = tokio::select! {
-        first = timeout(CONNECT_MAX, reader.read_first()) => first,
+        first = timeout_at(entry.deadline.into(), first_packet(&mut reader)) => first,
         () = stopped(&mut stop) => return,
     };
-    let Ok(first) = first else {
-        return debug!(%peer, "client said no CONNECT in time");
-    };
+    let Ok(first) = first else { return entry.tell_slow(&peer) };
+    entry.pass.handle_connect();
     let (version, outcome) = match first {
-        Ok(Packet::Connect(connect)) => {
-            let (mono, wall) = (Instant::now(), SystemTime::now().into());
-            let accepted = Protocol::accept(*connect.clone(), fastrand::u64(..), mono, wall);
-            (connect.version, accepted.map_err(|refused| refused.reason))
+        Ok(First::Packet(Packet::Connect(connect))) => {
+            (connect.version, let_in(*connect, &visitor, &rules, &mut entry))
         }
-        Ok(packet) => {
+        Ok(First::Packet(packet)) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
         }
-        Err(ReadError::Codec(error)) => {
-            match refusal_of_malformed(&error, reader.named_version()) {
-                Some((version, reason)) => (version, Err(reason)),
-                None => return debug!(%peer, cause = %error, "client did not begin with CONNECT"),
-            }
+        Ok(First::Foreign(what)) => return entry.say(Seen::WrongProtocol, &peer, &what),
+        Err(ReadError::Codec(
+            error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
+        )) => (Version::V311, Err((error.reason_code(), None))),
+        // Only 5.0 has words for a CONNECT that is none.
+        Err(ReadError::Codec(error)) if reader.version() == Version::V5 => {
+            (Version::V5, Err((error.reason_code(), Some(error.to_string().into()))))
         }
         Err(cause) => return debug!(%peer, %cause, "client ended before CONNECT"),
     };
     reader.set_version(version);
     let mut writer = PacketWriter::new(write, version);
-    let (protocol, attach) = match outcome {
+    let (mut protocol, attach) = match outcome {
         Ok(accepted) => accepted,
-        Err(reason) => {
-            info!(%peer, %reason, "client refused");
-            return last_words(&mut writer, &refusal(reason)).await;
+        Err((reason, why)) => {
+            debug!(%peer, %reason, why = why.as_deref(), "client refused");
+            let refusal = refusal(in_words_of(version, reason), why);
+            return last_words(&mut writer, &refusal).await;
         }
     };
     let client_id = attach.client_id.clone();
     let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
-    queue(&mut writer, &protocol.connack(attached.session_present));
+    queue(&mut writer, &protocol.connack(&attached));
     info!(%client_id, %peer, ?version, session_present = attached.session_present, "client connected");
     let id = attached.connection;
-    let ended = exchange(&mut reader, &mut writer, protocol, id, inbound, &hub, stop).await;
+    let ended = exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, stop).await;
     let (cause, reason) = match ended {
         Ended::Theirs(cause) => (cause, None),
-        Ended::Ours(reason) => (DetachCause::Lost, Some(reason)),
+        Ended::Ours(reason, why) => (DetachCause::Lost, Some((reason, why))),
         Ended::Hub => return,
     };
     let _ = hub.detach(id, cause).await;
     match reason {
         None => info!(%client_id, ?cause, "client gone"),
-        Some(reason) => {
-            info!(%client_id, %reason, "client sent away");
+        Some((reason, why)) => {
+            info!(%client_id, %reason, why = why.as_deref(), "client sent away");
             if version == Version::V5 {
-                last_words(&mut writer, &Packet::Disconnect(Disconnect::new(reason))).await;
+                let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
+                let mut bye = Packet::Disconnect(bye);
+                protocol.handle_outgoing(&mut bye);
+                last_words(&mut writer, &bye).await;
             }
         }
+    }
+}
+
+enum First {
+    Packet(Packet),
+    /// It speaks something else.
+    Foreign(&'static str),
+}
+
+async fn first_packet<R: AsyncRead + Unpin>(
+    reader: &mut PacketReader<R>,
+) -> Result<First, ReadError> {
+    match Spoken::of(reader.peek().await?) {
+        Spoken::Tls => Ok(First::Foreign(
+            "a TLS client on an MQTT port without TLS: let it use `mqtt://`, or dial a `tls` port",
+        )),
+        Spoken::Http => Ok(First::Foreign(
+            "an HTTP client on an MQTT port: a browser needs a `ws` port, other clients `mqtt://`",
+        )),
+        Spoken::Mqtt | Spoken::Other => reader.read_first().await.map(First::Packet),
+    }
+}
+
+/// Whether a client that said CONNECT may come in, and as what; the refusal has been counted and said.
+fn let_in(
+    connect: Connect,
+    visitor: &Visitor,
+    rules: &ListenerRules,
+    entry: &mut Entry,
+) -> Result<(Protocol, AttachClient), (ReasonCode, Option<Arc<str>>)> {
+    let peer = &visitor.peer;
+    if entry.too_often {
+        entry.say(Seen::TooOften, peer, &"address connects too often (`connection_rate`); refused");
+        return Err((ReasonCode::ConnectionRateExceeded, None));
+    }
+    let client_id = connect.client_id.clone();
+    let denied = |reason: ReasonCode, why: &dyn std::fmt::Display| {
+        let what = format!("client `{client_id}` refused ({reason}): {why}");
+        entry.say(Seen::Denied, peer, &what);
+        (reason, None)
+    };
+    if let Err(Denied { reason, why }) = admit(&connect, visitor, rules) {
+        return Err(denied(reason, &why));
+    }
+    let (mono, wall) = (Instant::now(), SystemTime::now().into());
+    let options = rules.limits.protocol();
+    let accepted = Protocol::accept(connect, options, fastrand::u64(..), mono, wall)
+        .map_err(|refused| denied(refused.reason, &"its CONNECT asks for what is not to be had"))?;
+    if entry.pass.enter().is_err() {
+        entry.say(
+            Seen::Full,
+            peer,
+            &"as many clients as may (`connections`, `max_connections`); refused",
+        );
+        return Err((ReasonCode::QuotaExceeded, None));
+    }
+    Ok(accepted)
+}
+
+/// Versions before 5.0 have one word for a server that cannot take a client (3.1.1 section 3.2.2.3).
+fn in_words_of(version: Version, reason: ReasonCode) -> ReasonCode {
+    match (version, reason) {
+        (
+            Version::V31 | Version::V311,
+            ReasonCode::QuotaExceeded | ReasonCode::ConnectionRateExceeded,
+        ) => ReasonCode::ServerUnavailable,
+        (_, reason) => reason,
     }
 }
 
 async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: &mut PacketReader<R>,
     writer: &mut PacketWriter<W>,
-    mut protocol: Protocol,
+    protocol: &mut Protocol,
     id: ConnectionId,
     mut inbound: Inbound,
     hub: &HubHandle,
@@ -126,17 +231,20 @@ async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         };
         let ended = tokio::select! {
             packets = reader.read(), if writer.queued() <= CONGESTED_BYTES => match packets {
-                Ok(packets) => handle_packets(packets, &mut protocol, writer, id, hub).await,
+                Ok(packets) => handle_packets(packets, protocol, writer, id, hub).await,
                 Err(ReadError::Codec(error)) => {
                     debug!(cause = %error, "client sent what is not MQTT");
-                    Some(Ended::Ours(protocol.handle_malformed(&error)))
+                    Some(Ended::Ours(
+                        protocol.handle_malformed(&error),
+                        Some(error.to_string().into()),
+                    ))
                 }
                 Err(ReadError::Closed | ReadError::Io(_)) => {
                     Some(Ended::Theirs(DetachCause::Lost))
                 }
             },
             event = inbound.recv() => {
-                take_events(event, &mut inbound, writer, &mut acknowledges)
+                take_events(event, &mut inbound, protocol, writer, &mut acknowledges)
             }
             result = writer.write_some(), if writer.queued() > 0 => {
                 if writer.queued() == 0 && std::mem::take(&mut acknowledges) {
@@ -144,8 +252,8 @@ async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 }
                 result.err().map(|_| Ended::Theirs(DetachCause::Lost))
             }
-            () = silence => Some(Ended::Ours(ReasonCode::KeepAliveTimeout)),
-            () = stopped(&mut stop) => Some(Ended::Ours(ReasonCode::ServerShuttingDown)),
+            () = silence => Some(Ended::Ours(ReasonCode::KeepAliveTimeout, None)),
+            () = stopped(&mut stop) => Some(Ended::Ours(ReasonCode::ServerShuttingDown, None)),
         };
         if let Some(ended) = ended {
             return ended;
@@ -174,7 +282,7 @@ async fn handle_packets<W: AsyncWrite + Unpin>(
             Step::ForSession(packet) => for_session.push(packet),
             Step::Answer(packet) => queue(writer, &packet),
             Step::Goodbye(cause) => ended = Some(Ended::Theirs(cause)),
-            Step::End(reason) => ended = Some(Ended::Ours(reason)),
+            Step::End(reason) => ended = Some(Ended::Ours(reason, None)),
         }
         if ended.is_some() {
             break;
@@ -191,6 +299,7 @@ async fn handle_packets<W: AsyncWrite + Unpin>(
 fn take_events<W: AsyncWrite + Unpin>(
     first: Option<ConnectionEvent>,
     inbound: &mut Inbound,
+    protocol: &mut Protocol,
     writer: &mut PacketWriter<W>,
     acknowledges: &mut bool,
 ) -> Option<Ended> {
@@ -198,7 +307,8 @@ fn take_events<W: AsyncWrite + Unpin>(
     let mut next = Some(first);
     while let Some(event) = next {
         match event {
-            ConnectionEvent::Packet(packet) => {
+            ConnectionEvent::Packet(mut packet) => {
+                protocol.handle_outgoing(&mut packet);
                 if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {
                     *acknowledges = true;
                     step::pass(step::Step::AckBefore);
@@ -206,7 +316,7 @@ fn take_events<W: AsyncWrite + Unpin>(
                 queue(writer, &packet);
             }
             ConnectionEvent::Said => {}
-            ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason)),
+            ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason, None)),
         }
         next = inbound.try_recv().ok();
     }

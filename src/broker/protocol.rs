@@ -1,21 +1,42 @@
-//! core: the server's side of one connection: CONNECT and its answer, keep alive, who may send what, how it ends. MQTT 5.0
-//! sections 3.1, 3.2, 3.12, 3.14, 4.13.
+//! core: the server's side of one connection: CONNECT and its answer, keep alive, who may send what and how much, topic
+//! aliases, how it ends. MQTT 5.0 sections 3.1, 3.2, 3.12, 3.14, 4.9, 4.13.
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::hub::{AttachClient, DetachCause, SessionWill};
+use super::alias::{AliasesIn, AliasesOut};
+use crate::hub::{AttachClient, Attached, ConnectionId, DetachCause, SessionWill};
 use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{
-    CodecError, ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, Version, Will, encoded_len,
+    CodecError, ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, UserProperties, Version,
+    Will, encoded_len,
 };
 
-/// How long a connection may take to say CONNECT.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// What a client is held to, and told in its CONNACK where its version can tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProtocolOptions {
+    /// The largest packet taken, in bytes (3.2.2.3.6).
+    pub packet_bytes_max: u32,
+    /// Messages at QoS 1 and 2 that a client of 5.0 may have under way (3.2.2.3.3).
+    pub receive_maximum: NonZeroU16,
+    /// Topic aliases of a connection, each way (3.2.2.3.8); 0 for none.
+    pub topic_alias_max: u16,
+    /// The longest keep alive in seconds; a client of 5.0 that asks for more, or for none, is given this one (3.2.2.3.14).
+    /// Earlier ones cannot be told and keep theirs.
+    pub keep_alive_max: Option<NonZeroU16>,
+}
 
-/// The largest packet taken from a client.
-pub(super) const PACKET_BYTES_MAX: u32 = 1024 * 1024;
+impl Default for ProtocolOptions {
+    fn default() -> Self {
+        Self {
+            packet_bytes_max: 1024 * 1024,
+            receive_maximum: NonZeroU16::MIN.saturating_add(255),
+            topic_alias_max: 16,
+            keep_alive_max: None,
+        }
+    }
+}
 
 /// What a packet from a client means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,15 +67,29 @@ pub struct Protocol {
     /// Whether the session ends with the connection, so that DISCONNECT must not change that (3.14.2.2.2).
     ends_with_connection: bool,
     assigned_client_id: Option<Arc<str>>,
+    options: ProtocolOptions,
+    /// The session expiry the client asked for, in seconds.
+    expiry: u32,
+    /// The keep alive it is given instead of its own.
+    server_keep_alive: Option<u16>,
+    /// The largest packet it takes.
+    packet_bytes_max: Option<u32>,
+    /// Whether it wants reason strings and user properties on every packet (3.1.2.11.7).
+    wants_problems: bool,
+    /// Its messages at QoS 1 and 2 that are not acknowledged to the end.
+    receiving: u16,
+    aliases_in: AliasesIn,
+    aliases_out: AliasesOut,
 }
 
 impl Protocol {
-    /// Takes a CONNECT; `random` names clients that brought no name.
+    /// Takes a CONNECT under `options`; `random` names clients that brought no name.
     ///
     /// # Errors
     /// [`Refusal`] says what to put into the CONNACK.
     pub fn accept(
         connect: Connect,
+        options: ProtocolOptions,
         random: u64,
         now: Instant,
         wall: Timestamp,
@@ -78,17 +113,35 @@ impl Protocol {
             Version::V31 | Version::V311 if clean_start => 0,
             Version::V31 | Version::V311 => u32::MAX,
         };
-        let keep_alive = Duration::from_secs(keep_alive.into());
+        let longest = options.keep_alive_max.filter(|_| version == Version::V5);
+        let server_keep_alive =
+            longest.map(NonZeroU16::get).filter(|longest| keep_alive == 0 || keep_alive > *longest);
+        let keep_alive = Duration::from_secs(server_keep_alive.unwrap_or(keep_alive).into());
+        let packet_bytes_max = properties.maximum_packet_size.map(NonZeroU32::get);
+        let aliases = properties.topic_alias_maximum.unwrap_or(0).min(options.topic_alias_max);
         let protocol = Self {
             version,
             keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
             heard: now,
             ends_with_connection: expiry == 0,
             assigned_client_id: assigned.clone(),
+            options,
+            expiry,
+            server_keep_alive,
+            packet_bytes_max,
+            wants_problems: properties.request_problem_information.unwrap_or(true),
+            receiving: 0,
+            aliases_in: AliasesIn::new(options.topic_alias_max),
+            aliases_out: AliasesOut::new(aliases),
         };
         // [MQTT-3.1.2-24]: who takes no CONNACK of ours can be told nothing else either.
-        let packet_bytes_max = properties.maximum_packet_size.map(NonZeroU32::get);
-        let connack_bytes = encoded_len(&protocol.connack(false), version);
+        let longest = Attached {
+            connection: ConnectionId(0),
+            session_present: false,
+            expiry: !expiry,
+            needs: 0,
+        };
+        let connack_bytes = encoded_len(&protocol.connack(&longest), version);
         if packet_bytes_max.is_some_and(|max| connack_bytes > max as usize) {
             return Err(Refusal { reason: ReasonCode::PacketTooLarge });
         }
@@ -106,14 +159,18 @@ impl Protocol {
 
     /// The CONNACK for an accepted CONNECT.
     #[must_use]
-    pub fn connack(&self, session_present: bool) -> Packet {
+    pub fn connack(&self, attached: &Attached) -> Packet {
         let properties = ConnAckProperties {
             assigned_client_id: self.assigned_client_id.clone(),
-            shared_subscription_available: Some(false),
-            maximum_packet_size: NonZeroU32::new(PACKET_BYTES_MAX),
+            session_expiry: Some(attached.expiry).filter(|expiry| *expiry != self.expiry),
+            shared_subscription_available: Some(true),
+            receive_maximum: Some(self.options.receive_maximum),
+            maximum_packet_size: NonZeroU32::new(self.options.packet_bytes_max),
+            topic_alias_maximum: Some(self.options.topic_alias_max).filter(|max| *max > 0),
+            server_keep_alive: self.server_keep_alive,
             ..ConnAckProperties::default()
         };
-        connack(session_present, ReasonCode::Success, properties)
+        connack(attached.session_present, ReasonCode::Success, properties)
     }
 
     /// The version spoken.
@@ -143,8 +200,20 @@ impl Protocol {
                 })
             }
             Packet::Connect(_) | Packet::Auth(_) => Step::End(ReasonCode::ProtocolError),
+            Packet::Publish(mut publish) => {
+                if let Err(reason) = self.aliases_in.resolve(&mut publish) {
+                    return Step::End(reason);
+                }
+                if publish.packet_id.is_some() && self.version == Version::V5 {
+                    // [MQTT-3.3.4-7]. What a client sends again after a reconnect counts anew (4.9).
+                    if self.receiving >= self.options.receive_maximum.get() {
+                        return Step::End(ReasonCode::ReceiveMaximumExceeded);
+                    }
+                    self.receiving += 1;
+                }
+                Step::ForSession(Packet::Publish(publish))
+            }
             packet @ (Packet::ConnAck(_)
-            | Packet::Publish(_)
             | Packet::PubAck(_)
             | Packet::PubRec(_)
             | Packet::PubRel(_)
@@ -167,6 +236,62 @@ impl Protocol {
         error.reason_code()
     }
 
+    /// A packet leaves: the client is told as much as it asked for, and topics by their aliases.
+    pub fn handle_outgoing(&mut self, packet: &mut Packet) {
+        if self.version != Version::V5 {
+            return;
+        }
+        match packet {
+            Packet::Publish(publish) => {
+                let packet_bytes_max = self.packet_bytes_max;
+                self.aliases_out.apply(publish, |publish| {
+                    packet_bytes_max.is_none_or(|max| {
+                        let packet = Packet::Publish(publish.clone());
+                        encoded_len(&packet, Version::V5) <= max as usize
+                    })
+                });
+                return;
+            }
+            Packet::PubAck(_) | Packet::PubComp(_) => {
+                self.receiving = self.receiving.saturating_sub(1);
+            }
+            Packet::PubRec(ack) if ack.reason.is_failure() => {
+                self.receiving = self.receiving.saturating_sub(1);
+            }
+            Packet::Connect(_)
+            | Packet::ConnAck(_)
+            | Packet::PubRec(_)
+            | Packet::PubRel(_)
+            | Packet::Subscribe(_)
+            | Packet::SubAck(_)
+            | Packet::Unsubscribe(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingReq
+            | Packet::PingResp
+            | Packet::Disconnect(_)
+            | Packet::Auth(_) => {}
+        }
+        self.leave_out_problems(packet);
+    }
+
+    /// Takes words for a person out where the client does not want them [MQTT-3.1.2-29] or the packet would be too large
+    /// for it [MQTT-3.4.2-2].
+    fn leave_out_problems(&self, packet: &mut Packet) {
+        let is_wanted =
+            self.wants_problems || matches!(packet, Packet::ConnAck(_) | Packet::Disconnect(_));
+        let Some((reason_string, user_properties)) = problems(packet) else { return };
+        if reason_string.is_none() && user_properties.is_empty() {
+            return;
+        }
+        let max = self.packet_bytes_max.unwrap_or(u32::MAX) as usize;
+        if !is_wanted || encoded_len(packet, Version::V5) > max {
+            if let Some((reason_string, user_properties)) = problems(packet) {
+                *reason_string = None;
+                user_properties.clear();
+            }
+        }
+    }
+
     /// When the client must have been heard; `None` if it turned keep alive off.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -175,25 +300,34 @@ impl Protocol {
     }
 }
 
-/// What is answered, and in which version, to a first packet that is not right; `named` is the version it names. `None`
-/// is nothing: a peer that does not begin with CONNECT may be no MQTT client at all, and 3.1.1 [MQTT-3.1.4-1] wants no
-/// answer to a CONNECT that is malformed.
+/// A CONNACK that refuses, with words for a person.
 #[must_use]
-pub(super) fn refusal_of_malformed(
-    error: &CodecError,
-    named: Option<Version>,
-) -> Option<(Version, ReasonCode)> {
-    let reason = error.reason_code();
-    if let CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing = error {
-        return Some((Version::V311, reason));
-    }
-    named.filter(|version| *version == Version::V5).map(|version| (version, reason))
+pub(super) fn refusal(reason: ReasonCode, why: Option<Arc<str>>) -> Packet {
+    let properties = ConnAckProperties { reason_string: why, ..ConnAckProperties::default() };
+    connack(false, reason, properties)
 }
 
-/// A CONNACK that refuses.
-#[must_use]
-pub(super) fn refusal(reason: ReasonCode) -> Packet {
-    connack(false, reason, ConnAckProperties::default())
+/// The words for a person in a packet of ours.
+fn problems(packet: &mut Packet) -> Option<(&mut Option<Arc<str>>, &mut UserProperties)> {
+    match packet {
+        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
+            Some((&mut ack.reason_string, &mut ack.user_properties))
+        }
+        Packet::SubAck(ack) | Packet::UnsubAck(ack) => {
+            Some((&mut ack.reason_string, &mut ack.user_properties))
+        }
+        Packet::ConnAck(ack) => {
+            Some((&mut ack.properties.reason_string, &mut ack.properties.user_properties))
+        }
+        Packet::Disconnect(bye) => Some((&mut bye.reason_string, &mut bye.user_properties)),
+        Packet::Connect(_)
+        | Packet::Publish(_)
+        | Packet::Subscribe(_)
+        | Packet::Unsubscribe(_)
+        | Packet::PingReq
+        | Packet::PingResp
+        | Packet::Auth(_) => None,
+    }
 }
 
 fn connack(session_present: bool, reason: ReasonCode, properties: ConnAckProperties) -> Packet {
@@ -236,17 +370,52 @@ mod tests {
         }
     }
 
+    const ATTACHED: Attached = Attached {
+        connection: crate::hub::ConnectionId(1),
+        session_present: false,
+        needs: 0,
+        expiry: 0,
+    };
+
     #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+    fn accept_under(
+        connect: Connect,
+        options: ProtocolOptions,
+    ) -> Result<(Protocol, AttachClient), Refusal> {
+        Protocol::accept(connect, options, 7, Instant::now(), Timestamp::default())
+    }
+
+    fn connack_of(protocol: &Protocol, expiry: u32) -> ConnAckProperties {
+        match protocol.connack(&Attached { expiry, ..ATTACHED }) {
+            Packet::ConnAck(ack) => ack.properties,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn publish(packet_id: u16) -> crate::mqtt::Publish {
+        crate::mqtt::Publish {
+            dup: false,
+            qos: crate::model::QoS::AtLeastOnce,
+            retain: false,
+            topic: Some(crate::model::TopicName::new("topic").expect("a topic")),
+            packet_id: crate::mqtt::PacketId::new(packet_id),
+            payload: bytes::Bytes::new(),
+            properties: None,
+            message_expiry: None,
+            topic_alias: None,
+            subscription_ids: Vec::new(),
+        }
+    }
+
     fn accept(connect: Connect) -> Result<(Protocol, AttachClient), Refusal> {
-        Protocol::accept(connect, 7, Instant::now(), Timestamp::default())
+        accept_under(connect, ProtocolOptions::default())
     }
 
     #[test]
     fn a_client_without_a_name_is_given_one_where_it_needs_none() {
         let (protocol, attach) = accept(connect(Version::V5, "", false)).expect("accepted");
         assert_eq!(&*attach.client_id, "auto-0000000000000007");
-        let Packet::ConnAck(ack) = protocol.connack(false) else { panic!("a CONNACK") };
-        assert_eq!(ack.properties.assigned_client_id, Some(attach.client_id));
+        assert_eq!(connack_of(&protocol, 0).assigned_client_id, Some(attach.client_id));
         assert!(accept(connect(Version::V311, "", true)).is_ok());
         let refused = accept(connect(Version::V311, "", false)).expect_err("no session to keep");
         assert_eq!(refused.reason, ReasonCode::ClientIdNotValid);
@@ -285,5 +454,114 @@ mod tests {
         assert_eq!(protocol.handle_packet(Packet::PingResp, now), end);
         let again = Packet::Connect(Box::new(connect(Version::V5, "a", true)));
         assert_eq!(protocol.handle_packet(again, now), end);
+    }
+
+    #[test]
+    fn a_client_is_told_what_it_is_given_instead_of_what_it_asked_for() {
+        let longest = NonZeroU16::new(20);
+        let options = ProtocolOptions { keep_alive_max: longest, ..ProtocolOptions::default() };
+        for (asked, given, seconds) in [(0, Some(20), 30), (21, Some(20), 30), (20, None, 30)] {
+            let mut connect = connect(Version::V5, "a", true);
+            connect.keep_alive = asked;
+            connect.properties.session_expiry = Some(100);
+            let (protocol, _) = accept_under(connect, options).expect("accepted");
+            let told = connack_of(&protocol, 50);
+            assert_eq!((told.server_keep_alive, told.session_expiry), (given, Some(50)));
+            assert_eq!(connack_of(&protocol, 100).session_expiry, None);
+            let silence = protocol.poll_timeout().map(|at| at - protocol.heard);
+            assert_eq!(silence, Some(Duration::from_secs(seconds)));
+        }
+        let early = Connect { keep_alive: 0, ..connect(Version::V311, "a", true) };
+        let (protocol, _) = accept_under(early, options).expect("accepted");
+        assert_eq!(protocol.poll_timeout(), None);
+    }
+
+    #[test]
+    fn more_under_way_than_announced_ends_the_connection() {
+        let options =
+            ProtocolOptions { receive_maximum: NonZeroU16::MIN, ..ProtocolOptions::default() };
+        for (version, ends) in [(Version::V5, true), (Version::V311, false)] {
+            let (mut protocol, _) =
+                accept_under(connect(version, "a", true), options).expect("accepted");
+            let now = protocol.heard;
+            let say = |protocol: &mut Protocol, id| {
+                let step = protocol.handle_packet(Packet::Publish(publish(id)), now);
+                step == Step::End(ReasonCode::ReceiveMaximumExceeded)
+            };
+            assert!(!say(&mut protocol, 1));
+            let received = crate::mqtt::Ack::new(
+                crate::mqtt::PacketId::new(1).expect("not 0"),
+                ReasonCode::Success,
+            );
+            protocol.handle_outgoing(&mut Packet::PubRec(received.clone()));
+            assert_eq!(say(&mut protocol, 2), ends, "{version:?}");
+            protocol.handle_outgoing(&mut Packet::PubComp(received.clone()));
+            protocol.handle_outgoing(&mut Packet::PubComp(received));
+            assert!(!say(&mut protocol, 3));
+            let refused = crate::mqtt::Ack::new(
+                crate::mqtt::PacketId::new(3).expect("not 0"),
+                ReasonCode::QuotaExceeded,
+            );
+            protocol.handle_outgoing(&mut Packet::PubRec(refused));
+            assert!(!say(&mut protocol, 4));
+        }
+    }
+
+    #[test]
+    fn words_for_a_person_are_left_out_where_they_are_not_wanted_or_do_not_fit() {
+        let mut spoken = crate::mqtt::Ack::new(
+            crate::mqtt::PacketId::new(1).expect("not 0"),
+            ReasonCode::QuotaExceeded,
+        );
+        spoken.reason_string = Some("full".into());
+        let silent = crate::mqtt::Ack { reason_string: None, ..spoken.clone() };
+        for (wants, max, stays) in [
+            (None, None, true),
+            (Some(true), Some(100), true),
+            (Some(false), None, false),
+            (None, Some(10), false),
+        ] {
+            let mut connect = connect(Version::V5, "a", true);
+            connect.properties.request_problem_information = wants;
+            connect.properties.maximum_packet_size = max.and_then(NonZeroU32::new);
+            let (mut protocol, _) = accept(connect).expect("accepted");
+            let mut packet = Packet::PubAck(spoken.clone());
+            protocol.handle_outgoing(&mut packet);
+            let expected = if stays { spoken.clone() } else { silent.clone() };
+            assert_eq!(packet, Packet::PubAck(expected), "{wants:?} {max:?}");
+            let mut bye = crate::mqtt::Disconnect::new(ReasonCode::ServerBusy);
+            bye.reason_string = Some("busy".into());
+            let mut packet = Packet::Disconnect(bye.clone());
+            protocol.handle_outgoing(&mut packet);
+            assert_eq!(packet == Packet::Disconnect(bye), max != Some(10), "{wants:?} {max:?}");
+        }
+    }
+
+    #[test]
+    fn aliases_are_offered_taken_and_set() {
+        let mut connect = connect(Version::V5, "a", true);
+        connect.properties.topic_alias_maximum = Some(1);
+        let (mut protocol, _) = accept(connect).expect("accepted");
+        let announced = connack_of(&protocol, 0).topic_alias_maximum;
+        assert_eq!(announced, Some(ProtocolOptions::default().topic_alias_max));
+        let now = protocol.heard;
+        let aliased = |topic: bool, alias| {
+            let publish = publish(1);
+            Packet::Publish(crate::mqtt::Publish {
+                topic: publish.topic.clone().filter(|_| topic),
+                topic_alias: NonZeroU16::new(alias),
+                ..publish
+            })
+        };
+        let plain = Step::ForSession(aliased(true, 0));
+        assert_eq!(protocol.handle_packet(aliased(true, 16), now), plain);
+        assert_eq!(protocol.handle_packet(aliased(false, 16), now), plain);
+        let beyond = protocol.handle_packet(aliased(true, 17), now);
+        assert_eq!(beyond, Step::End(ReasonCode::TopicAliasInvalid));
+        for sent in [aliased(true, 1), aliased(false, 1)] {
+            let mut packet = aliased(true, 0);
+            protocol.handle_outgoing(&mut packet);
+            assert_eq!(packet, sent);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! A subcommand takes its parsed arguments and writes to what it is handed; it may know every room.
 
 mod bench;
+mod broker;
 mod check;
 mod demo;
 mod powercut;
@@ -11,6 +12,7 @@ mod queue_text;
 mod run;
 
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
+pub use broker::{BrokerArgs, broker};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
 pub use powercut::PowercutArgs;

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::ExitStatus;
 use crate::app::Gateway;
 use crate::config::{self, Parsed, Settings, SystemSecrets};
-use crate::service::{self, Signals, Stop, start_logging};
+use crate::service::{self, Signals, Stop, Wish, start_logging};
 use crate::step;
 
 /// Arguments of `run`.
@@ -48,7 +48,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
         warn!(file = %warning.file, line, path = %warning.path, "{message}");
     }
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(settings));
+    let result = runtime.block_on(serve(settings, |_| Ok(())));
     // A look-up of a name that is under way cannot be called off: it is left behind.
     runtime.shutdown_background();
     result
@@ -66,15 +66,31 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start the event loop")
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<ExitStatus> {
+/// Runs a gateway until it is asked to stop; `ready` is called when its clients are served.
+///
+/// # Errors
+/// As [`Gateway::start`]; the signals cannot be taken over; `ready`'s.
+pub(super) async fn serve(
+    settings: Settings,
+    ready: impl FnOnce(&Gateway) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitStatus> {
     let mut signals = Signals::listen().context("cannot take over SIGTERM")?;
     let mut gateway = Gateway::start(settings).await?;
+    ready(&gateway)?;
     service::ready();
-    tokio::select! {
-        _ = signals.next_stop() => {}
-        part = gateway.broken() => {
-            error!(part, "part of the gateway ended by itself; everything committed is kept");
-            return Ok(ExitStatus::Failed);
+    loop {
+        tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::Stop(_) => break,
+                Wish::Reload => {
+                    info!("SIGHUP: certificates are read again; the configuration takes effect at a restart");
+                    gateway.reload();
+                }
+            },
+            part = gateway.broken() => {
+                error!(part, "part of the gateway ended by itself; everything committed is kept");
+                return Ok(ExitStatus::Failed);
+            }
         }
     }
     info!("stopping: a second signal ends at once");

@@ -162,6 +162,22 @@ impl<'n> Field<'n> {
         Some(items.collect())
     }
 
+    /// The value as a list: each item as text.
+    pub(super) fn texts(&self, example: &str, notes: &mut Notes<'_>) -> Option<Vec<At<Rc<str>>>> {
+        let Kind::List(items) = &self.node.kind else { return None };
+        let items = items.iter().enumerate().map(|(index, node)| {
+            let spot = self.spot.item(index, node.span);
+            let item = Field { name: Rc::clone(&self.name), key_spot: spot.clone(), spot, node };
+            item.text(example, notes)
+        });
+        items.collect()
+    }
+
+    /// Whether the value is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.node.kind, Kind::List(_))
+    }
+
     /// Whether the value is a group of keys.
     pub(super) fn is_group(&self) -> bool {
         matches!(self.node.kind, Kind::Map(_))

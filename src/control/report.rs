@@ -105,8 +105,9 @@ pub struct TotalsReport {
 
 impl From<Counters> for TotalsReport {
     fn from(counters: Counters) -> Self {
-        let Counters { delivered, refused, expired, too_large, dropped, purged, republished } =
-            counters;
+        let Counters {
+            delivered, refused, expired, too_large, dropped, purged, republished, ..
+        } = counters;
         Self { delivered, refused, expired, too_large, dropped, purged, republished }
     }
 }

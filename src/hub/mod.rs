@@ -16,6 +16,7 @@ mod progress;
 pub mod retained;
 mod retouch;
 pub mod session;
+mod share;
 mod task;
 pub mod topic_tree;
 

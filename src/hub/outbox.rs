@@ -5,12 +5,13 @@
 //! Where new messages pass a backlog they wait in `live`, which goes first; the backlog follows at its own rate.
 //! Whatever must be durable before a packet leaves is put into the open batch and the packet says which batch it needs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZeroU16;
 use std::time::Instant;
 
 pub use operator::Oldest;
 
+use self::waiting::Waiting;
 pub use super::outgoing::{
     Acknowledged, FlightNumber, LiveFirst, Lost, Outcome, Outgoing, PickLimits, Send, Settled,
     Transmit,
@@ -22,9 +23,15 @@ use crate::store::{Change, Phase, SessionId, StoredFlight};
 
 mod live;
 mod operator;
+mod shared;
+mod waiting;
 
 /// How many fetched messages wait in memory at most; what is beyond stays in the store.
 pub const READY_MAX: usize = 1000;
+/// How many bytes of payload they may hold (one message more).
+const READY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of payload in flight at most (one message more): a peer that takes much and acknowledges nothing costs no more.
+const WINDOW_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 struct Flight {
@@ -46,9 +53,9 @@ struct Flight {
 pub struct Outbox {
     durable: Option<SessionId>,
     window: u16,
-    ready: VecDeque<Outgoing>,
+    ready: Waiting,
     /// Messages that pass those in `ready` and behind them in the store.
-    live: VecDeque<Outgoing>,
+    live: Waiting,
     live_first: Option<LiveFirst>,
     /// What waited when new messages began to pass it is late: everything stored up to here.
     late_to: Seq,
@@ -62,6 +69,8 @@ pub struct Outbox {
     ids: HashMap<NonZeroU16, FlightNumber>,
     unsent: BTreeSet<FlightNumber>,
     in_window: u16,
+    /// Bytes of payload that takes.
+    window_bytes: usize,
     last_flight: u64,
     packet_ids: PacketIds,
     /// A block of packet ids was reserved: its commit must survive a power cut.
@@ -83,8 +92,8 @@ impl Outbox {
         Self {
             durable: None,
             window: window.clamp(1, MESSAGE_ID_MAX),
-            ready: VecDeque::new(),
-            live: VecDeque::new(),
+            ready: Waiting::default(),
+            live: Waiting::default(),
             live_first: None,
             late_to: Seq(0),
             backfill_from: None,
@@ -94,6 +103,7 @@ impl Outbox {
             ids: HashMap::new(),
             unsent: BTreeSet::new(),
             in_window: 0,
+            window_bytes: 0,
             last_flight: 0,
             packet_ids: PacketIds::default(),
             reserving: false,
@@ -125,15 +135,16 @@ impl Outbox {
         for StoredFlight { seq, packet_id, phase, stored } in flights {
             // Without its row nothing is left to deliver.
             let Some(stored) = stored else { continue };
-            let qos =
-                stored.targets.iter().find(|t| t.session == session).map(|t| (t.qos, t.retain));
-            let (qos, retain) = qos.unwrap_or((QoS::ExactlyOnce, false));
+            let target = stored.targets.iter().find(|target| target.session == session);
+            let (qos, retain, shared) =
+                target.map_or((QoS::ExactlyOnce, false, false), |t| (t.qos, t.retain, t.shared));
             let out = Outgoing {
                 seq,
                 message: stored.message,
                 qos,
                 retain,
                 subscription_ids: Vec::new(),
+                shared,
                 stored: Some(stored.targets),
                 batch: 0,
                 late: phase == Phase::AssignedLate,
@@ -183,6 +194,12 @@ impl Outbox {
         self.flights.len()
     }
 
+    /// Bytes of payload waiting in memory.
+    #[must_use]
+    pub fn ready_bytes(&self) -> usize {
+        self.ready.bytes() + self.live.bytes()
+    }
+
     /// Messages waiting in memory.
     #[must_use]
     pub fn ready_len(&self) -> usize {
@@ -210,7 +227,7 @@ impl Outbox {
         let before = std::mem::replace(&mut self.last_appended, out.seq);
         if self.progress.live_from().is_none() {
             let caught_up = self.progress.loaded_to() >= before;
-            if caught_up && self.ready.len() < READY_MAX {
+            if caught_up && has_room(&self.ready) {
                 self.progress.load_to(out.seq);
                 self.progress.take(out.seq);
                 self.ready.push_back(out);
@@ -220,7 +237,7 @@ impl Outbox {
                 return;
             }
             self.begin_live(before);
-        } else if self.live.len() >= READY_MAX {
+        } else if !has_room(&self.live) {
             // The other side takes less than comes in: what waits is the backlog from here on.
             self.end_live();
             self.begin_live(before);
@@ -257,7 +274,7 @@ impl Outbox {
     pub fn poll_fetch(&mut self, committed_to: Seq) -> Option<Seq> {
         let end = self.progress.live_from().unwrap_or(self.last_appended);
         let more = self.progress.loaded_to() < end.min(committed_to);
-        let low = self.ready.len() <= READY_MAX / 2;
+        let low = self.ready.len() <= READY_MAX / 2 && self.ready.bytes() <= READY_BYTES_MAX / 2;
         if self.durable.is_none() || self.fetching.is_some() || !more || !low {
             return None;
         }
@@ -321,7 +338,7 @@ impl Outbox {
         self.packet_ids.handle_resumed();
         self.connect();
         self.window = window.clamp(1, MESSAGE_ID_MAX);
-        self.in_window = 0;
+        (self.in_window, self.window_bytes) = (0, 0);
         self.unsent.clear();
         for (number, flight) in &mut self.flights {
             flight.sent = false;
@@ -343,7 +360,7 @@ impl Outbox {
         let flights = std::mem::take(&mut self.flights);
         self.ids.clear();
         self.unsent.clear();
-        self.in_window = 0;
+        (self.in_window, self.window_bytes) = (0, 0);
         self.window = window.clamp(1, MESSAGE_ID_MAX);
         let mut unsettled = Vec::new();
         for flight in flights.into_values().rev() {
@@ -363,18 +380,10 @@ impl Outbox {
                 unsettled.push(flight.out);
             }
         }
-        self.put_back(unsettled);
+        self.ready.put_back(unsettled);
         lost.trusted.reverse();
         self.connect();
         lost
-    }
-
-    /// What was under way waits again: in the order it was taken, which is not that in which it was sent if some passed
-    /// others.
-    fn put_back(&mut self, unsettled: Vec<Outgoing>) {
-        self.ready.extend(unsettled);
-        let place = |out: &Outgoing| out.stored.as_ref().map(|_| out.seq);
-        self.ready.make_contiguous().sort_by_key(place);
     }
 
     /// The connection is gone: QoS 0 under way is taken back, what lives in memory only goes, everything else waits for
@@ -401,7 +410,7 @@ impl Outbox {
                 }
             }
         }
-        self.put_back(unwritten);
+        self.ready.put_back(unwritten);
         let waiting = self.ready.len();
         self.ready.retain(|out| out.stored.is_some());
         self.queued = self.queued.saturating_sub((waiting - self.ready.len()) as u64);
@@ -427,7 +436,9 @@ impl Outbox {
         }
         loop {
             let next = self.live.front().or_else(|| self.ready.front())?;
-            let must_wait = (next.qos == QoS::AtMostOnce && limits.congested)
+            let bytes = self.window_bytes + next.message.payload.len();
+            let must_wait = limits.congested
+                || (self.in_window > 0 && bytes > WINDOW_BYTES_MAX)
                 || (next.stored.is_some() && limits.trimming)
                 || (next.qos > QoS::AtMostOnce && self.packet_ids.is_exhausted(self.ids.len()));
             if self.in_window >= self.window || must_wait {
@@ -493,6 +504,7 @@ impl Outbox {
         };
         let flight = self.flights.get_mut(&number)?;
         self.in_window += 1;
+        self.window_bytes += flight.out.message.payload.len();
         flight.sent = true;
         let needs = flight.batch.max(flight.out.batch);
         let what = match flight.packet_id {
@@ -532,6 +544,7 @@ impl Outbox {
             }
         }
         self.in_window += 1;
+        self.window_bytes += out.message.payload.len();
         let flight = Flight {
             out: out.clone(),
             packet_id,
@@ -549,7 +562,7 @@ impl Outbox {
     pub fn handle_written(&mut self, flight: FlightNumber) -> Option<Settled> {
         let flight = self.flights.remove(&flight)?;
         debug_assert!(flight.packet_id.is_none(), "the others wait for their acknowledgement");
-        self.in_window = self.in_window.saturating_sub(1);
+        self.leave_window(&flight.out);
         self.settle_pending(&flight.out);
         Some(Settled { out: flight.out, outcome: Outcome::Delivered })
     }
@@ -611,10 +624,15 @@ impl Outbox {
         }
         self.ids.remove(&packet_id);
         let Some(flight) = self.flights.remove(&number) else { return Acknowledged::Unknown };
-        self.in_window = self.in_window.saturating_sub(1);
+        self.leave_window(&flight.out);
         self.settle_pending(&flight.out);
         let outcome = if refused { Outcome::Refused } else { Outcome::Delivered };
         Acknowledged::Settled(Box::new(Settled { out: flight.out, outcome }))
+    }
+
+    fn leave_window(&mut self, out: &Outgoing) {
+        self.in_window = self.in_window.saturating_sub(1);
+        self.window_bytes = self.window_bytes.saturating_sub(out.message.payload.len());
     }
 
     fn settle_pending(&mut self, out: &Outgoing) {
@@ -639,6 +657,10 @@ impl Outbox {
         self.last_flight += 1;
         FlightNumber(self.last_flight)
     }
+}
+
+fn has_room(waiting: &Waiting) -> bool {
+    waiting.len() < READY_MAX && waiting.bytes() < READY_BYTES_MAX
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub struct Outgoing {
     pub retain: bool,
     /// The subscription ids that brought it.
     pub subscription_ids: Vec<u32>,
+    /// Whether a shared subscription brought it (MQTT 5.0 section 4.8.2).
+    pub shared: bool,
     /// Who the stored copy is for; `None` if it lives in memory only.
     pub stored: Option<Arc<[Target]>>,
     /// The batch that makes the stored copy durable.

@@ -157,8 +157,12 @@ pub struct Counters {
     pub expired: u64,
     /// Larger than the other side takes.
     pub too_large: u64,
-    /// Dropped to keep the queue's bounds.
+    /// Dropped to keep the bounds of its queue, stored or in memory.
     pub dropped: u64,
+    /// Publications of this client that were not taken.
+    pub rejected: u64,
+    /// Subscriptions of this client that were not taken.
+    pub subscriptions_refused: u64,
     /// Removed by an operator's command.
     pub purged: u64,
     /// Published again although they may have arrived, because the other side lost the session.
@@ -196,6 +200,10 @@ pub struct SessionStatus {
     pub inflight: usize,
     /// Its oldest stored message that is not settled.
     pub oldest: Oldest,
+    /// Bytes of payload waiting for it in memory.
+    pub waiting_bytes: usize,
+    /// What it subscribed to: filters.
+    pub subscriptions: usize,
     /// What became of the others.
     pub counters: Counters,
 }

@@ -547,6 +547,27 @@ fn log_fact(fact: &Fact) {
         Fact::DropsEnded { session, count } => {
             info!(%session, count, "no more messages are dropped");
         }
+        Fact::Overflowed { session, waiting, bytes } => {
+            warn!(%session, waiting, bytes, "client is too slow for what it subscribed to; messages dropped");
+        }
+        Fact::PublicationRefused { session, topic, reason, count: 1 } => {
+            warn!(%session, %topic, %reason, "publication refused; more of these at debug level");
+        }
+        Fact::PublicationRefused { session, topic, reason, count } => {
+            debug!(%session, %topic, %reason, count, "publication refused");
+        }
+        Fact::SubscriptionRefused { session, filter, reason, count: 1 } => {
+            warn!(%session, %filter, %reason, "subscription refused; more of these at debug level");
+        }
+        Fact::SubscriptionRefused { session, filter, reason, count } => {
+            debug!(%session, %filter, %reason, count, "subscription refused");
+        }
+        Fact::RetainedRefused { topic, count: 1, messages, bytes } => {
+            warn!(%topic, messages, bytes, "no room to retain a message; more of these at debug level");
+        }
+        Fact::RetainedRefused { topic, count, .. } => {
+            debug!(%topic, count, "no room to retain a message");
+        }
         Fact::Refused { session, topic, count: 1 } => {
             warn!(%session, %topic, "other side refused a message; more of these at debug level");
         }

@@ -49,6 +49,15 @@ impl<K: PartialEq, V> TopicTree<K, V> {
         }
     }
 
+    /// The subscription of `key` to `filter`.
+    pub fn get_mut(&mut self, filter: &TopicFilter, key: &K) -> Option<&mut V> {
+        let mut node = &mut self.root;
+        for level in filter.levels() {
+            node = node.children.get_mut(level)?;
+        }
+        node.here.iter_mut().find(|(have, _)| have == key).map(|(_, value)| value)
+    }
+
     /// Takes the subscription of `key` to `filter` away, and the branches that are empty after it.
     pub fn remove(&mut self, filter: &TopicFilter, key: &K) -> Option<V> {
         let levels: Vec<&str> = filter.levels().collect();
@@ -125,6 +134,8 @@ mod tests {
         assert_eq!(tree.insert(&filter("a/+/c"), 1, 2), Some(0));
         assert_eq!(tree.insert(&filter("a/#"), 2, 0), None);
         assert_eq!(found(&tree, "a/b/c"), [1, 2]);
+        assert_eq!(tree.get_mut(&filter("a/+/c"), &1), Some(&mut 2));
+        assert_eq!(tree.get_mut(&filter("a/+"), &1), None);
         assert_eq!(tree.remove(&filter("a/+/c"), &1), Some(2));
         assert_eq!(tree.remove(&filter("a/+/c"), &1), None);
         assert_eq!(tree.remove(&filter("a/#"), &2), Some(0));

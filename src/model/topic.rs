@@ -138,21 +138,56 @@ impl TopicFilter {
     /// ```
     #[must_use]
     pub fn matches(&self, topic: &TopicName) -> bool {
-        if topic.as_str().starts_with('$') && self.0.starts_with(['+', '#']) {
-            return false;
-        }
-        let mut topic_levels = topic.levels();
-        for level in self.levels() {
-            match (level, topic_levels.next()) {
-                ("#", _) => return true,
-                (_, None) => return false,
-                ("+", Some(_)) => {}
-                (wanted, Some(have)) if wanted == have => {}
-                (_, Some(_)) => return false,
-            }
-        }
-        topic_levels.next().is_none()
+        takes(&self.0, topic)
     }
+
+    /// The name and the filter of a shared subscription `$share/name/filter` (MQTT 5.0 section 4.8.2); `None` if it is
+    /// none, or not a well-formed one.
+    ///
+    /// ```
+    /// use fieldpost::model::TopicFilter;
+    /// assert_eq!(TopicFilter::new("$share/workers/jobs/#")?.shared(), Some(("workers", "jobs/#")));
+    /// assert_eq!(TopicFilter::new("jobs/#")?.shared(), None);
+    /// # Ok::<(), fieldpost::model::TopicError>(())
+    /// ```
+    #[must_use]
+    pub fn shared(&self) -> Option<(&str, &str)> {
+        let (name, filter) = self.0.strip_prefix(SHARE_PREFIX)?.split_once('/')?;
+        let is_well_formed = !name.is_empty() && !name.contains(['+', '#']) && !filter.is_empty();
+        is_well_formed.then_some((name, filter))
+    }
+
+    /// Whether it begins as only a shared subscription may (MQTT 5.0 section 4.8.2).
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.0.starts_with(SHARE_PREFIX)
+    }
+
+    /// Whether a subscription with this filter takes `topic`: as [`Self::matches`], or by the filter that is shared.
+    #[must_use]
+    pub fn selects(&self, topic: &TopicName) -> bool {
+        takes(self.shared().map_or(&self.0, |(_, filter)| filter), topic)
+    }
+}
+
+/// With what a shared subscription begins.
+const SHARE_PREFIX: &str = "$share/";
+
+fn takes(filter: &str, topic: &TopicName) -> bool {
+    if topic.as_str().starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut topic_levels = topic.levels();
+    for level in filter.split('/') {
+        match (level, topic_levels.next()) {
+            ("#", _) => return true,
+            (_, None) => return false,
+            ("+", Some(_)) => {}
+            (wanted, Some(have)) if wanted == have => {}
+            (_, Some(_)) => return false,
+        }
+    }
+    topic_levels.next().is_none()
 }
 
 impl fmt::Display for TopicFilter {
@@ -202,6 +237,20 @@ mod tests {
         ] {
             assert!(!matches(filter, topic), "{filter} should not take {topic}");
         }
+    }
+
+    #[test]
+    fn a_shared_filter_takes_what_stands_behind_its_name() {
+        let filter = |text| TopicFilter::new(text).expect("well formed");
+        let topic = |text| TopicName::new(text).expect("well formed");
+        assert_eq!(filter("$share/g//a").shared(), Some(("g", "/a")));
+        for not_shared in ["$share/g", "$share//a", "$share/g/", "$share/+/a", "$shared/g/a"] {
+            assert_eq!(filter(not_shared).shared(), None, "{not_shared}");
+        }
+        assert!(filter("$share/g/#").selects(&topic("a/b")));
+        assert!(!filter("$share/g/#").selects(&topic("$SYS/b")));
+        assert!(!filter("$share/g/#").matches(&topic("a/b")));
+        assert!(filter("a/+").selects(&topic("a/b")));
     }
 
     #[test]

@@ -32,14 +32,13 @@ pub struct PacketReader<R> {
     stream: R,
     buffer: BytesMut,
     options: DecodeOptions,
-    named: Option<Version>,
     failed: Option<CodecError>,
 }
 
 impl<R: AsyncRead + Unpin> PacketReader<R> {
     /// A reader for one connection.
     pub fn new(stream: R, options: DecodeOptions) -> Self {
-        Self { stream, buffer: BytesMut::new(), options, named: None, failed: None }
+        Self { stream, buffer: BytesMut::new(), options, failed: None }
     }
 
     /// Sets the version once CONNECT has told it.
@@ -47,11 +46,9 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
         self.options.version = version;
     }
 
-    /// The version the first packet names, also if nothing else in it is right: `None` if it is no CONNECT or names none
-    /// of ours.
-    #[must_use]
-    pub fn named_version(&self) -> Option<Version> {
-        self.named
+    /// The version of the bytes: once a CONNECT has named one, even if it was none, that one.
+    pub fn version(&self) -> Version {
+        self.options.version
     }
 
     /// The first packet, alone, so that its version can be set before the next one is read.
@@ -60,12 +57,25 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
     /// [`ReadError`].
     pub async fn read_first(&mut self) -> Result<Packet, ReadError> {
         loop {
-            self.named = connect_version(&self.buffer);
+            if let Some(named) = connect_version(&self.buffer) {
+                self.options.version = named;
+            }
             if let Some(packet) = decode(&mut self.buffer, &self.options)? {
                 return Ok(packet);
             }
             self.fill().await?;
         }
+    }
+
+    /// The first bytes that have arrived, at least one; none of them is taken.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`] if none came, [`ReadError::Io`].
+    pub async fn peek(&mut self) -> Result<&[u8], ReadError> {
+        if self.buffer.is_empty() {
+            self.fill().await?;
+        }
+        Ok(&self.buffer)
     }
 
     /// All packets that have arrived, at least one. Nothing is lost when the future is dropped.
@@ -112,12 +122,14 @@ pub struct PacketWriter<W> {
     stream: W,
     buffer: BytesMut,
     version: Version,
+    /// Whether the stream may hold bytes back that it has taken, as TLS and WebSocket do until they are flushed.
+    unflushed: bool,
 }
 
 impl<W: AsyncWrite + Unpin> PacketWriter<W> {
     /// A writer for one connection.
     pub fn new(stream: W, version: Version) -> Self {
-        Self { stream, buffer: BytesMut::new(), version }
+        Self { stream, buffer: BytesMut::new(), version, unflushed: false }
     }
 
     /// Puts a packet behind those that wait.
@@ -128,10 +140,10 @@ impl<W: AsyncWrite + Unpin> PacketWriter<W> {
         encode(packet, self.version, &mut self.buffer)
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait; one at least while the stream has not passed on everything it took.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len().max(self.unflushed.into())
     }
 
     /// Writes some of what waits. Nothing is lost when the future is dropped.
@@ -139,12 +151,15 @@ impl<W: AsyncWrite + Unpin> PacketWriter<W> {
     /// # Errors
     /// The socket's.
     pub async fn write_some(&mut self) -> io::Result<()> {
-        let written = self.stream.write_buf(&mut self.buffer).await?;
-        if written == 0 && !self.buffer.is_empty() {
-            return Err(io::ErrorKind::WriteZero.into());
+        if !self.buffer.is_empty() {
+            if self.stream.write_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.unflushed = true;
         }
-        if self.buffer.is_empty() {
+        if self.buffer.is_empty() && self.unflushed {
             self.stream.flush().await?;
+            self.unflushed = false;
         }
         Ok(())
     }
@@ -164,7 +179,7 @@ impl<W: AsyncWrite + Unpin> PacketWriter<W> {
     /// # Errors
     /// The socket's.
     pub async fn write_all(&mut self) -> io::Result<()> {
-        while !self.buffer.is_empty() {
+        while self.queued() > 0 {
             self.write_some().await?;
         }
         Ok(())
@@ -177,5 +192,59 @@ impl<W: AsyncWrite + Unpin> PacketWriter<W> {
     pub async fn finish(&mut self) -> io::Result<()> {
         self.write_all().await?;
         self.stream.shutdown().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// A stream that takes bytes and passes them on when it is flushed for the second time.
+    #[derive(Debug, Default)]
+    struct Hesitant {
+        held: Vec<u8>,
+        flushes: u32,
+        out: Vec<u8>,
+    }
+
+    impl AsyncWrite for Hesitant {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            if self.flushes < 2 {
+                return Poll::Pending;
+            }
+            self.out = std::mem::take(&mut self.held);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_a_stream_holds_back_waits_until_it_is_flushed() {
+        let mut writer = PacketWriter::new(Hesitant::default(), Version::V5);
+        writer.queue(&Packet::PingReq).expect("it can be said");
+        let mut cx = Context::from_waker(Waker::noop());
+        for (left, out) in [(1, 0), (0, 2)] {
+            // Dropped at the end of the turn, as a `select!` drops what is not ready.
+            let mut write = Box::pin(writer.write_some());
+            assert_eq!(write.as_mut().poll(&mut cx).is_pending(), left > 0);
+            drop(write);
+            assert_eq!((writer.queued(), writer.stream.out.len()), (left, out));
+        }
     }
 }

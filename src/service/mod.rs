@@ -16,5 +16,5 @@ mod signals;
 pub use self::log::{LogError, LogGuard, start_logging};
 pub use directives::DirectiveError;
 pub use notify::{ready, status, stopping};
-pub use process::{Usage, runtime_dir, usage};
-pub use signals::{Signals, Stop};
+pub use process::{Usage, raise_open_files, runtime_dir, usage};
+pub use signals::{Signals, Stop, Wish};

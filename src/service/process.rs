@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 /// Ticks a second in `/proc`: 100 on every Linux, whatever the kernel's own clock does (proc_pid_stat(5), sysconf(3)).
 const TICKS: u64 = 100;
 
@@ -13,6 +15,19 @@ const TICKS: u64 = 100;
 pub fn runtime_dir() -> Option<PathBuf> {
     let directories = std::env::var_os("RUNTIME_DIRECTORY")?;
     std::env::split_paths(&directories).next().filter(|path| path.is_absolute())
+}
+
+/// Asks the system to let this process open `files` files, connections among them, and gives how many it may.
+#[must_use]
+pub fn raise_open_files(files: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    let wanted = files.min(limit.maximum.unwrap_or(u64::MAX));
+    if current >= wanted {
+        return current;
+    }
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_ok() { wanted } else { current }
 }
 
 /// What a process has used.

@@ -123,6 +123,7 @@ pub(super) fn end_session(
         "inbox WHERE session",
         "settled WHERE session",
         "dropped WHERE session",
+        "will WHERE session",
     ] {
         connection.execute(&format!("DELETE FROM {table} = ?1"), [ended.0])?;
     }

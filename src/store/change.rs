@@ -27,6 +27,8 @@ pub struct Target {
     pub qos: QoS,
     /// The retain flag of the delivery.
     pub retain: bool,
+    /// Whether it gets it as the member of a shared subscription (MQTT 5.0 section 4.8.2).
+    pub shared: bool,
 }
 
 /// How far an outgoing message has come (MQTT 5.0 section 4.3).
@@ -230,6 +232,13 @@ pub enum Change {
         /// Since when.
         since: Option<Timestamp>,
     },
+    /// The will of a session, durable or not, as long as it may have to be published; `None` once it need not.
+    Will {
+        /// Whose.
+        session: SessionId,
+        /// The will.
+        will: Option<StoredWill>,
+    },
     /// A durable session ends: its subscriptions, ids and undelivered messages go.
     EndSession {
         /// Which.
@@ -255,6 +264,17 @@ pub struct StoredMessage {
     pub message: Message,
     /// Who it was kept for.
     pub targets: Arc<[Target]>,
+}
+
+/// A will as it stands in the store (MQTT 5.0 section 3.1.2.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredWill {
+    /// What is to be published; it does not expire before it is.
+    pub message: Message,
+    /// The will delay interval in seconds.
+    pub delay: u32,
+    /// How many seconds it is worth delivering once it is published; `None` for ever.
+    pub lifetime: Option<u32>,
 }
 
 /// A durable session as a start finds it.
@@ -319,6 +339,8 @@ pub struct Snapshot {
     pub sessions: Vec<StoredSession>,
     /// The retained messages.
     pub retained: Vec<Message>,
+    /// The wills that may have to be published, also of sessions that are not stored.
+    pub wills: Vec<(SessionId, StoredWill)>,
 }
 
 /// What became of a batch.

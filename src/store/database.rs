@@ -11,11 +11,13 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
 use super::bounds::{self, Bounds};
-use super::change::{Change, DropCount, SessionId, SessionOwner, Snapshot, StoredMessage, Trimmed};
+use super::change::{
+    Change, DropCount, SessionId, SessionOwner, Snapshot, StoredMessage, StoredWill, Trimmed,
+};
 use super::error::{Fault, StoreError};
 use super::gather::Gathered;
 use super::migrate::migrate;
-use super::read::{self, count_queued, load_flights, load_retained, load_sessions};
+use super::read::{self, count_queued, load_flights, load_retained, load_sessions, load_wills};
 use super::row;
 use super::salvage::{self, Origins};
 use super::schema::{APPLICATION_ID, MIGRATIONS};
@@ -372,10 +374,20 @@ impl Database {
         let last_session =
             u32::try_from(meta(&self.connection, "last_session")?).unwrap_or(u32::MAX);
         let retained = load_retained(&self.connection)?;
+        let wills = load_wills(&self.connection)?;
         let last_seq = Seq(last_seq);
         let boot_first = boot::note(&self.connection, boot::id(), last_seq)?;
         let staged_lost = false;
-        Ok(Snapshot { start, staged_lost, last_seq, boot_first, last_session, sessions, retained })
+        Ok(Snapshot {
+            start,
+            staged_lost,
+            last_seq,
+            boot_first,
+            last_session,
+            sessions,
+            retained,
+            wills,
+        })
     }
 }
 
@@ -452,6 +464,7 @@ fn apply_all(
             | Change::Retain { .. }
             | Change::Session { .. }
             | Change::Away { .. }
+            | Change::Will { .. }
             | Change::Subscription { .. } => apply(connection, change)?,
         }
     }
@@ -564,6 +577,21 @@ fn apply(connection: &Connection, change: &Change) -> Result<(), Fault> {
         Change::Away { session, since } => run(
             "UPDATE session SET away_since = ?2 WHERE id = ?1",
             params![session.0, since.map(Timestamp::unix_ms)],
+        ),
+        Change::Will { session, will: None } => {
+            run("DELETE FROM will WHERE session = ?1", params![session.0])
+        }
+        Change::Will { session, will: Some(StoredWill { message, delay, lifetime }) } => run(
+            "INSERT OR REPLACE INTO will VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                session.0,
+                delay,
+                lifetime,
+                row::flags(message.qos, message.retain),
+                message.topic.as_str(),
+                message.properties.as_deref().map(row::write_properties),
+                &message.payload[..],
+            ],
         ),
         Change::Append { .. } | Change::Delete { .. } | Change::EndSession { .. } => {
             debug_assert!(false, "messages are gathered");

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::change::{Change, DropCount, DropReason, Phase, SessionId, SessionOwner, Target};
+use super::change::{
+    Change, DropCount, DropReason, Phase, SessionId, SessionOwner, StoredWill, Target,
+};
 use super::row::{self, RowError};
 use crate::model::{Body, Message, Seq, Timestamp, TopicFilter, TopicName};
 
@@ -31,6 +33,7 @@ const RESERVE: u8 = 12;
 const SETTLED: u8 = 13;
 const DROPPED: u8 = 14;
 const IDS_CLOSED: u8 = 15;
+const WILL: u8 = 16;
 /// The phase that an earlier version gave to a place that was settled out of order.
 const SETTLED_PHASE: u8 = 3;
 
@@ -193,6 +196,15 @@ fn write_change(change: &Change, out: &mut Vec<u8>) {
             out.push(END_SESSION);
             put_u32(out, session.0);
         }
+        Change::Will { session, will } => {
+            out.push(WILL);
+            put_u32(out, session.0);
+            put_option(out, will.as_ref(), |out, StoredWill { message, delay, lifetime }| {
+                put_u32(out, *delay);
+                put_option(out, lifetime.as_ref(), |out, lifetime| put_u32(out, *lifetime));
+                put_message(out, message);
+            });
+        }
         Change::Subscription { session, filter, options } => {
             out.push(SUBSCRIPTION);
             put_u32(out, session.0);
@@ -335,6 +347,16 @@ fn read_change(from: &mut &[u8]) -> Result<Change, RowError> {
             since: take_option(from, |from| Ok(Timestamp::from_unix_ms(take_u64(from)?)))?,
         },
         END_SESSION => Change::EndSession { session: SessionId(take_u32(from)?) },
+        WILL => Change::Will {
+            session: SessionId(take_u32(from)?),
+            will: take_option(from, |from| {
+                Ok(StoredWill {
+                    delay: take_u32(from)?,
+                    lifetime: take_option(from, take_u32)?,
+                    message: take_message(from)?,
+                })
+            })?,
+        },
         SUBSCRIPTION => Change::Subscription {
             session: SessionId(take_u32(from)?),
             filter: TopicFilter::new(&take_text(from)?).map_err(|_| FOREIGN)?,
@@ -438,7 +460,7 @@ mod tests {
     fn every_change() -> Vec<Change> {
         let (session, seq) = (SessionId(3), Seq(1 << 40));
         let packet_id = NonZeroU16::MAX;
-        let target = Target { session, qos: QoS::AtLeastOnce, retain: false };
+        let target = Target { session, qos: QoS::AtLeastOnce, retain: false, shared: false };
         vec![
             Change::Append { seq, message: message("x"), targets: Arc::from([target]) },
             Change::Delete { first: Seq(1), last: seq },
@@ -469,6 +491,11 @@ mod tests {
             },
             Change::Away { session, since: Some(Timestamp::from_unix_ms(1)) },
             Change::EndSession { session },
+            Change::Will {
+                session,
+                will: Some(StoredWill { message: message("gone"), delay: 5, lifetime: Some(7) }),
+            },
+            Change::Will { session, will: None },
             Change::Subscription {
                 session,
                 filter: TopicFilter::new("a/#").expect("well formed"),

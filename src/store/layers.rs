@@ -426,7 +426,8 @@ mod tests {
             expires: None,
             body: Body::Foreign,
         };
-        let targets = Arc::from([Target { session, qos: QoS::ExactlyOnce, retain: false }]);
+        let targets =
+            Arc::from([Target { session, qos: QoS::ExactlyOnce, retain: false, shared: false }]);
         let take = |layers: &mut Layers, changes, sync| {
             if layers.take(changes, sync, Instant::now()) == Need::Flush {
                 layers.flush().expect("the disk is there");

@@ -38,7 +38,7 @@ mod verify;
 
 pub use change::{
     Change, Committed, DropCount, DropReason, Phase, SessionId, SessionOwner, Snapshot,
-    StoredFlight, StoredMessage, StoredSession, Target, Trimmed,
+    StoredFlight, StoredMessage, StoredSession, StoredWill, Target, Trimmed,
 };
 pub use database::FILE_NAME;
 pub use direct::DirectStore;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::change::{
-    Change, DropCount, DropReason, Phase, SessionId, Snapshot, StoredMessage, StoredSession, Target,
+    Change, DropCount, DropReason, Phase, SessionId, Snapshot, StoredMessage, StoredSession,
+    StoredWill, Target,
 };
 use super::slice::{DamagedSegment, Slice};
 use crate::model::{Message, Seq};
@@ -57,12 +58,15 @@ pub(super) struct Overlay {
     settled: BTreeMap<(SessionId, Seq), Seq>,
     dropped: BTreeMap<(SessionId, DropReason), DropCount>,
     inbox: BTreeMap<(SessionId, NonZeroU16), (bool, Instant)>,
+    /// `None` takes back what the database has.
+    wills: BTreeMap<SessionId, (Option<StoredWill>, Instant)>,
     /// Since when something waits that only the database can settle.
     waiting: Option<Instant>,
-    /// What the database has of flights and inbox, and whether it has any message.
+    /// What the database has of flights, inbox and wills, and whether it has any message.
     stored_flights: BTreeSet<(SessionId, Seq)>,
     stored_inbox: BTreeSet<(SessionId, NonZeroU16)>,
     stored_settled: BTreeSet<(SessionId, Seq)>,
+    stored_wills: BTreeSet<SessionId>,
     has_messages: bool,
     /// The last place of a message that went to the database.
     stored_to: Seq,
@@ -77,6 +81,7 @@ impl Overlay {
             overlay.stored_inbox.extend(inbox.iter().map(|packet_id| (*id, *packet_id)));
             overlay.stored_settled.extend(settled.iter().map(|(first, _)| (*id, *first)));
         }
+        overlay.stored_wills.extend(found.wills.iter().map(|(session, _)| *session));
         overlay
     }
 
@@ -119,6 +124,10 @@ impl Overlay {
                     self.inbox.insert(key, (present, now));
                 }
             }
+            Change::Will { session, will: None } if !self.stored_wills.contains(&session) => {
+                self.wills.remove(&session);
+            }
+            Change::Will { session, will } => _ = self.wills.insert(session, (will, now)),
             Change::EndSession { .. } => {
                 let mut sealed = std::mem::take(&mut self.sealed);
                 self.put_net(&mut sealed);
@@ -206,7 +215,8 @@ impl Overlay {
         let message = self.messages.first_key_value().map(|(_, message)| message.staged);
         let flight = self.flights.values().flatten().map(|flight| flight.staged).min();
         let inbox = self.inbox.values().map(|(_, staged)| *staged).min();
-        let oldest = [self.waiting, message, flight, inbox].into_iter().flatten().min();
+        let will = self.wills.values().map(|(_, staged)| *staged).min();
+        let oldest = [self.waiting, message, flight, inbox, will].into_iter().flatten().min();
         oldest.map(|oldest| oldest + commit_every)
     }
 
@@ -247,6 +257,11 @@ impl Overlay {
         changes.extend(self.inbox.iter().map(|(&(session, packet_id), &(present, _))| {
             Change::Inbox { session, packet_id, present }
         }));
+        changes.extend(
+            self.wills
+                .iter()
+                .map(|(&session, (will, _))| Change::Will { session, will: will.clone() }),
+        );
     }
 
     /// Forgets what went to the database, and notes what it has of it.
@@ -283,6 +298,13 @@ impl Overlay {
                 self.stored_inbox.remove(&key)
             };
         }
+        for (session, (will, _)) in std::mem::take(&mut self.wills) {
+            if will.is_some() {
+                self.stored_wills.insert(session)
+            } else {
+                self.stored_wills.remove(&session)
+            };
+        }
     }
 
     /// The database has everything; `has_messages` says whether it holds any message.
@@ -305,6 +327,7 @@ impl Overlay {
                 | Change::Retain { .. }
                 | Change::Session { .. }
                 | Change::Away { .. }
+                | Change::Will { .. }
                 | Change::Subscription { .. } => None,
             })
             .collect();
@@ -312,6 +335,7 @@ impl Overlay {
         self.stored_flights.retain(|(session, _)| !ended.contains(session));
         self.stored_inbox.retain(|(session, _)| !ended.contains(session));
         self.stored_settled.retain(|(session, _)| !ended.contains(session));
+        self.stored_wills.retain(|session| !ended.contains(session));
         self.has_messages = has_messages;
         self.waiting = None;
     }

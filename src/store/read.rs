@@ -9,12 +9,12 @@ use rusqlite::Connection;
 
 use super::change::{
     DropCount, DropReason, Phase, SessionId, SessionOwner, StoredFlight, StoredMessage,
-    StoredSession,
+    StoredSession, StoredWill,
 };
 use super::error::Fault;
 use super::row::{self, RowError};
 use super::segments::{self, LastRead, Walk};
-use crate::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
+use crate::model::{Body, Message, MessageProperties, Seq, Timestamp, TopicFilter, TopicName};
 
 /// Above this many places between cursor and end, the waiting messages of a session are estimated, not counted.
 const COUNT_MAX: u64 = 100_000;
@@ -204,21 +204,49 @@ pub(super) fn load_retained(connection: &Connection) -> Result<Vec<Message>, Fau
         let bad = |column| Fault::Row(0, RowError::Foreign { column });
         let topic: String = row.get(0)?;
         let (qos, retain) = row::read_flags(row.get(3)?).map_err(|fault| Fault::Row(0, fault))?;
-        let properties: Option<Vec<u8>> = row.get(4)?;
-        let properties = properties
-            .map(|bytes| row::read_properties(&bytes))
-            .transpose()
-            .map_err(|fault| Fault::Row(0, fault))?;
+        let properties = read_properties(row.get(4)?)?;
         retained.push(Message {
             topic: TopicName::new(&topic).map_err(|_| bad("topic"))?,
             payload: Bytes::from(row.get::<_, Vec<u8>>(5)?),
             qos,
             retain,
-            properties: properties.map(Arc::new),
+            properties,
             accepted: Timestamp::from_unix_ms(row.get(1)?),
             expires: row.get::<_, Option<u64>>(2)?.map(Timestamp::from_unix_ms),
             body: row::read_body(row.get(3)?, None),
         });
     }
     Ok(retained)
+}
+
+pub(super) fn load_wills(connection: &Connection) -> Result<Vec<(SessionId, StoredWill)>, Fault> {
+    let mut wills = Vec::new();
+    let mut statement = connection.prepare(
+        "SELECT session, delay, lifetime, flags, topic, properties, payload FROM will ORDER BY session",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let topic: String = row.get(4)?;
+        let topic = TopicName::new(&topic)
+            .map_err(|_| Fault::Row(0, RowError::Foreign { column: "topic" }))?;
+        let (qos, retain) = row::read_flags(row.get(3)?).map_err(|fault| Fault::Row(0, fault))?;
+        let message = Message {
+            topic,
+            payload: Bytes::from(row.get::<_, Vec<u8>>(6)?),
+            qos,
+            retain,
+            properties: read_properties(row.get(5)?)?,
+            accepted: Timestamp::default(),
+            expires: None,
+            body: Body::Foreign,
+        };
+        let will = StoredWill { message, delay: row.get(1)?, lifetime: row.get(2)? };
+        wills.push((SessionId(row.get(0)?), will));
+    }
+    Ok(wills)
+}
+
+fn read_properties(column: Option<Vec<u8>>) -> Result<Option<Arc<MessageProperties>>, Fault> {
+    let properties = column.map(|bytes| row::read_properties(&bytes)).transpose();
+    Ok(properties.map_err(|fault| Fault::Row(0, fault))?.map(Arc::new))
 }

@@ -59,6 +59,8 @@ pub(super) fn body_flags(body: Body) -> u8 {
 pub(super) fn read_body(flags: u8, unsynced_at: Option<u64>) -> Body {
     if flags & READING == 0 { Body::Foreign } else { Body::Reading { unsynced_at } }
 }
+/// The bit of a target's flags that says it gets the message as the member of a shared subscription.
+const SHARED: u8 = 8;
 /// Bytes of a target.
 pub(super) const TARGET_LEN: usize = 5;
 
@@ -66,7 +68,8 @@ pub(super) const TARGET_LEN: usize = 5;
 pub(super) fn write_targets(targets: &[Target], out: &mut Vec<u8>) {
     for target in targets {
         out.extend_from_slice(&target.session.0.to_le_bytes());
-        out.push(flags(target.qos, target.retain));
+        let shared = if target.shared { SHARED } else { 0 };
+        out.push(flags(target.qos, target.retain) | shared);
     }
 }
 
@@ -81,7 +84,7 @@ pub(super) fn read_targets(bytes: &[u8]) -> Result<Arc<[Target]>, RowError> {
         .map(|&[a, b, c, d, bits]| {
             let (qos, retain) = read_flags(bits)?;
             let session = SessionId(u32::from_le_bytes([a, b, c, d]));
-            Ok(Target { session, qos, retain })
+            Ok(Target { session, qos, retain, shared: bits & SHARED != 0 })
         })
         .collect()
 }
@@ -198,8 +201,8 @@ mod tests {
     #[test]
     fn targets_come_back_as_they_went_in() {
         let targets = [
-            Target { session: SessionId(1), qos: QoS::ExactlyOnce, retain: false },
-            Target { session: SessionId(70_000), qos: QoS::AtMostOnce, retain: true },
+            Target { session: SessionId(1), qos: QoS::ExactlyOnce, retain: false, shared: false },
+            Target { session: SessionId(70_000), qos: QoS::AtMostOnce, retain: true, shared: true },
         ];
         let mut bytes = Vec::new();
         write_targets(&targets, &mut bytes);

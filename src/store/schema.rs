@@ -124,4 +124,18 @@ pub(super) const MIGRATIONS: &[&[Step]] = &[
     )],
     // Whether ids between `ids_first` and `ids_last` may be open without a trace here outlives the start that found out.
     &[Step::Sql("ALTER TABLE session ADD COLUMN ids_lost INTEGER NOT NULL DEFAULT 0;")],
+    // Also of sessions that have no row of their own: their wills are due at the next start.
+    &[Step::Sql(
+        "
+        CREATE TABLE will (
+            session    INTEGER PRIMARY KEY,
+            delay      INTEGER NOT NULL,
+            lifetime   INTEGER,
+            flags      INTEGER NOT NULL,
+            topic      TEXT NOT NULL,
+            properties BLOB,
+            payload    BLOB NOT NULL
+        );
+    ",
+    )],
 ];

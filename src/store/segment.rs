@@ -180,7 +180,8 @@ mod tests {
             expires: None,
             body: crate::model::Body::Foreign,
         };
-        let target = Target { session: SessionId(1), qos: QoS::AtLeastOnce, retain: false };
+        let target =
+            Target { session: SessionId(1), qos: QoS::AtLeastOnce, retain: false, shared: false };
         StoredMessage { seq: Seq(seq), message, targets: Arc::from([target]) }
     }
 

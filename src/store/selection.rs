@@ -272,6 +272,7 @@ mod tests {
             session: *session,
             qos: QoS::ExactlyOnce,
             retain: false,
+            shared: false,
         };
         let message = Message {
             topic: TopicName::new(topic).unwrap(),

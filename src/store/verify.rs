@@ -61,7 +61,7 @@ struct Table {
     check: fn(&Row<'_>) -> Result<(), Fault>,
 }
 
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     Table {
         name: "session",
         sql: "SELECT id, uplink, name, cursor, expiry, away_since, ids_first, ids_last FROM session",
@@ -143,18 +143,32 @@ const TABLES: [Table; 8] = [
         keys: 1,
         delete: "DELETE FROM retained WHERE topic = ?1",
         check: |row| {
-            let topic: String = row.get(0)?;
             let _: (u64, Option<u64>) = (row.get(1)?, row.get(2)?);
-            let bad = |error| Fault::Row(0, error);
-            TopicName::new(&topic).map_err(|_| foreign("topic"))?;
-            row::read_flags(row.get(3)?).map_err(bad)?;
-            let properties: Option<Vec<u8>> = row.get(4)?;
-            properties.map(|bytes| row::read_properties(&bytes)).transpose().map_err(bad)?;
+            check_message(row.get(0)?, row.get(3)?, row.get(4)?)?;
             let _: Vec<u8> = row.get(5)?;
             Ok(())
         },
     },
+    Table {
+        name: "will",
+        sql: "SELECT session, delay, lifetime, flags, topic, properties, payload FROM will",
+        keys: 1,
+        delete: "DELETE FROM will WHERE session = ?1",
+        check: |row| {
+            let _: (u32, u32, Option<u32>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            check_message(row.get(4)?, row.get(3)?, row.get(5)?)?;
+            let _: Vec<u8> = row.get(6)?;
+            Ok(())
+        },
+    },
 ];
+
+fn check_message(topic: String, flags: u8, properties: Option<Vec<u8>>) -> Result<(), Fault> {
+    let bad = |error| Fault::Row(0, error);
+    TopicName::new(&topic).map_err(|_| foreign("topic"))?;
+    row::read_flags(flags).map_err(bad)?;
+    properties.map(|bytes| row::read_properties(&bytes)).transpose().map(|_| ()).map_err(bad)
+}
 
 fn foreign(column: &'static str) -> Fault {
     Fault::Row(0, RowError::Foreign { column })

@@ -276,6 +276,15 @@ impl Client {
         bytes.to_vec()
     }
 
+    /// The payloads of so many messages, which may have to be fetched first, and that no more come.
+    #[track_caller]
+    pub fn fetched(&mut self, count: usize) -> Vec<String> {
+        let text = |publish: Publish| String::from_utf8_lossy(&publish.payload).into_owned();
+        let mut payloads: Vec<String> = (0..count).map(|_| text(self.receive_publish())).collect();
+        payloads.extend(self.payloads());
+        payloads
+    }
+
     /// The payloads of all messages that came until now.
     #[track_caller]
     pub fn payloads(&mut self) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fieldpost::broker::Listener;
-use fieldpost::hub::{EngineOptions, Hub, HubHandle};
+use fieldpost::hub::{EngineOptions, Hub, HubHandle, HubStatus};
 use fieldpost::store::Store;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -14,6 +14,7 @@ pub struct Gateway {
     runtime: Runtime,
     dir: tempfile::TempDir,
     running: Option<Running>,
+    options: EngineOptions,
     pub port: u16,
 }
 
@@ -25,26 +26,34 @@ struct Running {
 
 impl Gateway {
     pub fn start() -> Self {
+        Self::with(EngineOptions::default())
+    }
+
+    pub fn with(options: EngineOptions) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
         let dir = tempfile::tempdir().expect("a state directory");
-        let (port, running) = runtime.block_on(run(dir.path()));
-        Self { runtime, dir, running: Some(running), port }
+        let (port, running) = runtime.block_on(run(dir.path(), options));
+        Self { runtime, dir, running: Some(running), options, port }
     }
 
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
+        self.status().sessions.len()
+    }
+
+    pub fn status(&self) -> HubStatus {
         let hub = &self.running.as_ref().expect("it runs").hub;
-        self.runtime.block_on(hub.status()).expect("the hub answers").sessions.len()
+        self.runtime.block_on(hub.status()).expect("the hub answers")
     }
 
     /// Stops in good order and starts again on the same state directory.
     pub fn restart(&mut self) {
         self.stop();
-        let (port, running) = self.runtime.block_on(run(self.dir.path()));
+        let (port, running) = self.runtime.block_on(run(self.dir.path(), self.options));
         (self.port, self.running) = (port, Some(running));
     }
 
@@ -57,7 +66,7 @@ impl Gateway {
         }
         self.stop();
         self.dir = copy;
-        let (port, running) = self.runtime.block_on(run(self.dir.path()));
+        let (port, running) = self.runtime.block_on(run(self.dir.path(), self.options));
         (self.port, self.running) = (port, Some(running));
     }
 
@@ -80,10 +89,10 @@ impl Drop for Gateway {
     }
 }
 
-async fn run(state_dir: &Path) -> (u16, Running) {
+async fn run(state_dir: &Path, options: EngineOptions) -> (u16, Running) {
     let (sender, events) = mpsc::unbounded_channel();
     let (store, snapshot) = Store::open(state_dir, None, sender).expect("the store opens");
-    let (hub, _task) = Hub::start(EngineOptions::default(), Vec::new(), store, snapshot, events);
+    let (hub, _task) = Hub::start(options, Vec::new(), store, snapshot, events);
     let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
     let port = listener.address().expect("an address").port();
     let (stop, stopped) = watch::channel(false);

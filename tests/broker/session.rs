@@ -1,5 +1,6 @@
 //! Sessions that outlive their connections, and the program.
 
+use fieldpost::hub::EngineOptions;
 use fieldpost::mqtt::{Connect, Packet, Publish, ReasonCode, Version};
 
 use crate::client::{
@@ -163,4 +164,41 @@ fn a_goodbye_may_change_how_long_the_session_stays() {
     gateway.restart();
     let (_, present) = Client::connect(gateway.port, persistent(Version::V5, "a"));
     assert!(!present);
+}
+
+#[test]
+fn what_comes_back_from_the_store_names_its_subscriptions() {
+    for kill in [false, true] {
+        let mut gateway = Gateway::start();
+        let (mut client, _) = Client::connect(gateway.port, persistent(Version::V5, "s"));
+        client.subscribe_with_id(&[subscription("a/#", QOS2)], Some(7));
+        client.subscribe_with_id(&[subscription("a/+", QOS1)], Some(3));
+        client.subscribe_with_id(&[subscription("b/+", QOS1)], Some(5));
+        let (mut publisher, _) = Client::connect(gateway.port, connect(Version::V5, "p"));
+        publisher.publish(QOS2, 1, "a/b", "under way");
+        client.receive_publish();
+        client.cut();
+        publisher.publish(QOS1, 2, "a/b/c", "waiting");
+        if kill {
+            gateway.kill();
+        }
+        let (mut client, _) = Client::connect(gateway.port, persistent(Version::V5, "s"));
+        for (ids, payload) in [(&[3, 7][..], "under way"), (&[7], "waiting")] {
+            let mut got = client.receive_publish();
+            got.subscription_ids.sort_unstable();
+            assert_eq!((&got.subscription_ids[..], &got.payload[..]), (ids, payload.as_bytes()));
+        }
+    }
+}
+
+#[test]
+fn a_client_is_told_how_long_its_session_stays_at_most() {
+    let options = EngineOptions { session_expiry_max: 100, ..EngineOptions::default() };
+    let gateway = Gateway::with(options);
+    for (asked, told) in [(50, None), (100, None), (101, Some(100)), (u32::MAX, Some(100))] {
+        let mut connect = persistent(Version::V5, "s");
+        connect.properties.session_expiry = Some(asked);
+        let (_, ack) = Client::try_connect(gateway.port, connect);
+        assert_eq!(ack.properties.session_expiry, told, "{asked}");
+    }
 }

@@ -71,10 +71,15 @@ fn each_filter_is_granted_for_itself() {
             subscription("b", QOS1),
             subscription("c", QOS2),
             subscription("$share/g/d", QOS1),
+            subscription(&"deep/".repeat(128), QOS0),
         ]);
-        let [first, second, third, shared] = granted[..] else { panic!("{granted:?}") };
-        assert_eq!([first, second, third].map(ReasonCode::is_failure), [false; 3]);
-        assert!(shared.is_failure());
+        let [first, second, third, shared, deep] = granted[..] else { panic!("{granted:?}") };
+        assert_eq!(
+            [first, second, third],
+            [0, 1, 2].map(|qos| ReasonCode::from_byte(qos).unwrap())
+        );
+        assert_eq!(shared, ReasonCode::GrantedQoS1);
+        assert!(deep.is_failure());
     }
 }
 

@@ -2,8 +2,9 @@
 
 use fieldpost::mqtt::{Connect, ReasonCode, Version, Will};
 
-use crate::client::{Client, QOS0, VERSIONS, connect, persistent, will};
+use crate::client::{Client, QOS0, QOS1, VERSIONS, connect, persistent, subscription, will};
 use crate::gateway::Gateway;
+use crate::support::wait_until;
 
 fn mortal(version: Version) -> Connect {
     Connect { will: Some(will("gone")), ..connect(version, "mortal") }
@@ -64,5 +65,69 @@ fn a_delayed_will_is_said_late_and_not_if_the_client_returns() {
     client.cut();
     // The other's would have been due before.
     assert_eq!(&watcher.receive_publish().payload[..], b"yes");
+    assert_eq!(watcher.so_far(), []);
+}
+
+/// A session that waits for wills, left.
+fn leave_a_watcher(gateway: &Gateway, version: Version) {
+    let (mut watcher, _) = Client::connect(gateway.port, persistent(version, "w"));
+    watcher.subscribe(&[subscription("will", QOS1)]);
+    watcher.disconnect(ReasonCode::Success, None);
+}
+
+#[test]
+fn the_will_of_whoever_was_connected_when_the_gateway_was_killed_is_said_once_at_its_start() {
+    for version in VERSIONS {
+        for connect in [connect(version, "mortal"), persistent(version, "mortal")] {
+            let mut gateway = Gateway::start();
+            leave_a_watcher(&gateway, version);
+            let mortal = Connect { will: Some(will("gone")), ..connect };
+            let _mortal = Client::connect(gateway.port, mortal);
+            let _other = Client::connect(gateway.port, crate::client::connect(version, "other"));
+            gateway.kill();
+            wait_until("it is kept", || gateway.status().uncommitted == 0);
+            gateway.kill();
+            let (mut watcher, _) = Client::connect(gateway.port, persistent(version, "w"));
+            assert_eq!(watcher.fetched(1), ["gone"]);
+        }
+    }
+}
+
+#[test]
+fn a_goodbye_takes_the_will_back_also_from_the_store() {
+    for version in VERSIONS {
+        let mut gateway = Gateway::start();
+        leave_a_watcher(&gateway, version);
+        let mortal = Connect { will: Some(will("gone")), ..persistent(version, "mortal") };
+        let (client, _) = Client::connect(gateway.port, mortal.clone());
+        client.disconnect(ReasonCode::Success, None);
+        let (client, _) = Client::connect(gateway.port, mortal);
+        drop(client);
+        // Its successor has none, and it was said for the one that was cut off.
+        let (client, _) = Client::connect(gateway.port, persistent(version, "mortal"));
+        gateway.kill();
+        drop(client);
+        let (mut watcher, _) = Client::connect(gateway.port, persistent(version, "w"));
+        assert_eq!(watcher.fetched(1), ["gone"]);
+    }
+}
+
+#[test]
+fn a_delayed_will_waits_for_its_client_over_a_kill() {
+    let mut gateway = Gateway::start();
+    leave_a_watcher(&gateway, Version::V5);
+    for (name, delay) in [("returns", 3600), ("stays", 1)] {
+        let delayed = Will { delay: Some(delay), ..will(name) };
+        let mortal = Connect { will: Some(delayed), ..persistent(Version::V5, name) };
+        let (client, _) = Client::connect(gateway.port, mortal);
+        if name == "stays" {
+            client.cut();
+        }
+    }
+    gateway.kill();
+    let (_returned, present) = Client::connect(gateway.port, persistent(Version::V5, "returns"));
+    assert!(present);
+    let (mut watcher, _) = Client::connect(gateway.port, persistent(Version::V5, "w"));
+    assert_eq!(&watcher.receive_publish().payload[..], b"stays");
     assert_eq!(watcher.so_far(), []);
 }

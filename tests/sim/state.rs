@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use fieldpost::model::{Body, Message, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::store::{
     Change, DropCount, DropReason, Phase, SessionId, SessionOwner, Slice, Snapshot, StoredFlight,
-    StoredMessage, StoredSession, Target,
+    StoredMessage, StoredSession, StoredWill, Target,
 };
 
 #[derive(Debug, Clone)]
@@ -40,6 +40,7 @@ pub struct State {
     pub inbox: BTreeSet<(SessionId, NonZeroU16)>,
     pub subscriptions: BTreeMap<(SessionId, TopicFilter), (u8, Option<u32>)>,
     pub retained: BTreeMap<TopicName, Message>,
+    pub wills: BTreeMap<SessionId, StoredWill>,
     pub last_session: u32,
     /// The first place of this boot; 0 if there was no start in it.
     pub boot_first: Seq,
@@ -147,6 +148,12 @@ impl State {
                     row.away_since = since;
                 }
             }
+            Change::Will { session, will } => {
+                match will {
+                    Some(will) => self.wills.insert(session, will),
+                    None => self.wills.remove(&session),
+                };
+            }
             Change::EndSession { session } => self.end_session(session, events),
             Change::Subscription { session, filter, options } => {
                 assert!(self.sessions.contains_key(&session), "a subscription of no session");
@@ -170,6 +177,7 @@ impl State {
         self.dropped.retain(|(id, _), _| *id != ended);
         self.inbox.retain(|(id, _)| *id != ended);
         self.subscriptions.retain(|(id, _), _| *id != ended);
+        self.wills.remove(&ended);
         let mine = |stored: &StoredMessage| stored.targets.iter().any(|t| t.session == ended);
         let gone: Vec<Seq> = self
             .messages
@@ -265,6 +273,7 @@ impl State {
             last_session: self.last_session,
             sessions: self.sessions.iter().map(|(id, row)| self.session(*id, row)).collect(),
             retained: self.retained.values().cloned().collect(),
+            wills: self.wills.iter().map(|(id, will)| (*id, will.clone())).collect(),
         }
     }
 

@@ -5,10 +5,11 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::subscriptions::{subscription_ids, unsettled_shared};
 use super::{Engine, Fact, Output, Timer};
 use crate::hub::drops::{Drops, TellDrops};
 use crate::hub::inbox::Inbox;
-use crate::hub::outbox::{LiveFirst, Outbox};
+use crate::hub::outbox::{LiveFirst, Outbox, Outgoing};
 use crate::hub::session::{
     ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
 };
@@ -83,6 +84,8 @@ pub struct Attached {
     /// The batch that must be durable before the other side may speak or be spoken to; 0 for none. What was thrown away
     /// for a new session must not come back after a crash: its packet ids would swallow the new session's messages.
     pub needs: u64,
+    /// Seconds the session outlives the connection; `u32::MAX` never ends.
+    pub expiry: u32,
 }
 
 /// How a connection ended.
@@ -104,7 +107,8 @@ pub enum DetachCause {
 
 impl Engine {
     /// Takes up a session that was found in the store.
-    pub(super) fn adopt(&mut self, stored: StoredSession, last_seq: Seq, now: Moment) {
+    /// Tells how long its client had been away.
+    pub(super) fn adopt(&mut self, stored: StoredSession, last_seq: Seq, now: Moment) -> Duration {
         let StoredSession { id, owner, cursor, expiry, away_since, subscriptions, .. } = stored;
         let window = self.options.client_window;
         let mut outbox = Outbox::durable(
@@ -121,25 +125,31 @@ impl Engine {
         }
         let (index, name) = self.owner_index(&owner);
         index.insert(name, id);
+        let is_uplink = matches!(owner, SessionOwner::Uplink(_));
+        let expiry_max = if is_uplink { u32::MAX } else { self.options.session_expiry_max };
+        let expiry = expiry.min(expiry_max);
         let mut session = new_session(owner, window, expiry, outbox);
         (session.durable, session.known) = (true, true);
         session.inbox = Inbox::new(stored.inbox);
         session.drops = Drops::new(stored.dropped);
         for (filter, options, subscription_id) in subscriptions {
             let subscription = Subscription::from_options(options, subscription_id);
-            self.tree.insert(&filter, id, subscription.clone());
+            self.enter_filter(id, &filter, &subscription);
             session.subscriptions.insert(filter, subscription);
         }
+        let Session { outbox, subscriptions, .. } = &mut session;
+        outbox.name_subscriptions(|topic, shared| subscription_ids(subscriptions, topic, shared));
+        // A session that was connected when the program ended has been away since now.
+        // So has one that left, or is found, while the clock cannot be believed, as far as anybody can tell.
+        let is_known = self.clock.believes(now);
+        let away_since = away_since.filter(|since| since.is_set() && is_known);
+        let away = away_since.map_or(Duration::ZERO, |since| now.wall.since(since));
         if !session.is_uplink() && expiry != u32::MAX {
-            // A session that was connected when the program ended has been away since now.
-            // So has one that left, or is found, while the clock cannot be believed, as far as anybody can tell.
-            let is_known = self.clock.believes(now);
-            let away_since = away_since.filter(|since| since.is_set() && is_known);
-            let away = away_since.map_or(Duration::ZERO, |since| now.wall.since(since));
             let left = Duration::from_secs(expiry.into()).saturating_sub(away);
             self.timers.insert((now.mono + left, id, Timer::Expiry));
         }
         self.sessions.insert(id, session);
+        away
     }
 
     /// Makes the session of an uplink known, or sets its rules if the store had it.
@@ -241,7 +251,7 @@ impl Engine {
             self.retain_again(id, &attach.accept, now);
         }
         self.tell_drops(id, now);
-        Some(Attached { connection, session_present, needs })
+        Some(Attached { connection, session_present, needs, expiry: u32::MAX })
     }
 
     /// An upstream that forgot the session has mostly forgotten what was retained, too: it gets that again, behind what
@@ -263,8 +273,9 @@ impl Engine {
     }
 
     /// A LAN client connects: its older connection ends, its session is resumed or begins.
-    pub fn handle_attach_client(&mut self, attach: AttachClient, now: Moment) -> Attached {
+    pub fn handle_attach_client(&mut self, mut attach: AttachClient, now: Moment) -> Attached {
         self.clock.handle_time(now);
+        attach.expiry = attach.expiry.min(self.options.session_expiry_max);
         if let Some(id) = self.clients.get(&attach.client_id).copied() {
             self.take_over(id, &attach, now);
         }
@@ -274,7 +285,8 @@ impl Engine {
         };
         let connection = self.next_connection();
         let window = self.options.client_window.min(attach.receive_maximum.get());
-        self.wills.remove(&id);
+        let had_will = self.wills.remove(&id).is_some();
+        let will_needs = self.keep_will(id, attach.will.as_ref(), had_will);
         self.timers.retain(|(_, session, _)| *session != id);
         if let Some(session) = self.sessions.get_mut(&id) {
             if session_present && session.durable {
@@ -294,7 +306,10 @@ impl Engine {
         self.connections.insert(connection, id);
         self.dirty.insert(id);
         let needs = self.resets.get(&SessionOwner::Client(attach.client_id)).copied().unwrap_or(0);
-        Attached { connection, session_present, needs }
+        // A client that is told it is connected relies on its will. While the disk is stuck that can only be hoped for.
+        let needs = if self.stuck.is_some() { needs } else { needs.max(will_needs) };
+        let expiry = attach.expiry;
+        Attached { connection, session_present, needs, expiry }
     }
 
     fn take_over(&mut self, id: SessionId, attach: &AttachClient, now: Moment) {
@@ -336,6 +351,8 @@ impl Engine {
         let Some(id) = self.connections.remove(&connection) else { return };
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(link) = session.link.take() else { return };
+        // Of a session in memory this is the end.
+        let shared = if session.durable { Vec::new() } else { unsettled_shared(session) };
         session.outbox.handle_disconnected();
         self.moved.insert(id);
         if session.is_uplink() {
@@ -343,33 +360,37 @@ impl Engine {
         }
         let (DetachCause::Goodbye { expiry } | DetachCause::GoodbyeWithWill { expiry }) = cause
         else {
-            return self.leave(id, link.will, now);
+            return self.leave(id, link.will, shared, now);
         };
+        let expiry = expiry.map(|expiry| expiry.min(self.options.session_expiry_max));
         if let Some(expiry) = expiry.filter(|expiry| session.durable && *expiry != session.expiry) {
             session.expiry = expiry;
             let (owner, cursor) = (session.owner.clone(), Seq(0));
             self.changes.push(Change::Session { session: id, owner, cursor, expiry });
         }
+        let had_will = link.will.is_some();
         let will = link.will.filter(|_| matches!(cause, DetachCause::GoodbyeWithWill { .. }));
-        self.leave(id, will, now);
+        if will.is_none() {
+            self.keep_will(id, None, had_will);
+        }
+        self.leave(id, will, shared, now);
     }
 
     /// A client has left its session alone: its will and the session's end are due, or will be.
-    fn leave(&mut self, id: SessionId, will: Option<SessionWill>, now: Moment) {
+    fn leave(
+        &mut self,
+        id: SessionId,
+        will: Option<SessionWill>,
+        shared: Vec<Outgoing>,
+        now: Moment,
+    ) {
         let Some(session) = self.sessions.get(&id) else { return };
         let (durable, expiry) = (session.durable, session.expiry);
         if let Some(will) = will {
-            let delay = will.delay;
-            self.wills.insert(id, will);
-            let delay = delay.min(Duration::from_secs(expiry.into()));
-            if delay.is_zero() {
-                self.publish_will(id, now);
-            } else {
-                self.timers.insert((now.mono + delay, id, Timer::Will));
-            }
+            self.begin_will(id, will, now);
         }
         if expiry == 0 || !durable {
-            self.end_session(id, now);
+            self.end_session_of(id, shared, now);
             return;
         }
         self.changes.push(Change::Away { session: id, since: Some(self.clock.stamp(now)) });
@@ -379,15 +400,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn publish_will(&mut self, id: SessionId, now: Moment) {
-        if let Some(SessionWill { mut message, expiry, .. }) = self.wills.remove(&id) {
-            // Its lifetime begins when it is published (3.1.3.2.4).
-            message.expires = expiry.map(|expiry| now.wall.plus(expiry));
-            self.route(message, Some(id), now);
-        }
+    pub(super) fn end_session(&mut self, id: SessionId, now: Moment) {
+        self.end_session_of(id, Vec::new(), now);
     }
 
-    pub(super) fn end_session(&mut self, id: SessionId, now: Moment) {
+    /// Ends a session; others get what shared subscriptions had brought it, `shared` among it.
+    fn end_session_of(&mut self, id: SessionId, mut shared: Vec<Outgoing>, now: Moment) {
         self.publish_will(id, now);
         self.timers.retain(|(_, session, _)| *session != id);
         let Some(session) = self.sessions.remove(&id) else { return };
@@ -395,8 +413,10 @@ impl Engine {
             self.connections.remove(&link.id);
         }
         for filter in session.subscriptions.keys() {
-            self.tree.remove(filter, &id);
+            self.leave_filter(id, filter);
         }
+        shared.extend(unsettled_shared(&session));
+        self.share_again(&shared, &session.subscriptions, now);
         let (index, name) = self.owner_index(&session.owner);
         index.remove(&name);
         self.dirty.remove(&id);

@@ -54,6 +54,14 @@ impl Bounds {
         self.refusing
     }
 
+    /// Notes that messages of a session were dropped; tells whether none had been for a while.
+    pub(super) fn note_drop(&mut self, id: SessionId, count: u64, now: Moment) -> bool {
+        let (so_far, last) = self.dropping.entry(id).or_insert((0, now.mono));
+        let first = *so_far == 0;
+        (*so_far, *last) = (*so_far + count, now.mono);
+        first
+    }
+
     /// When drops may be over.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.dropping.values().map(|(_, last)| *last + DROP_QUIET).min()
@@ -180,10 +188,8 @@ impl Engine {
         if session.is_uplink() {
             session.drops.add(reason, count, now.wall);
         }
-        let (so_far, last) = self.bounds.dropping.entry(id).or_insert((0, now.mono));
-        let first = *so_far == 0;
-        (*so_far, *last) = (*so_far + count, now.mono);
         let session = session.name().clone();
+        let first = self.bounds.note_drop(id, count, now);
         self.facts.push_back(Fact::Dropped { session, reason, count, first });
         self.moved.insert(id);
         self.dirty.insert(id);
@@ -249,7 +255,8 @@ impl Engine {
             body: Body::Foreign,
         };
         let seq = self.next_seq();
-        let targets: Arc<[Target]> = Arc::from([Target { session: id, qos, retain: false }]);
+        let target = Target { session: id, qos, retain: false, shared: false };
+        let targets: Arc<[Target]> = Arc::from([target]);
         self.changes.push(Change::Append {
             seq,
             message: message.clone(),
@@ -261,6 +268,7 @@ impl Engine {
             qos,
             retain: false,
             subscription_ids: Vec::new(),
+            shared: false,
             stored: Some(targets),
             batch: self.open_batch,
             late: false,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::subscriptions::subscription_ids;
 use super::{Engine, FETCH_BYTES, FETCH_COUNT, Fact, Output};
 use crate::hub::clock::Clock;
 use crate::hub::outbox::{Outcome, Outgoing, PickLimits, Send, Settled, Transmit};
@@ -175,15 +176,12 @@ impl Engine {
         let outgoing = messages.into_iter().filter_map(|stored| {
             let target = stored.targets.iter().find(|target| target.session == id)?;
             let topic = &stored.message.topic;
-            let ids = subscriptions
-                .iter()
-                .filter(|(filter, subscription)| subscription.id.is_some() && filter.matches(topic))
-                .filter_map(|(_, subscription)| subscription.id);
             Some(Outgoing {
                 seq: stored.seq,
                 qos: target.qos,
                 retain: target.retain,
-                subscription_ids: ids.collect(),
+                subscription_ids: subscription_ids(subscriptions, topic, target.shared),
+                shared: target.shared,
                 message: stored.message,
                 stored: Some(stored.targets.clone()),
                 batch: 0,
@@ -210,6 +208,7 @@ impl Engine {
             retain: message.retain,
             message,
             subscription_ids: Vec::new(),
+            shared: false,
             stored: None,
             batch: 0,
             late: false,

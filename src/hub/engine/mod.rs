@@ -7,9 +7,13 @@
 mod attach;
 mod bounds;
 mod deliver;
+mod limits;
 mod packets;
 mod purge;
+mod retain;
 mod route;
+mod subscriptions;
+mod wills;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,8 +27,9 @@ use super::clock::Clock;
 use super::retained::Retained;
 use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
+use super::share::Shares;
 use super::topic_tree::TopicTree;
-use crate::model::{ClockState, Message, Moment, Seq, Timestamp, TopicFilter};
+use crate::model::{ClockState, Moment, Seq, Timestamp};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::store::{
     Change, DropReason, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent, WhenFull,
@@ -50,6 +55,23 @@ pub struct EngineOptions {
     pub client_window: u16,
     /// Messages waiting in memory for one session without a stored queue, at most.
     pub memory_queue_max: usize,
+    /// Bytes of payload they may hold (one message more).
+    pub memory_queue_bytes_max: usize,
+    /// Messages stored for one LAN client at most; an uplink's have the bounds of the store.
+    pub client_queue_max: u64,
+    /// Subscriptions of one LAN client, at most.
+    pub subscriptions_max: usize,
+    /// Levels of a topic or filter of a LAN client, at most; a filter never has more than
+    /// [`LEVELS_MAX`](super::topic_tree::LEVELS_MAX).
+    pub topic_levels_max: usize,
+    /// Bytes of a topic or filter of a LAN client, at most.
+    pub topic_bytes_max: usize,
+    /// Retained messages, at most; the gateway's own always have room.
+    pub retained_max: usize,
+    /// Bytes of their topics and payloads, at most.
+    pub retained_bytes_max: usize,
+    /// Seconds the session of a LAN client outlives its connection, at most; `u32::MAX` never ends it.
+    pub session_expiry_max: u32,
     /// Whether the wall clock may be believed at the start.
     pub clock: ClockState,
     /// How the payload of a reading is set right.
@@ -64,6 +86,14 @@ impl Default for EngineOptions {
             when_full: WhenFull::DropOldest,
             client_window: 256,
             memory_queue_max: 10_000,
+            memory_queue_bytes_max: 4 * 1024 * 1024,
+            client_queue_max: 100_000,
+            subscriptions_max: 1000,
+            topic_levels_max: 128,
+            topic_bytes_max: 4096,
+            retained_max: 100_000,
+            retained_bytes_max: 64 * 1024 * 1024,
+            session_expiry_max: 30 * 24 * 3600,
             clock: ClockState::default(),
             retouch: untouched,
         }
@@ -111,6 +141,48 @@ pub enum Fact {
         /// How many since the first.
         count: u64,
     },
+    /// A queue in memory is full: its client is too slow for what it subscribed to.
+    Overflowed {
+        /// Whose.
+        session: Arc<str>,
+        /// Messages that wait.
+        waiting: usize,
+        /// Bytes of payload they hold.
+        bytes: usize,
+    },
+    /// A publication of a client was not taken.
+    PublicationRefused {
+        /// Whose.
+        session: Arc<str>,
+        /// Its topic.
+        topic: Arc<str>,
+        /// Why.
+        reason: ReasonCode,
+        /// How many of this client since its session was taken up.
+        count: u64,
+    },
+    /// A subscription of a client was not taken.
+    SubscriptionRefused {
+        /// Whose.
+        session: Arc<str>,
+        /// Its filter.
+        filter: Arc<str>,
+        /// Why.
+        reason: ReasonCode,
+        /// How many of this client since its session was taken up.
+        count: u64,
+    },
+    /// There was no room to retain a message.
+    RetainedRefused {
+        /// Its topic.
+        topic: Arc<str>,
+        /// How many since the start.
+        count: u64,
+        /// Retained messages.
+        messages: usize,
+        /// Bytes they hold.
+        bytes: usize,
+    },
     /// The other side refused a message; it is settled all the same.
     Refused {
         /// Whose.
@@ -156,6 +228,14 @@ pub struct HubStatus {
     pub uncommitted: usize,
     /// Retained messages.
     pub retained: usize,
+    /// Bytes of their topics and payloads.
+    pub retained_bytes: usize,
+    /// Messages there was no room to retain, since the start.
+    pub retained_refused: u64,
+    /// Retained messages that expired, since the start.
+    pub retained_expired: u64,
+    /// Members of shared subscriptions.
+    pub shared_subscriptions: usize,
     /// Why the store cannot write, and since when; `None` while it can.
     pub stuck: Option<(Arc<str>, Timestamp)>,
 }
@@ -176,7 +256,16 @@ pub struct Engine {
     uplinks: HashMap<Arc<str>, SessionId>,
     connections: HashMap<ConnectionId, SessionId>,
     tree: TopicTree<SessionId, Subscription>,
+    shares: Shares,
     retained: Retained,
+    /// When to look for expired ones.
+    retained_check: Option<Instant>,
+    retained_refused: u64,
+    retained_expired: u64,
+    /// Not everybody is there who is known to the store or the configuration.
+    starting: bool,
+    /// Wills that are published once everybody is.
+    due_wills: Vec<(SessionId, SessionWill)>,
     wills: HashMap<SessionId, SessionWill>,
     timers: BTreeSet<(Instant, SessionId, Timer)>,
     last_seq: Seq,
@@ -229,7 +318,13 @@ impl Engine {
             uplinks: HashMap::new(),
             connections: HashMap::new(),
             tree: TopicTree::default(),
+            shares: Shares::default(),
             retained: Retained::new(retained),
+            retained_check: Some(now.mono),
+            retained_refused: 0,
+            retained_expired: 0,
+            starting: true,
+            due_wills: Vec::new(),
             wills: HashMap::new(),
             timers: BTreeSet::new(),
             last_seq: snapshot.last_seq,
@@ -255,9 +350,13 @@ impl Engine {
             stuck: None,
             reads_from: None,
         };
+        let mut away = HashMap::new();
         for stored in snapshot.sessions {
-            engine.adopt(stored, snapshot.last_seq, now);
+            let id = stored.id;
+            away.insert(id, engine.adopt(stored, snapshot.last_seq, now));
         }
+        let away = |id| away.get(&id).copied().unwrap_or_default();
+        engine.adopt_wills(snapshot.wills, away, now);
         // Sessions that ended while the program did not run must not be found by the first who connects.
         engine.handle_timeout(now);
         engine
@@ -266,6 +365,9 @@ impl Engine {
     /// Looks after every session that has something to do. The shell calls it before it drains the outputs.
     pub fn settle_down(&mut self, now: Moment) {
         self.clock.handle_time(now);
+        if self.starting {
+            self.end_start(now);
+        }
         while let Some(id) = self.dirty.pop_first() {
             self.pump(id, now);
         }
@@ -274,17 +376,6 @@ impl Engine {
     /// Whether the wall clock may be believed has changed.
     pub fn handle_clock(&mut self, state: ClockState, now: Moment) {
         self.clock.handle_state(state, now);
-    }
-
-    /// The retained messages that `filter` takes and that have not expired.
-    fn retained_for<'a>(
-        &'a self,
-        filter: &'a TopicFilter,
-        now: Moment,
-    ) -> impl Iterator<Item = &'a Message> {
-        // Those that are dated by the time since the boot came since this start.
-        let is_expired = move |m: &Message| self.clock.is_expired(Seq(u64::MAX), m, now);
-        self.retained.matching(filter).filter(move |message| !is_expired(message))
     }
 
     /// What the shell must do next.
@@ -383,12 +474,14 @@ impl Engine {
         let quiet = self.bounds.poll_timeout();
         let backlogs = self.uplinks.values().filter_map(|id| self.sessions.get(id));
         let backlogs = backlogs.filter_map(|session| session.outbox.poll_timeout());
-        timer.into_iter().chain(self.reads_from).chain(quiet).chain(backlogs).min()
+        let timers = timer.into_iter().chain(self.reads_from).chain(self.retained_check);
+        timers.chain(quiet).chain(backlogs).min()
     }
 
     /// A deadline has come: delayed wills are published, sessions that were away too long end, drops are over.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.end_drops(now);
+        self.expire_retained(now);
         if self.reads_from.take_if(|at| *at <= now.mono).is_some() {
             self.dirty.extend(self.sessions.keys());
         }
@@ -451,6 +544,8 @@ impl Engine {
                 queued: session.outbox.queued(),
                 inflight: session.outbox.inflight(),
                 oldest: session.outbox.oldest(),
+                waiting_bytes: session.outbox.ready_bytes(),
+                subscriptions: session.subscriptions.len(),
                 counters: session.counters,
             })
             .collect();
@@ -462,6 +557,10 @@ impl Engine {
             bytes_used: self.bounds.bytes_used(),
             uncommitted: self.uncommitted(),
             retained: self.retained.len(),
+            retained_bytes: self.retained.bytes(),
+            retained_refused: self.retained_refused,
+            retained_expired: self.retained_expired,
+            shared_subscriptions: self.shares.members(),
             stuck: self.stuck.clone(),
         }
     }

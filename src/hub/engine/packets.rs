@@ -6,16 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::limits::{NO_ROOM, NO_ROOM_RETAINED, Refusal};
 use super::{Engine, Output};
 use crate::hub::inbox::Received;
 use crate::hub::outbox::{Acknowledged, Send};
-use crate::hub::session::{ConnectionId, Session, Subscription, sends_retained};
-use crate::hub::topic_tree::LEVELS_MAX;
+use crate::hub::session::{ConnectionId, Session};
 use crate::model::{Body, Message, MessageProperties, Moment, QoS};
-use crate::mqtt::{
-    Ack, Packet, PacketId, Publish, ReasonCode, SubAck, Subscribe, SubscribeFilter, Unsubscribe,
-    Version,
-};
+use crate::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
 use crate::store::{Change, SessionId};
 
 impl Engine {
@@ -77,7 +74,7 @@ impl Engine {
         now: Moment,
     ) -> Result<(), ReasonCode> {
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
-        // No topic alias was offered, so none may be used (3.3.2.3.4).
+        // The connection has put the topic in the place of its alias.
         let (Some(topic), None) = (publish.topic, publish.topic_alias) else {
             return Err(ReasonCode::TopicAliasInvalid);
         };
@@ -113,13 +110,19 @@ impl Engine {
         };
         let durable = session.durable;
         let version = session.link.as_ref().map(|link| link.version);
-        if let (Some(packet_id), Some(Version::V5)) = (publish.packet_id, version)
-            && self.is_refused(&message, id)
+        let told = publish.packet_id.filter(|_| version == Some(Version::V5));
+        let refusal = self.publication_refused(&message, id);
+        if let Some(Refusal { reason, .. }) = refusal {
+            self.count_rejected(id, &message.topic, reason);
+        }
+        if let Some(packet_id) = told
+            && let Some(refusal) = refusal.or_else(|| self.no_room(&message, id))
         {
-            self.refuse(id, &message, packet_id);
+            self.refuse(id, &message, packet_id, refusal);
             return Ok(());
         }
-        let mut needs = self.route(message, Some(id), now);
+        // Who cannot be told would send it again for ever: it is acknowledged.
+        let mut needs = if refusal.is_some() { 0 } else { self.route(message, Some(id), now) };
         // Whoever is told that we have it will not send it again, also after a power cut.
         self.sync |= publish.packet_id.is_some() && needs > 0;
         match (publish.qos, publish.packet_id) {
@@ -143,9 +146,19 @@ impl Engine {
         Ok(())
     }
 
-    /// The queue takes nothing more: whoever can be told keeps its message.
-    fn refuse(&mut self, id: SessionId, message: &Message, packet_id: PacketId) {
-        let refused = Ack::new(packet_id, ReasonCode::QuotaExceeded);
+    /// Why there is no room for a message that would have to be kept, if there is none.
+    fn no_room(&mut self, message: &Message, id: SessionId) -> Option<Refusal> {
+        if !self.has_room_retained(message) {
+            self.count_retained_refused(message);
+            return Some(NO_ROOM_RETAINED);
+        }
+        self.is_refused(message, id).then_some(NO_ROOM)
+    }
+
+    /// A message is not taken: whoever can be told keeps it.
+    fn refuse(&mut self, id: SessionId, message: &Message, packet_id: PacketId, refusal: Refusal) {
+        let Refusal { reason, why } = refusal;
+        let refused = Ack { reason_string: Some(why.into()), ..Ack::new(packet_id, reason) };
         if message.qos == QoS::AtLeastOnce {
             self.answer(id, Packet::PubAck(refused), 0);
             return;
@@ -207,95 +220,6 @@ impl Engine {
         let needs = if durable { self.last_batch() } else { 0 };
         let reason = if known || !v5 { ReasonCode::Success } else { ReasonCode::PacketIdNotFound };
         self.answer(id, Packet::PubComp(Ack::new(packet_id, reason)), needs);
-    }
-
-    fn handle_subscribe(&mut self, id: SessionId, request: &Subscribe, now: Moment) {
-        let mut reasons = Vec::with_capacity(request.filters.len());
-        let mut retained = Vec::new();
-        for wanted in &request.filters {
-            let reason = self.subscribe(id, wanted, request.subscription_id, now, &mut retained);
-            reasons.push(reason);
-        }
-        // If every filter was refused, nothing was added to a batch.
-        let durable = self.sessions.get(&id).is_some_and(|session| session.durable);
-        let needs = if durable { self.last_batch() } else { 0 };
-        let answer = SubAck {
-            packet_id: request.packet_id,
-            reason_string: None,
-            user_properties: Vec::new(),
-            reasons,
-        };
-        self.answer(id, Packet::SubAck(answer), needs);
-        for (message, subscription) in retained {
-            self.deliver_retained(id, &message, &subscription);
-        }
-    }
-
-    fn subscribe(
-        &mut self,
-        id: SessionId,
-        wanted: &SubscribeFilter,
-        subscription_id: Option<u32>,
-        now: Moment,
-        retained: &mut Vec<(Message, Subscription)>,
-    ) -> ReasonCode {
-        if wanted.filter.as_str().starts_with("$share/") {
-            return ReasonCode::SharedSubscriptionsNotSupported;
-        }
-        if wanted.filter.levels().count() > LEVELS_MAX {
-            return ReasonCode::TopicFilterInvalid;
-        }
-        let Some(session) = self.sessions.get_mut(&id) else { return ReasonCode::UnspecifiedError };
-        let subscription = Subscription::from_request(wanted, subscription_id);
-        let filter = &wanted.filter;
-        let existed = self.tree.insert(filter, id, subscription.clone()).is_some();
-        session.subscriptions.insert(filter.clone(), subscription.clone());
-        if session.durable {
-            let options = Some((subscription.options_byte(), subscription_id));
-            self.changes.push(Change::Subscription {
-                session: id,
-                filter: filter.clone(),
-                options,
-            });
-            self.sync = true;
-        }
-        if sends_retained(wanted.retain_handling, existed) {
-            let found = self.retained_for(filter, now).cloned();
-            retained.extend(found.map(|message| (message, subscription.clone())));
-        }
-        match wanted.qos {
-            QoS::AtMostOnce => ReasonCode::Success,
-            QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
-            QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
-        }
-    }
-
-    fn handle_unsubscribe(&mut self, id: SessionId, request: &Unsubscribe) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let mut needs = 0;
-        let mut reasons = Vec::with_capacity(request.filters.len());
-        for filter in &request.filters {
-            let existed = session.subscriptions.remove(filter).is_some();
-            self.tree.remove(filter, &id);
-            if existed && session.durable {
-                let (filter, options) = (filter.clone(), None);
-                self.changes.push(Change::Subscription { session: id, filter, options });
-                self.sync = true;
-                needs = self.open_batch;
-            }
-            reasons.push(if existed {
-                ReasonCode::Success
-            } else {
-                ReasonCode::NoSubscriptionExisted
-            });
-        }
-        let answer = SubAck {
-            packet_id: request.packet_id,
-            reason_string: None,
-            user_properties: Vec::new(),
-            reasons,
-        };
-        self.answer(id, Packet::UnsubAck(answer), needs);
     }
 }
 

@@ -1,13 +1,15 @@
 //! core: one publication in, a delivery to each session that wants it out.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::Engine;
+use super::{Engine, EngineOptions};
 use crate::hub::outbox::Outgoing;
-use crate::hub::session::Subscription;
+use crate::hub::session::{Session, Subscription};
+use crate::hub::share::Readiness;
 use crate::model::{Message, Moment, QoS};
-use crate::store::{Change, SessionId, Target};
+use crate::store::{Change, DropReason, SessionId, Target};
 
 /// How one session wants one publication.
 #[derive(Debug, Clone)]
@@ -15,6 +17,8 @@ pub(super) struct Wanted {
     pub(super) qos: QoS,
     pub(super) retain_as_published: bool,
     pub(super) ids: Vec<u32>,
+    /// As the member of a shared subscription.
+    pub(super) shared: bool,
     rule: Option<usize>,
 }
 
@@ -24,8 +28,13 @@ impl Wanted {
             qos: subscription.qos,
             retain_as_published: subscription.retain_as_published,
             ids: subscription.id.into_iter().collect(),
+            shared: false,
             rule: subscription.rule,
         }
+    }
+
+    fn shared(subscription: &Subscription) -> Self {
+        Self { shared: true, ..Self::new(subscription) }
     }
 
     /// Overlapping subscriptions make one delivery: the highest QoS and every id [MQTT-3.3.4-2], [MQTT-3.3.4-3]. Of an
@@ -59,73 +68,105 @@ impl Engine {
     ) -> u64 {
         self.accepted += 1;
         self.clock.handle_entry(&mut message, now);
-        let mut needs = 0;
-        if message.retain && self.retained.keep(&message) {
-            let kept = (!message.payload.is_empty()).then(|| message.clone());
-            let topic = message.topic.clone();
-            self.uncommitted_bytes += message.payload.len();
-            self.changes.push(Change::Retain { topic, message: kept });
-            needs = self.open_batch;
-        }
-        let wanted = self.wanted(&message, origin);
+        let needs = if message.retain { self.keep_retained(&message, origin, now) } else { 0 };
+        let (wanted, copies) = self.wanted(&message, origin, true);
         if wanted.is_empty() {
             return needs;
         }
+        let mut needs = needs.max(self.deliver(&message, wanted, now));
+        for copy in copies {
+            needs = needs.max(self.deliver(&message, [copy], now));
+        }
+        needs
+    }
+
+    /// Sends a message to those who want it. Gives the batch that makes it durable for them; 0 for none.
+    fn deliver(
+        &mut self,
+        message: &Message,
+        wanted: impl IntoIterator<Item = (SessionId, Wanted)>,
+        now: Moment,
+    ) -> u64 {
+        let wanted = wanted.into_iter();
         let seq = self.next_seq();
         let mut targets = Vec::new();
-        let mut deliveries = Vec::with_capacity(wanted.len());
+        let mut deliveries = Vec::with_capacity(wanted.size_hint().0);
         for (id, wanted) in wanted {
             let Some(session) = self.sessions.get(&id) else { continue };
             let qos = wanted.qos.min(message.qos);
             let retain = message.retain && (session.is_uplink() || wanted.retain_as_published);
-            let stored = session.durable && (session.is_uplink() || qos > QoS::AtMostOnce);
+            let stored = is_stored(session, qos);
             if stored && let Some(reason) = self.bounds.refusing() {
                 self.count_dropped(id, reason, 1, now);
                 continue;
             }
+            if stored && is_queue_full(session, &self.options) {
+                self.count_dropped(id, DropReason::QueueFull, 1, now);
+                continue;
+            }
             if stored {
-                targets.push(Target { session: id, qos, retain });
+                targets.push(Target { session: id, qos, retain, shared: wanted.shared });
             } else if session.link.is_none() {
                 continue;
             }
-            deliveries.push((id, qos, retain, wanted.ids, stored));
+            deliveries.push((id, qos, retain, wanted, stored));
         }
         let targets: Arc<[Target]> = targets.into();
+        let mut needs = 0;
         if !targets.is_empty() {
             needs = self.open_batch;
             let (message, targets) = (message.clone(), targets.clone());
             self.uncommitted_bytes += message.payload.len();
             self.changes.push(Change::Append { seq, message, targets });
         }
-        for (id, qos, retain, subscription_ids, stored) in deliveries {
+        for (id, qos, retain, wanted, stored) in deliveries {
             let out = Outgoing {
                 seq,
                 message: message.clone(),
                 qos,
                 retain,
-                subscription_ids,
+                subscription_ids: wanted.ids,
+                shared: wanted.shared,
                 stored: stored.then(|| targets.clone()),
                 batch: if stored { self.open_batch } else { 0 },
                 late: false,
             };
-            self.offer(id, out);
+            self.offer(id, out, now);
         }
         needs
     }
 
-    /// Whether a durable session would have to keep this message and there is no room.
-    pub(super) fn is_refused(&self, message: &Message, origin: SessionId) -> bool {
-        self.bounds.refusing().is_some()
-            && self.wanted(message, Some(origin)).iter().any(|(id, wanted)| {
-                let qos = wanted.qos.min(message.qos);
-                let session = self.sessions.get(id);
-                session.is_some_and(|session| {
-                    session.durable && (session.is_uplink() || qos > QoS::AtMostOnce)
-                })
-            })
+    /// Sends a message to one member of a shared subscription.
+    pub(super) fn deliver_shared(
+        &mut self,
+        message: &Message,
+        id: SessionId,
+        subscription: &Subscription,
+        now: Moment,
+    ) {
+        self.deliver(message, [(id, Wanted::shared(subscription))], now);
     }
 
-    fn wanted(&self, message: &Message, origin: Option<SessionId>) -> BTreeMap<SessionId, Wanted> {
+    /// Whether a durable session would have to keep this message and there is no room.
+    pub(super) fn is_refused(&self, message: &Message, origin: SessionId) -> bool {
+        if self.bounds.refusing().is_none() {
+            return false;
+        }
+        let (wanted, copies) = self.wanted(message, Some(origin), false);
+        wanted.into_iter().chain(copies).any(|(id, wanted)| {
+            let qos = wanted.qos.min(message.qos);
+            self.sessions.get(&id).is_some_and(|session| is_stored(session, qos))
+        })
+    }
+
+    /// Who wants a message: each session once for its own subscriptions, one member of each shared one, and further copies
+    /// for those who are chosen and have one coming already. With `takes_turn` the next message goes to other members.
+    fn wanted(
+        &self,
+        message: &Message,
+        origin: Option<SessionId>,
+        takes_turn: bool,
+    ) -> (BTreeMap<SessionId, Wanted>, Vec<(SessionId, Wanted)>) {
         let mut wanted: BTreeMap<SessionId, Wanted> = BTreeMap::new();
         self.tree.matches(&message.topic, |id, subscription| {
             let own = origin == Some(*id);
@@ -138,15 +179,31 @@ impl Engine {
                 .and_modify(|have| have.join(subscription))
                 .or_insert_with(|| Wanted::new(subscription));
         });
-        wanted
+        let mut copies = Vec::new();
+        if !self.shares.is_empty() {
+            let readiness = |id, subscription: &Subscription| {
+                readiness(&self.sessions, &self.options, id, subscription, message)
+            };
+            self.shares.choose(&message.topic, takes_turn, readiness, |id, subscription| {
+                let share = Wanted::shared(subscription);
+                match wanted.entry(id) {
+                    Entry::Vacant(place) => _ = place.insert(share),
+                    Entry::Occupied(_) => copies.push((id, share)),
+                }
+            });
+        }
+        (wanted, copies)
     }
 
     /// Puts a message into a session's outbox; what has no stored copy is bounded in memory.
-    fn offer(&mut self, id: SessionId, out: Outgoing) {
+    fn offer(&mut self, id: SessionId, out: Outgoing, now: Moment) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        if out.stored.is_none() && session.outbox.ready_len() >= self.options.memory_queue_max {
-            session.counters.dropped += 1;
-            return;
+        let outbox = &session.outbox;
+        if out.stored.is_none()
+            && (outbox.ready_len() >= self.options.memory_queue_max
+                || outbox.ready_bytes() >= self.options.memory_queue_bytes_max)
+        {
+            return self.count_overflow(id, now);
         }
         session.outbox.push(out);
         self.dirty.insert(id);
@@ -161,10 +218,9 @@ impl Engine {
     ) {
         let qos = subscription.qos.min(message.qos);
         let seq = self.next_seq();
-        let stored = self.sessions.get(&id).is_some_and(|session| {
-            session.durable && (session.is_uplink() || qos > QoS::AtMostOnce)
-        });
-        let targets: Arc<[Target]> = Arc::from([Target { session: id, qos, retain: true }]);
+        let stored = self.sessions.get(&id).is_some_and(|session| is_stored(session, qos));
+        let target = Target { session: id, qos, retain: true, shared: false };
+        let targets: Arc<[Target]> = Arc::from([target]);
         if stored {
             let (message, targets) = (message.clone(), targets.clone());
             self.changes.push(Change::Append { seq, message, targets });
@@ -175,6 +231,7 @@ impl Engine {
             qos,
             retain: true,
             subscription_ids: subscription.id.into_iter().collect(),
+            shared: false,
             stored: stored.then_some(targets),
             batch: if stored { self.open_batch } else { 0 },
             late: false,
@@ -184,5 +241,41 @@ impl Engine {
             session.outbox.push(out);
             self.dirty.insert(id);
         }
+    }
+}
+
+/// Whether a delivery at this QoS is kept until the session has it.
+fn is_stored(session: &Session, qos: QoS) -> bool {
+    session.durable && (session.is_uplink() || qos > QoS::AtMostOnce)
+}
+
+/// Whether a client's stored queue takes no more. That of an uplink has the bounds of the store.
+fn is_queue_full(session: &Session, options: &EngineOptions) -> bool {
+    !session.is_uplink() && session.outbox.queued() >= options.client_queue_max
+}
+
+/// How well a session can take a message of a shared subscription.
+pub(super) fn readiness(
+    sessions: &HashMap<SessionId, Session>,
+    options: &EngineOptions,
+    id: SessionId,
+    subscription: &Subscription,
+    message: &Message,
+) -> Readiness {
+    let Some(session) = sessions.get(&id) else { return Readiness::No };
+    let stored = is_stored(session, subscription.qos.min(message.qos));
+    let (connected, outbox) = (session.link.is_some(), &session.outbox);
+    let is_full = if stored {
+        is_queue_full(session, options)
+    } else {
+        outbox.ready_len() >= options.memory_queue_max
+            || outbox.ready_bytes() >= options.memory_queue_bytes_max
+    };
+    match (connected, stored) {
+        (false, false) => Readiness::No,
+        (_, _) if is_full => Readiness::Full,
+        (false, true) => Readiness::Away,
+        (true, _) if outbox.ready_len() > 0 => Readiness::Behind,
+        (true, _) => Readiness::Ready,
     }
 }

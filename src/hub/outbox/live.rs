@@ -23,7 +23,8 @@ impl Outbox {
 
     /// What passed the backlog and waits in memory is given back to the store.
     pub(super) fn end_live(&mut self) {
-        let (stored, saying) = self.live.drain(..).partition(|out| out.stored.is_some());
+        let (stored, saying) =
+            self.live.take_all().into_iter().partition(|out| out.stored.is_some());
         let (stored, saying): (Vec<Outgoing>, Vec<Outgoing>) = (stored, saying);
         stored.iter().for_each(|out| self.progress.give_back(out.seq));
         saying.into_iter().rev().for_each(|out| self.ready.push_front(out));

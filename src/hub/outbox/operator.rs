@@ -35,7 +35,8 @@ impl Outbox {
             return if is_empty { Oldest::None } else { Oldest::After(loaded_to) };
         };
         let flights = self.flights.values().map(|flight| &flight.out);
-        let found = self.ready.iter().chain(&self.live).chain(flights).find(|out| out.seq == first);
+        let found =
+            self.ready.iter().chain(self.live.iter()).chain(flights).find(|out| out.seq == first);
         found.map_or(Oldest::None, |out| Oldest::Accepted(out.message.accepted))
     }
 

@@ -22,12 +22,12 @@ fn out(seq: u64, qos: QoS) -> Outgoing {
         body: crate::model::Body::Foreign,
     };
     let (retain, subscription_ids) = (false, Vec::new());
-    let (stored, batch, late) = (None, 0, false);
-    Outgoing { seq: Seq(seq), message, qos, retain, subscription_ids, stored, batch, late }
+    let (shared, stored, batch, late) = (false, None, 0, false);
+    Outgoing { seq: Seq(seq), message, qos, retain, subscription_ids, shared, stored, batch, late }
 }
 
 fn stored(seq: u64, qos: QoS) -> Outgoing {
-    let target = Target { session: SessionId(1), qos, retain: false };
+    let target = Target { session: SessionId(1), qos, retain: false, shared: false };
     Outgoing { stored: Some(Arc::from([target])), batch: 1, ..out(seq, qos) }
 }
 

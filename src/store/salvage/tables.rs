@@ -104,6 +104,19 @@ pub(super) const TABLES: &[Table] = &[
             ("last", ANY),
         ],
     },
+    Table {
+        name: "will",
+        key: &["session"],
+        columns: &[
+            ("session", U32),
+            ("delay", U32),
+            ("lifetime", Kind::NumberOrNull(0, u32::MAX as u64)),
+            ("flags", Kind::Number(0, u8::MAX as u64)),
+            ("topic", Kind::Text),
+            ("properties", Kind::BlobOrNull),
+            ("payload", Kind::Blob),
+        ],
+    },
     Table { name: "gone", key: &["first"], columns: &[("first", ANY), ("bits", Kind::Blob)] },
 ];
 
@@ -133,6 +146,10 @@ pub(super) fn is_sound(table: &Table, row: &[Value]) -> bool {
         (
             "retained",
             [Value::Text(topic), _, _, Value::Integer(flags), properties, Value::Blob(_)],
+        )
+        | (
+            "will",
+            [_, _, _, Value::Integer(flags), Value::Text(topic), properties, Value::Blob(_)],
         ) => {
             let flags = u8::try_from(*flags).is_ok_and(|flags| row::read_flags(flags).is_ok());
             let properties =

@@ -87,7 +87,7 @@ fn all_a_will_carries_arrives_in_its_order() {
     Client::connect(gateway.port, with(Version::V5, will)).0.cut();
     let got = watcher.receive_publish();
     assert_eq!(got.properties.as_deref(), Some(&properties));
-    assert_eq!(got.message_expiry, Some(100));
+    assert!(got.message_expiry.is_some_and(|left| (90..=100).contains(&left)), "{got:?}");
 }
 
 #[test]
