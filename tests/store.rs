@@ -20,7 +20,7 @@ use fieldpost::model::{
 };
 use fieldpost::store::{
     Change, FILE_NAME, Phase, SessionId, SessionOwner, Snapshot, Staging, Store, StoreCommand,
-    StoreError, StoreEvent, StoredMessage, Target, Trimmed,
+    StoreError, StoreEvent, StoredMessage, StoredWill, Target, Trimmed,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -454,6 +454,18 @@ fn some_changes(rng: &mut Rng, before: &State, last_seq: &mut u64) -> Vec<Change
                 Change::Retain { topic, message: rng.bool().then_some(message) }
             }
             11 if rng.u8(..4) == 0 => Change::EndSession { session: id },
+            11 if rng.bool() => Change::Will {
+                session: id,
+                will: rng.bool().then(|| StoredWill {
+                    message: Message {
+                        accepted: Timestamp::default(),
+                        expires: None,
+                        ..decorated(rng)
+                    },
+                    delay: rng.u32(..),
+                    lifetime: rng.bool().then_some(rng.u32(..)),
+                }),
+            },
             _ => Change::Away {
                 session: id,
                 since: rng.bool().then_some(Timestamp::from_unix_ms(NOW + 5)),
@@ -718,6 +730,59 @@ fn a_database_of_schema_2_is_opened_with_all_that_is_in_it() {
     assert_eq!(messages[5].message.qos, QoS::AtMostOnce);
     let (_, again) = reopen(store, dir.path());
     assert_eq!(again, Snapshot { start: 3, ..found });
+}
+
+#[test]
+fn a_database_of_schema_5_is_opened_with_all_that_is_in_it() {
+    let dir = dumped(include_str!("data/schema/v5.sql"));
+    let (mut store, found) = open(dir.path()).unwrap();
+    assert_eq!((found.start, found.last_seq, found.last_session), (2, Seq(3), 2));
+    let [cloud, panel] = &found.sessions[..] else { panic!("{:?}", found.sessions) };
+    let id = |id| NonZeroU16::new(id).unwrap();
+    assert_eq!(cloud.owner, SessionOwner::Uplink("cloud".into()));
+    assert_eq!((cloud.reserved, cloud.ids_lost, cloud.queued), (Some((id(1), id(8193))), false, 1));
+    assert_eq!(cloud.settled, [(Seq(3), Seq(3))]);
+    assert_eq!(cloud.flights[0].phase, Phase::AssignedLate);
+    assert_eq!((panel.expiry, panel.queued, &panel.inbox[..]), (u32::MAX, 3, &[id(77)][..]));
+    assert_eq!(panel.subscriptions, [(TopicFilter::new("site/#").unwrap(), 10, Some(5))]);
+    assert_eq!(found.retained.len(), 1);
+    assert_eq!(found.wills, []);
+    let targets: Vec<_> = store.fetch_all(SessionId(2)).into_iter().map(|m| m.targets).collect();
+    assert!(targets.iter().flat_map(|targets| targets.iter()).all(|target| !target.shared));
+    let message = Message { accepted: Timestamp::default(), ..found.retained[0].clone() };
+    let will = StoredWill { message, delay: 5, lifetime: None };
+    store.commit(vec![Change::Will { session: SessionId(9), will: Some(will.clone()) }]);
+    let (_, again) = reopen(store, dir.path());
+    assert_eq!(again, Snapshot { start: 3, wills: vec![(SessionId(9), will)], ..found });
+}
+
+#[test]
+fn a_will_that_is_taken_back_before_its_commit_never_reaches_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let staged = || staging(dir.path(), Duration::from_secs(3600));
+    let (mut store, _) = open_staging(dir.path(), staged()).unwrap();
+    store.commit_to(vec![session(1, "a", 0)], true);
+    let wal = dir.path().join("fieldpost.db-wal");
+    let before = fs::metadata(&wal).map(|file| file.len()).unwrap();
+    let message = Message { accepted: Timestamp::default(), ..message("gone") };
+    let will = StoredWill { message, delay: 5, lifetime: Some(7) };
+    let told = |will: Option<&StoredWill>| {
+        vec![Change::Will { session: SessionId(1), will: will.cloned() }]
+    };
+    let after_kill = |dir: &Path| {
+        let copy = killed(dir);
+        let staged = staging(copy.path(), Duration::from_secs(3600));
+        open_staging(copy.path(), staged).unwrap().1.wills
+    };
+    store.commit(told(Some(&will)));
+    assert_eq!(after_kill(dir.path()), [(SessionId(1), will.clone())]);
+    store.commit(told(None));
+    assert_eq!(after_kill(dir.path()), []);
+    assert_eq!(fs::metadata(&wal).map(|file| file.len()).unwrap(), before);
+    store.commit_to(told(Some(&will)), true);
+    store.commit(told(None));
+    store.store.close();
+    assert_eq!(open_staging(dir.path(), staged()).unwrap().1.wills, []);
 }
 
 #[test]

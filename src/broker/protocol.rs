@@ -284,11 +284,10 @@ impl Protocol {
             return;
         }
         let max = self.packet_bytes_max.unwrap_or(u32::MAX) as usize;
-        if !is_wanted || encoded_len(packet, Version::V5) > max {
-            if let Some((reason_string, user_properties)) = problems(packet) {
-                *reason_string = None;
-                user_properties.clear();
-            }
+        let stays = is_wanted && encoded_len(packet, Version::V5) <= max;
+        if let Some((reason_string, user_properties)) = problems(packet).filter(|_| !stays) {
+            *reason_string = None;
+            user_properties.clear();
         }
     }
 
@@ -386,10 +385,9 @@ mod tests {
     }
 
     fn connack_of(protocol: &Protocol, expiry: u32) -> ConnAckProperties {
-        match protocol.connack(&Attached { expiry, ..ATTACHED }) {
-            Packet::ConnAck(ack) => ack.properties,
-            other => panic!("{other:?}"),
-        }
+        let connack = protocol.connack(&Attached { expiry, ..ATTACHED });
+        let Packet::ConnAck(ack) = connack else { panic!("a CONNACK") };
+        ack.properties
     }
 
     fn publish(packet_id: u16) -> crate::mqtt::Publish {

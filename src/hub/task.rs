@@ -548,7 +548,7 @@ fn log_fact(fact: &Fact) {
             info!(%session, count, "no more messages are dropped");
         }
         Fact::Overflowed { session, waiting, bytes } => {
-            warn!(%session, waiting, bytes, "client is too slow for what it subscribed to; messages dropped");
+            warn!(%session, waiting, bytes, "queue of a client is full; messages for it are dropped");
         }
         Fact::PublicationRefused { session, topic, reason, count: 1 } => {
             warn!(%session, %topic, %reason, "publication refused; more of these at debug level");

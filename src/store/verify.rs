@@ -144,7 +144,7 @@ const TABLES: [Table; 9] = [
         delete: "DELETE FROM retained WHERE topic = ?1",
         check: |row| {
             let _: (u64, Option<u64>) = (row.get(1)?, row.get(2)?);
-            check_message(row.get(0)?, row.get(3)?, row.get(4)?)?;
+            check_message(&row.get::<_, String>(0)?, row.get(3)?, row.get(4)?)?;
             let _: Vec<u8> = row.get(5)?;
             Ok(())
         },
@@ -156,16 +156,16 @@ const TABLES: [Table; 9] = [
         delete: "DELETE FROM will WHERE session = ?1",
         check: |row| {
             let _: (u32, u32, Option<u32>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            check_message(row.get(4)?, row.get(3)?, row.get(5)?)?;
+            check_message(&row.get::<_, String>(4)?, row.get(3)?, row.get(5)?)?;
             let _: Vec<u8> = row.get(6)?;
             Ok(())
         },
     },
 ];
 
-fn check_message(topic: String, flags: u8, properties: Option<Vec<u8>>) -> Result<(), Fault> {
+fn check_message(topic: &str, flags: u8, properties: Option<Vec<u8>>) -> Result<(), Fault> {
     let bad = |error| Fault::Row(0, error);
-    TopicName::new(&topic).map_err(|_| foreign("topic"))?;
+    TopicName::new(topic).map_err(|_| foreign("topic"))?;
     row::read_flags(flags).map_err(bad)?;
     properties.map(|bytes| row::read_properties(&bytes)).transpose().map(|_| ()).map_err(bad)
 }

@@ -19,34 +19,40 @@ use crate::state::{MESSAGE_BYTES, State};
 use crate::world::{FAST, SLOW, UPLINK, World, message};
 
 /// An engine over a store that commits at once, or when told to.
-pub(crate) struct Bench {
-    pub(crate) engine: Engine,
-    pub(crate) state: State,
+pub struct Bench {
+    pub engine: Engine,
+    pub state: State,
     /// What a power cut leaves.
     synced: State,
-    pub(crate) now: Moment,
-    commits: bool,
-    packets: Vec<(ConnectionId, Packet)>,
+    pub now: Moment,
+    pub commits: bool,
+    options: EngineOptions,
+    pub packets: Vec<(ConnectionId, Packet)>,
 }
 
 impl Bench {
-    pub(crate) fn new() -> Self {
-        let world = World::new(EngineOptions::default());
+    pub fn new() -> Self {
+        Self::with(EngineOptions::default())
+    }
+
+    pub fn with(options: EngineOptions) -> Self {
+        let world = World::new(options);
         let mut bench = Self {
             engine: world.engine,
             state: State::default(),
             synced: State::default(),
             now: world.now,
             commits: true,
+            options,
             packets: Vec::new(),
         };
         bench.settle();
         bench
     }
 
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         let snapshot = self.state.snapshot();
-        self.engine = Engine::new(EngineOptions::default(), snapshot, self.now);
+        self.engine = Engine::new(self.options, snapshot, self.now);
         self.packets.clear();
         self.settle();
     }
@@ -60,7 +66,7 @@ impl Bench {
         self.restart();
     }
 
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         loop {
             self.engine.settle_down(self.now);
             while let Some(output) = self.engine.poll_output() {
@@ -96,24 +102,24 @@ impl Bench {
         }
     }
 
-    pub(crate) fn attach(&mut self, client: AttachClient) -> Attached {
+    pub fn attach(&mut self, client: AttachClient) -> Attached {
         let attached = self.engine.handle_attach_client(client, self.now);
         self.settle();
         attached
     }
 
-    pub(crate) fn hear(&mut self, connection: ConnectionId, packet: Packet) -> Vec<Packet> {
+    pub fn hear(&mut self, connection: ConnectionId, packet: Packet) -> Vec<Packet> {
         self.engine.handle_packet(connection, packet, self.now);
         self.settle();
         self.take()
     }
 
-    pub(crate) fn detach(&mut self, connection: ConnectionId, cause: DetachCause) {
+    pub fn detach(&mut self, connection: ConnectionId, cause: DetachCause) {
         self.engine.handle_detach(connection, cause, self.now);
         self.settle();
     }
 
-    pub(crate) fn pass(&mut self, time: Duration) {
+    pub fn pass(&mut self, time: Duration) {
         self.now.mono += time;
         self.now.wall = self.now.wall.plus(time);
         self.now.boot_ms += time.as_millis() as u64;
@@ -121,12 +127,12 @@ impl Bench {
         self.settle();
     }
 
-    pub(crate) fn take(&mut self) -> Vec<Packet> {
+    pub fn take(&mut self) -> Vec<Packet> {
         self.packets.drain(..).map(|(_, packet)| packet).collect()
     }
 }
 
-pub(crate) fn client(name: &str, expiry: u32) -> AttachClient {
+pub fn client(name: &str, expiry: u32) -> AttachClient {
     AttachClient {
         client_id: name.into(),
         clean_start: expiry == 0,
@@ -138,13 +144,13 @@ pub(crate) fn client(name: &str, expiry: u32) -> AttachClient {
     }
 }
 
-fn will(expiry: Option<u64>, delay: u64) -> SessionWill {
+pub fn will(expiry: Option<u64>, delay: u64) -> SessionWill {
     let expiry = expiry.map(Duration::from_secs);
     let message = Message { retain: true, ..message(666, QoS::AtLeastOnce) };
     SessionWill { message, delay: Duration::from_secs(delay), expiry }
 }
 
-pub(crate) fn subscribe(filter: &str) -> Packet {
+pub fn subscribe(filter: &str) -> Packet {
     Packet::Subscribe(Subscribe {
         packet_id: PacketId::new(9).unwrap(),
         subscription_id: None,
@@ -159,7 +165,7 @@ pub(crate) fn subscribe(filter: &str) -> Packet {
     })
 }
 
-fn publish(id: u16, qos: QoS) -> Packet {
+pub fn publish(id: u16, qos: QoS) -> Packet {
     let Message { topic, payload, .. } = message(u64::from(id), qos);
     Packet::Publish(fieldpost::mqtt::Publish {
         dup: false,
@@ -175,7 +181,7 @@ fn publish(id: u16, qos: QoS) -> Packet {
     })
 }
 
-pub(crate) fn names(packets: &[Packet]) -> Vec<&'static str> {
+pub fn names(packets: &[Packet]) -> Vec<&'static str> {
     packets.iter().map(Packet::name).collect()
 }
 

@@ -15,6 +15,7 @@
 )]
 
 mod cases;
+mod clients;
 mod clock;
 mod peer;
 mod random;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fieldpost::hub::{AttachClient, DetachCause, Engine, EngineOptions};
+use fieldpost::hub::{AttachClient, DetachCause, EngineOptions};
 use fieldpost::model::{QoS, TopicName};
 use fieldpost::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
 use fieldpost::store::{Committed, StoreEvent, WhenFull};
@@ -167,14 +167,11 @@ fn the_handshake_of_what_came_in_goes_on_though_it_has_expired() {
 
 #[test]
 fn after_a_pubrec_that_refuses_the_packet_id_is_another_messages() {
-    let mut bench = Bench::new();
-    let options = EngineOptions {
+    let mut bench = Bench::with(EngineOptions {
         store_bytes_max: 1000,
         when_full: WhenFull::DropNewest,
         ..EngineOptions::default()
-    };
-    bench.engine = Engine::new(options, bench.state.snapshot(), bench.now);
-    bench.settle();
+    });
     let connection = bench.attach(client("a", 1000)).connection;
     bench.hear(connection, subscribe("t/#"));
     let other = bench.attach(client("b", 1000)).connection;

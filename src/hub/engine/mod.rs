@@ -141,13 +141,13 @@ pub enum Fact {
         /// How many since the first.
         count: u64,
     },
-    /// A queue in memory is full: its client is too slow for what it subscribed to.
+    /// A client's queue is full: it is too slow for what it subscribed to, or away for too long.
     Overflowed {
         /// Whose.
         session: Arc<str>,
         /// Messages that wait.
-        waiting: usize,
-        /// Bytes of payload they hold.
+        waiting: u64,
+        /// Bytes of payload they hold in memory.
         bytes: usize,
     },
     /// A publication of a client was not taken.

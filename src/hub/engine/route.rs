@@ -9,7 +9,7 @@ use crate::hub::outbox::Outgoing;
 use crate::hub::session::{Session, Subscription};
 use crate::hub::share::Readiness;
 use crate::model::{Message, Moment, QoS};
-use crate::store::{Change, DropReason, SessionId, Target};
+use crate::store::{Change, SessionId, Target};
 
 /// How one session wants one publication.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl Engine {
                 continue;
             }
             if stored && is_queue_full(session, &self.options) {
-                self.count_dropped(id, DropReason::QueueFull, 1, now);
+                self.count_overflow(id, 1, now);
                 continue;
             }
             if stored {
@@ -203,7 +203,7 @@ impl Engine {
             && (outbox.ready_len() >= self.options.memory_queue_max
                 || outbox.ready_bytes() >= self.options.memory_queue_bytes_max)
         {
-            return self.count_overflow(id, now);
+            return self.count_overflow(id, 1, now);
         }
         session.outbox.push(out);
         self.dirty.insert(id);

@@ -71,10 +71,21 @@ impl Engine {
             });
             self.sync = true;
         }
-        // Retained messages are not sent for shared subscriptions (4.8.2).
+        // All of them are sent, however many there are, but not again and again to a client that reads none. None are
+        // sent for shared subscriptions (4.8.2).
+        let waiting = session.outbox.queued().saturating_add(retained.len() as u64);
+        let waiting_max = match session.durable {
+            true => self.options.client_queue_max,
+            false => self.options.memory_queue_max as u64,
+        };
         if !filter.is_shared() && sends_retained(wanted.retain_handling, existed) {
             let found = self.retained_for(filter, now).cloned();
+            let before = retained.len();
             retained.extend(found.map(|message| (message, subscription.clone())));
+            if waiting >= waiting_max {
+                let count = retained.drain(before..).count();
+                self.count_overflow(id, count as u64, now);
+            }
         }
         match wanted.qos {
             QoS::AtMostOnce => ReasonCode::Success,

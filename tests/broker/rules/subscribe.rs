@@ -1,5 +1,6 @@
 //! SUBSCRIBE, UNSUBSCRIBE and matching. MQTT 5.0 sections 3.8 to 3.11, 4.7.
 
+use fieldpost::hub::EngineOptions;
 use fieldpost::mqtt::{Packet, Version};
 
 use super::{enter, stay};
@@ -163,7 +164,8 @@ fn nothing_is_made_alike_when_topics_are_matched() {
 #[test]
 fn topics_and_filters_may_be_as_long_as_a_string() {
     for version in VERSIONS {
-        let gateway = Gateway::start();
+        let options = EngineOptions { topic_bytes_max: 65_535, ..EngineOptions::default() };
+        let gateway = Gateway::with(options);
         let long = "a".repeat(65_535);
         let mut client = Client::subscriber(gateway.port, version, "c", &long, QOS1);
         enter(&gateway, version, "p").publish(QOS1, 1, &long, "x");
