@@ -166,6 +166,14 @@ impl Client {
         assert_eq!(&got[..], expected, "{text}");
     }
 
+    /// The broker ends the connection with this reason, in whatever words.
+    #[track_caller]
+    pub fn hear_disconnect(&mut self, reason: u8) {
+        let said = self.until_closed();
+        let [Packet::Disconnect(why)] = &said[..] else { panic!("{said:?}") };
+        assert_eq!(why.reason.byte(), reason, "{why:?}");
+    }
+
     /// The next packet.
     #[track_caller]
     pub fn receive(&mut self) -> Packet {

@@ -53,6 +53,7 @@ const AFTER_CONNECT: &[Case] = &[
     ("an AUTH to begin again", V5, "f0 [ 19 ( 15 'm' ) ]", PROTOCOL_ERROR),
     ("an AUTH of success", V5, "f0 []", PROTOCOL_ERROR),
     ("a PUBLISH with a subscription id", V5, "30 [ 't' ( 0b 01 ) =x ]", PROTOCOL_ERROR),
+    ("a topic alias that stands for nothing", V5, "30 [ '' ( 23 0001 ) =x ]", PROTOCOL_ERROR),
     ("a topic alias above all that are offered", V5, "30 [ 't' ( 23 ffff ) =x ]", ALIAS_INVALID),
     ("a DISCONNECT for the server to say: shutting down", V5, "e0 [ 8b ]", PROTOCOL_ERROR),
     ("a DISCONNECT for the server to say: keep alive", V5, "e0 [ 8d ]", PROTOCOL_ERROR),

@@ -2,9 +2,11 @@
 //! them is `tests/normative/checklist.md`. An empty property section, `()`, stands in the bytes of 5.0 only.
 
 mod acknowledge;
+mod alias;
 mod connect;
 mod order;
 mod retain;
+mod share;
 mod subscribe;
 mod will;
 
