@@ -17,7 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::broker::{BrokerCounters, BrokerSettings, Door, Limits, Listener, ListenerAddress};
+use crate::access::{AccessSettings, Gate};
+use crate::broker::{
+    BrokerCounters, BrokerSettings, Door, Limits, Listener, ListenerAddress, keep_access,
+};
 use crate::clock::{self, ClockTrust};
 use crate::config::Settings;
 use crate::control::{Control, Desk};
@@ -70,6 +73,8 @@ pub struct Gateway {
     uplinks: Vec<(JoinHandle<()>, watch::Receiver<UplinkState>)>,
     stop_inputs: watch::Sender<bool>,
     stop_uplinks: watch::Sender<bool>,
+    /// Other users and rules for the broker.
+    access: mpsc::Sender<AccessSettings>,
     /// `None` if its socket cannot be made.
     control: Option<Control>,
 }
@@ -82,9 +87,10 @@ impl Gateway {
     /// The store cannot be opened, or a port cannot be listened on; the message names it and the remedy.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let Settings { gateway, buses, devices, uplinks, broker, queue, log: _ } = settings;
+        let gate = Gate::load(broker.access.clone()).context("users and rules of the broker")?;
         let (reload, reloads) = watch::channel(0);
         let door = Door::new(broker.limits);
-        let listeners = listen(&broker, &door, &reloads).await?;
+        let listeners = listen(&broker, &gate, &door, &reloads).await?;
         let addresses = listeners.iter().map(|listener| listener.at().clone()).collect();
         let (store_events, events) = mpsc::unbounded_channel();
         let (store, snapshot) = Store::open(&queue.state_dir, queue.staging(), store_events)
@@ -111,8 +117,12 @@ impl Gateway {
         let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
         let control = open_control(&hub, &queue);
+        // Before anybody comes in.
+        hub.acl(gate.acl(), Vec::new()).await.context("cannot start the hub")?;
 
         let (stop_inputs, inputs_stopped) = watch::channel(false);
+        let (access, access_changes) = mpsc::channel(1);
+        tokio::spawn(keep_access(gate, hub.clone(), access_changes, inputs_stopped.clone()));
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
         let (count, published) = watch::channel(0);
@@ -174,8 +184,15 @@ impl Gateway {
             uplinks,
             stop_inputs,
             stop_uplinks,
+            access,
             control,
         })
+    }
+
+    /// Puts other users and rules of the broker in force, or reads the same files again; whoever is connected is held
+    /// against them. What fails is logged and leaves in force what was.
+    pub async fn change_access(&self, access: AccessSettings) {
+        let _ = self.access.send(access).await;
     }
 
     /// The hub, for those who want to look at it.
@@ -307,6 +324,7 @@ fn client_bounds(limits: &Limits) -> EngineOptions {
 /// Takes the ports first: whoever dials in before the hub runs waits instead of being refused.
 async fn listen(
     broker: &BrokerSettings,
+    gate: &Gate,
     door: &Arc<Door>,
     reloads: &watch::Receiver<u64>,
 ) -> anyhow::Result<Vec<Listener>> {
@@ -323,7 +341,7 @@ async fn listen(
     }
     let mut listeners = Vec::new();
     for settings in &broker.listeners {
-        let listener = Listener::open(settings, door, reloads.clone()).await?;
+        let listener = Listener::open(settings, gate, door, reloads.clone()).await?;
         info!(address = %listener.at(), "broker listens");
         listeners.push(listener);
     }

@@ -25,6 +25,8 @@ enum Command {
     Bench(cli::BenchArgs),
     /// Look at the durable queue, hand it out, remove from it, verify it
     Queue(cli::QueueArgs),
+    /// Set the password of a user of the broker, or take the user out
+    Passwd(cli::PasswdArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(cli::CheckArgs),
 }
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Broker(args) => cli::broker(&args),
         Command::Bench(args) => cli::bench(&args, &mut std::io::stdout().lock()),
         Command::Queue(args) => cli::queue(&args, &mut std::io::stdout().lock()),
+        Command::Passwd(args) => cli::passwd(&args),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
     };
     match result {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fieldpost::access::{AclAction, AclRule, AclSettings, ClientMatch, UserMatch};
 use fieldpost::broker::{
     ClientCa, Limits, ListenAt, ListenerRules, ListenerSettings, ListenerTls, Origins, PerAddress,
     WebSocketSettings,
@@ -362,6 +363,37 @@ fn a_listener_is_run_with_what_is_written() {
         },
     ];
     assert_eq!(broker.listeners, expected);
+}
+
+#[test]
+fn users_and_rules_of_the_broker_are_what_the_file_says() {
+    let broker = settings("tests/data/config/valid/a-broker-with-users-and-rules.yaml").broker;
+    let anonymous: Vec<bool> = broker.listeners.iter().map(|l| l.rules.anonymous).collect();
+    assert_eq!(anonymous, [false, true]);
+    let users = broker.access.users.expect("two files");
+    let paths = ["/etc/fieldpost/passwd", "/etc/fieldpost/more"].map(PathBuf::from);
+    assert_eq!((&users.files[..], users.client_id_prefix.as_deref()), (&paths[..], Some("%u-")));
+    let AclSettings::Rules(rules) = broker.access.acl else { panic!("rules") };
+    let topics = |rule: &AclRule| -> Vec<String> {
+        rule.topics.iter().map(|topic| topic.as_str().to_owned()).collect()
+    };
+    let [none, own, all, panel] = &rules[..] else { panic!("four rules") };
+    assert_eq!(
+        (none.allow, none.action, &none.user),
+        (false, AclAction::Both, &UserMatch::Anonymous)
+    );
+    assert_eq!(topics(none), ["admin/#", "$SYS/#"]);
+    assert_eq!((own.allow, own.action, &own.user), (true, AclAction::Publish, &UserMatch::Named));
+    assert_eq!(own.client, ClientMatch::BeginsWith("pump-".into()));
+    assert_eq!((all.action, &all.user), (AclAction::Subscribe, &UserMatch::Is("ann".into())));
+    assert_eq!(all.network, "192.0.2.0/24".parse().ok());
+    assert_eq!(
+        (&panel.client, &panel.user),
+        (&ClientMatch::Is("panel".into()), &UserMatch::Anybody)
+    );
+    assert_eq!(topics(panel), ["x/%u/100%"]);
+    let open = settings("tests/data/config/valid/a-broker-alone.yaml").broker.access;
+    assert_eq!((open.users, open.acl), (None, AclSettings::Open));
 }
 
 #[test]

@@ -9,12 +9,14 @@ use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
 
-use super::admission::{Denied, admit};
+use super::admission::Denied;
 use super::counters::Seen;
 use super::door::{Named, Pass};
+use super::login::{Admitted, admit};
 use super::protocol::{Protocol, Step, refusal};
 use super::settings::ListenerRules;
 use super::visitor::{Peer, Spoken, Visitor};
+use crate::access::Gate;
 use crate::hub::{
     AttachClient, ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound,
 };
@@ -56,6 +58,8 @@ pub(super) struct Entry {
     pub(super) named: Arc<Named>,
     /// When CONNECT must have come.
     pub(super) deadline: Instant,
+    /// Users and passwords.
+    pub(super) gate: Gate,
 }
 
 impl Entry {
@@ -91,7 +95,11 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     entry.pass.handle_connect();
     let (version, outcome) = match first {
         Ok(First::Packet(Packet::Connect(connect))) => {
-            (connect.version, let_in(*connect, &visitor, &rules, &mut entry))
+            let outcome = tokio::select! {
+                outcome = let_in(&connect, &visitor, &rules, &mut entry) => outcome,
+                () = stopped(&mut stop) => return,
+            };
+            (connect.version, outcome)
         }
         Ok(First::Packet(packet)) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
@@ -108,7 +116,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     reader.set_version(version);
     let mut writer = PacketWriter::new(write, version);
-    let (mut protocol, attach) = match outcome {
+    let (admitted, mut protocol, attach) = match outcome {
         Ok(accepted) => accepted,
         Err((reason, why)) => {
             debug!(%peer, %reason, why = why.as_deref(), "client refused");
@@ -116,10 +124,16 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             return last_words(&mut writer, &refusal).await;
         }
     };
-    let client_id = attach.client_id.clone();
+    let (client_id, user) = (attach.client_id.clone(), attach.principal.user.clone());
     let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
+    // The hub sends away whom a change of the users finds connected; it may have come just before.
+    if !admitted.still_holds(&entry.gate) {
+        let _ = hub.detach(attached.connection, DetachCause::Lost).await;
+        let refusal = refusal(ReasonCode::BadUserNameOrPassword, None);
+        return last_words(&mut writer, &refusal).await;
+    }
     queue(&mut writer, &protocol.connack(&attached));
-    info!(%client_id, %peer, ?version, session_present = attached.session_present, "client connected");
+    info!(%client_id, user = user.as_deref(), %peer, ?version, session_present = attached.session_present, "client connected");
     let id = attached.connection;
     let ended = exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, stop).await;
     let (cause, reason) = match ended {
@@ -163,39 +177,37 @@ async fn first_packet<R: AsyncRead + Unpin>(
 }
 
 /// Whether a client that said CONNECT may come in, and as what; the refusal has been counted and said.
-fn let_in(
-    connect: Connect,
+async fn let_in(
+    connect: &Connect,
     visitor: &Visitor,
     rules: &ListenerRules,
     entry: &mut Entry,
-) -> Result<(Protocol, AttachClient), (ReasonCode, Option<Arc<str>>)> {
+) -> Result<(Admitted, Protocol, AttachClient), (ReasonCode, Option<Arc<str>>)> {
     let peer = &visitor.peer;
     if entry.too_often {
         entry.say(Seen::TooOften, peer, &"address connects too often (`connection_rate`); refused");
         return Err((ReasonCode::ConnectionRateExceeded, None));
     }
-    let client_id = connect.client_id.clone();
+    // Before its password is looked at, so that those who wait for that are bounded as well.
+    if entry.pass.enter().is_err() {
+        let what = "as many clients as may (`connections`, `max_connections`); refused";
+        entry.say(Seen::Full, peer, &what);
+        return Err((ReasonCode::QuotaExceeded, None));
+    }
     let denied = |reason: ReasonCode, why: &dyn std::fmt::Display| {
-        let what = format!("client `{client_id}` refused ({reason}): {why}");
+        let what = format!("client `{}` refused ({reason}): {why}", connect.client_id);
         entry.say(Seen::Denied, peer, &what);
         (reason, None)
     };
-    if let Err(Denied { reason, why }) = admit(&connect, visitor, rules) {
-        return Err(denied(reason, &why));
-    }
+    let admitted = admit(connect, visitor, rules, &entry.gate).await;
+    let admitted = admitted.map_err(|Denied { reason, why }| denied(reason, &why))?;
     let (mono, wall) = (Instant::now(), SystemTime::now().into());
     let options = rules.limits.protocol();
-    let accepted = Protocol::accept(connect, options, fastrand::u64(..), mono, wall)
+    let accepted = Protocol::accept(connect.clone(), options, fastrand::u64(..), mono, wall);
+    let (protocol, mut attach) = accepted
         .map_err(|refused| denied(refused.reason, &"its CONNECT asks for what is not to be had"))?;
-    if entry.pass.enter().is_err() {
-        entry.say(
-            Seen::Full,
-            peer,
-            &"as many clients as may (`connections`, `max_connections`); refused",
-        );
-        return Err((ReasonCode::QuotaExceeded, None));
-    }
-    Ok(accepted)
+    attach.principal = admitted.principal(&attach.client_id, visitor);
+    Ok((admitted, protocol, attach))
 }
 
 /// Versions before 5.0 have one word for a server that cannot take a client (3.1.1 section 3.2.2.3).

@@ -21,10 +21,11 @@ use super::connection::{Entry, serve, stopped};
 use super::counters::Seen;
 use super::door::{Door, Named, Pass};
 use super::identity::{Identity, IdentityError};
-use super::settings::{Limits, ListenerRules, ListenerSettings, WebSocketSettings};
+use super::settings::{ListenerRules, ListenerSettings, WebSocketSettings};
 use super::socket::{Accepted, Socket, SocketError};
 use super::visitor::{Peer, Visitor};
 use super::welcome::{Received, Reception, Unreceived, receive};
+use crate::access::Gate;
 use crate::hub::HubHandle;
 
 /// How long to wait after the system refused to give a connection (too many open files).
@@ -79,29 +80,30 @@ pub struct Listener {
     identity: Option<Identity>,
     websocket: Option<Arc<WebSocketSettings>>,
     rules: Arc<ListenerRules>,
+    gate: Gate,
     door: Arc<Door>,
     named: Arc<Named>,
     reload: watch::Receiver<u64>,
 }
 
 impl Listener {
-    /// A plain listener with a door of its own; port 0 takes a free one. Whoever reaches it may connect without a name.
+    /// Listens as configured, with a door of its own. `gate` says who may come in.
     ///
     /// # Errors
-    /// The system's.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+    /// [`ListenError`] names the address or the file, and the remedy.
+    pub async fn bind(settings: &ListenerSettings, gate: Gate) -> Result<Self, ListenError> {
         let (_, reload) = watch::channel(0);
-        let door = Door::new(Limits::default());
-        let opened = Self::open(&ListenerSettings::plain(address), &door, reload).await;
-        opened.map_err(io::Error::other)
+        let door = Door::new(settings.rules.limits);
+        Self::open(settings, &gate, &door, reload).await
     }
 
-    /// Listens as configured, and reads the certificate. A changed value of `reload` has it read again.
+    /// Listens as configured behind a door that others share, and reads the certificate. A changed value of `reload` has it read again.
     ///
     /// # Errors
     /// [`ListenError`] names the address or the file, and the remedy.
     pub async fn open(
         settings: &ListenerSettings,
+        gate: &Gate,
         door: &Arc<Door>,
         reload: watch::Receiver<u64>,
     ) -> Result<Self, ListenError> {
@@ -119,6 +121,7 @@ impl Listener {
             identity,
             websocket: settings.websocket.clone().map(Arc::new),
             rules: Arc::new(settings.rules.clone()),
+            gate: gate.clone(),
             door: door.clone(),
             named,
             reload,
@@ -194,7 +197,7 @@ impl Listener {
     /// What a connection is told when it enters its task.
     fn entry(&self, pass: Pass, too_often: bool) -> Entry {
         let deadline = Instant::now() + self.rules.limits.connect_timeout;
-        Entry { pass, too_often, named: self.named.clone(), deadline }
+        Entry { pass, too_often, named: self.named.clone(), deadline, gate: self.gate.clone() }
     }
 
     fn reception(&self) -> Reception {

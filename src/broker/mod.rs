@@ -7,6 +7,7 @@
 //! Knows listening sockets, TLS, WebSocket, CONNECT and keep alive. Does not know subscriptions, retained messages or queues:
 //! that is the session's, in `hub`.
 
+mod access_watch;
 mod admission;
 mod alias;
 mod certificate;
@@ -16,6 +17,7 @@ mod door;
 mod gate;
 mod identity;
 mod listener;
+mod login;
 mod protocol;
 mod quiet;
 mod settings;
@@ -26,6 +28,7 @@ mod visitor;
 mod websocket;
 mod welcome;
 
+pub use access_watch::keep_access;
 pub use counters::{BrokerCounters, Seen};
 pub use door::Door;
 pub use identity::IdentityError;

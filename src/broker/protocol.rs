@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::alias::{AliasesIn, AliasesOut};
+use crate::access::Principal;
 use crate::hub::{AttachClient, Attached, ConnectionId, DetachCause, SessionWill};
 use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{
@@ -145,14 +146,18 @@ impl Protocol {
         if packet_bytes_max.is_some_and(|max| connack_bytes > max as usize) {
             return Err(Refusal { reason: ReasonCode::PacketTooLarge });
         }
+        let client_id = assigned.unwrap_or(client_id);
+        let principal = Principal::unnamed(&client_id);
         let attach = AttachClient {
-            client_id: assigned.unwrap_or(client_id),
+            client_id,
             clean_start,
             expiry,
             version,
             receive_maximum: properties.receive_maximum.unwrap_or(NonZeroU16::MAX),
             packet_bytes_max,
             will: will.map(|will| session_will(will, wall)),
+            // Whoever has checked more than the CONNECT itself says so.
+            principal,
         };
         Ok((protocol, attach))
     }

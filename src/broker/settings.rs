@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::protocol::ProtocolOptions;
+use crate::access::AccessSettings;
 
 /// The broker for the LAN.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,6 +16,8 @@ pub struct BrokerSettings {
     pub listeners: Vec<ListenerSettings>,
     /// What all listeners together, each client and each address are held to.
     pub limits: Limits,
+    /// Who may enter and who may do what.
+    pub access: AccessSettings,
 }
 
 /// One place where clients may dial in.

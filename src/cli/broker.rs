@@ -8,7 +8,9 @@ use anyhow::{Context as _, bail};
 use tracing::warn;
 
 use super::ExitStatus;
+use super::reload::Reload;
 use super::run::{runtime, serve};
+use crate::access::{AclSettings, UsersSettings};
 use crate::app::Gateway;
 use crate::broker::{
     ClientCa, ListenAt, ListenerRules, ListenerSettings, ListenerTls, Origins, WebSocketSettings,
@@ -56,6 +58,12 @@ pub struct BrokerArgs {
     /// Take only clients with a certificate signed by this authority; its common name is the user name
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub client_ca: Option<PathBuf>,
+    /// Password file, as mosquitto_passwd or `fieldpost passwd` writes it; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub users: Vec<PathBuf>,
+    /// Who may publish and subscribe to what, a file as mosquitto's acl_file; read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub acl: Option<PathBuf>,
     /// Let clients connect without a name, from this machine
     #[arg(long)]
     pub anonymous: bool,
@@ -105,7 +113,8 @@ pub fn broker(args: &BrokerArgs) -> anyhow::Result<ExitStatus> {
         }
     };
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(settings, tell_addresses));
+    let reload = Reload::without_file(settings.clone());
+    let result = runtime.block_on(serve(settings, reload, tell_addresses));
     runtime.shutdown_background();
     drop(scratch);
     result
@@ -124,6 +133,11 @@ fn tell_addresses(gateway: &Gateway) -> anyhow::Result<()> {
 fn settings(args: &BrokerArgs) -> anyhow::Result<Settings> {
     let parsed = config::parse("fieldpost broker", BASE, &SystemSecrets::for_run());
     let mut settings = parsed.map_err(|complaints| anyhow::anyhow!("{complaints}"))?.settings;
+    let users = UsersSettings { files: args.users.clone(), client_id_prefix: None };
+    settings.broker.access.users = Some(users).filter(|users| !users.files.is_empty());
+    if let Some(acl) = &args.acl {
+        settings.broker.access.acl = AclSettings::File(acl.clone());
+    }
     let limits = &mut settings.broker.limits;
     limits.connections = args.max_connections.unwrap_or(limits.connections);
     let rules =
@@ -174,10 +188,11 @@ fn check(listener: &ListenerSettings, args: &BrokerArgs) -> anyhow::Result<()> {
         ListenAt::Address(address) => format!("{scheme}://{address}"),
         ListenAt::Path { path, .. } => format!("{scheme}:{}", path.display()),
     };
-    if !listener.rules.anonymous && !listener.rules.certificate_user {
+    let is_closed = !listener.rules.anonymous && !listener.rules.certificate_user;
+    if is_closed && args.users.is_empty() {
         bail!(
-            "{place} would let nobody in: add --anonymous if all of this machine may, or --tls with --client-ca for \
-             clients with certificates"
+            "{place} would let nobody in: add --users FILE, or --anonymous if all of this machine may, or --tls with \
+             --client-ca for clients with certificates"
         );
     }
     let open = listener.rules.anonymous && !listener.requires_certificate();

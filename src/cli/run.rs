@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use tracing::{error, info, warn};
 
 use super::ExitStatus;
+use super::reload::Reload;
 use crate::app::Gateway;
 use crate::config::{self, Parsed, Settings, SystemSecrets};
 use crate::service::{self, Signals, Stop, Wish, start_logging};
@@ -38,6 +39,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
                 return Ok(ExitStatus::Wrong);
             }
         };
+    let reload = Reload::of(args.config.clone(), settings.clone());
     // What the file says goes before what systemd gives.
     if settings.queue.runtime_dir.is_none() {
         settings.queue.runtime_dir = service::runtime_dir();
@@ -48,7 +50,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
         warn!(file = %warning.file, line, path = %warning.path, "{message}");
     }
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(settings, |_| Ok(())));
+    let result = runtime.block_on(serve(settings, reload, |_| Ok(())));
     // A look-up of a name that is under way cannot be called off: it is left behind.
     runtime.shutdown_background();
     result
@@ -72,6 +74,7 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// As [`Gateway::start`]; the signals cannot be taken over; `ready`'s.
 pub(super) async fn serve(
     settings: Settings,
+    mut reload: Reload,
     ready: impl FnOnce(&Gateway) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitStatus> {
     let mut signals = Signals::listen().context("cannot take over SIGTERM")?;
@@ -79,18 +82,22 @@ pub(super) async fn serve(
     ready(&gateway)?;
     service::ready();
     loop {
-        tokio::select! {
+        let access = tokio::select! {
             wish = signals.next() => match wish {
                 Wish::Stop(_) => break,
                 Wish::Reload => {
-                    info!("SIGHUP: certificates are read again; the configuration takes effect at a restart");
                     gateway.reload();
+                    reload.read()
                 }
             },
+            access = reload.changed() => access,
             part = gateway.broken() => {
                 error!(part, "part of the gateway ended by itself; everything committed is kept");
                 return Ok(ExitStatus::Failed);
             }
+        };
+        if let Some(access) = access {
+            gateway.change_access(access).await;
         }
     }
     info!("stopping: a second signal ends at once");

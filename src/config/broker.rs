@@ -1,5 +1,6 @@
 //! core: the broker for the LAN as written, and what it is run with.
 
+use super::access::Access;
 use super::fields::{Field, Later};
 use super::limits;
 use super::listener::{self, Listener};
@@ -8,15 +9,20 @@ use crate::broker::{BrokerSettings, Limits, ListenAt};
 
 const EXAMPLE: &str = "write `broker: { listeners: [ { tcp: 127.0.0.1:1883, anonymous: true } ] }`";
 
-const LATER: &[Later] = &[
-    ("users", "remove it: there are no passwords; clients on `tls` can show certificates"),
-    ("acl", "remove it: whoever connects may publish and subscribe to everything"),
+const INSTEAD: &[Later] = &[
+    ("listener", "listeners"),
+    ("listen", "listeners"),
+    ("password_file", "users"),
+    ("user", "users"),
+    ("rules", "acl"),
+    ("limit", "limits"),
 ];
 
 /// The broker as written.
 #[derive(Debug)]
 pub(super) struct Broker {
     listeners: Vec<Listener>,
+    access: Access,
     limits: Limits,
 }
 
@@ -36,8 +42,9 @@ impl Broker {
         let listeners = listeners.into_iter().map(|listener| Listener::read(listener, notes));
         let listeners = listeners.collect();
         let limits = fields.take_filled("limits").and_then(|field| limits::read(&field, notes));
-        let broker = Self { listeners, limits: limits.unwrap_or_default() };
-        fields.finish(LATER, &[("listener", "listeners"), ("listen", "listeners")], notes);
+        let (access, limits) = (Access::read(&mut fields, notes), limits.unwrap_or_default());
+        let broker = Self { listeners, access, limits };
+        fields.finish(&[], INSTEAD, notes);
         Some(broker)
     }
 
@@ -46,7 +53,9 @@ impl Broker {
         let mut listeners = Vec::new();
         let mut known: Vec<(ListenAt, String)> = Vec::new();
         for listener in &self.listeners {
-            let Some(At { value, spot }) = listener.settle(self.limits, false, notes) else {
+            let Some(At { value, spot }) =
+                listener.settle(self.limits, self.access.has_users(), notes)
+            else {
                 continue;
             };
             if let Some((_, first)) = known.iter().find(|(at, _)| Listener::collide(at, &value.at))
@@ -61,6 +70,6 @@ impl Broker {
             known.push((value.at.clone(), notes.shown(&spot)));
             listeners.push(value);
         }
-        BrokerSettings { listeners, limits: self.limits }
+        BrokerSettings { listeners, limits: self.limits, access: self.access.settle(notes) }
     }
 }

@@ -162,15 +162,22 @@ impl<'n> Field<'n> {
         Some(items.collect())
     }
 
-    /// The value as a list: each item as text.
+    /// The value as texts: one, or a list of them.
     pub(super) fn texts(&self, example: &str, notes: &mut Notes<'_>) -> Option<Vec<At<Rc<str>>>> {
-        let Kind::List(items) = &self.node.kind else { return None };
-        let items = items.iter().enumerate().map(|(index, node)| {
+        let Kind::List(items) = &self.node.kind else {
+            return Some(vec![self.text(example, notes)?]);
+        };
+        if items.is_empty() {
+            notes.error(&self.key_spot, format!("`{}` is empty", self.name), example);
+            return None;
+        }
+        let texts = items.iter().enumerate().map(|(index, node)| {
             let spot = self.spot.item(index, node.span);
-            let item = Field { name: Rc::clone(&self.name), key_spot: spot.clone(), spot, node };
-            item.text(example, notes)
+            let (name, key_spot) = (Rc::clone(&self.name), self.key_spot.clone());
+            Field { name, key_spot, spot, node }.text(example, notes)
         });
-        items.collect()
+        // Each that is wrong is complained about.
+        texts.collect::<Vec<_>>().into_iter().collect()
     }
 
     /// Whether the value is a list.

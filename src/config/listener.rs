@@ -247,12 +247,12 @@ impl Listener {
         let is_known = !matches!(self.anonymous, Given::Wrong);
         let beyond = settings.is_beyond_loopback();
         if is_known && !anonymous && !has_users && !by_certificate {
-            let message =
-                "this listener lets nobody in: there are no users, and it is not `anonymous`";
+            let message = "this listener lets nobody in: the broker has no `users`, and it is not `anonymous`";
             let remedy = if beyond {
-                "add `client_ca` and `certificate_user: true` to a `tls` listener, or listen on `127.0.0.1` with `anonymous: true`"
+                "add `users: { file: /etc/fieldpost/passwd }` to `broker`, or `client_ca` and `certificate_user: true` to a \
+                 `tls` listener"
             } else {
-                "add `anonymous: true` if all of this machine may"
+                "add `users: { file: /etc/fieldpost/passwd }` to `broker`, or `anonymous: true` here if all of this machine may"
             };
             let spot = self.anonymous.written().map_or(&self.head, |at| &at.spot);
             notes.error(spot, message, remedy);

@@ -13,6 +13,7 @@
 //!
 //! No room knows this one. It opens no port "just to check"; `load` and `system_secrets` are its only shells.
 
+mod access;
 mod broker;
 mod bus;
 mod complaint;

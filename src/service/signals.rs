@@ -1,4 +1,4 @@
-//! shell: the signals that ask the gateway to stop.
+//! shell: the signals that ask the gateway to stop or to read again.
 
 use std::io;
 
@@ -17,9 +17,9 @@ pub enum Stop {
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// To stop.
+    /// To end.
     Stop(Stop),
-    /// SIGHUP: to read again what can be read again while the gateway runs.
+    /// To read again what can be changed while it runs (SIGHUP).
     Reload,
 }
 
@@ -46,7 +46,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next wish. A call that is dropped loses nothing.
+    /// Waits for the next signal. A call that is dropped loses nothing.
     pub async fn next(&mut self) -> Wish {
         tokio::select! {
             Some(()) = self.term.recv() => {}
@@ -57,12 +57,13 @@ impl Signals {
         Wish::Stop(if asked { Stop::AtOnce } else { Stop::Orderly })
     }
 
-    /// Waits for the next wish to stop, where nothing can be read again. A call that is dropped loses nothing.
+    /// Waits for the next wish to stop. SIGHUP is none: it is answered with a word in the log. A call that is dropped
+    /// loses nothing.
     pub async fn next_stop(&mut self) -> Stop {
         loop {
             match self.next().await {
                 Wish::Stop(stop) => return stop,
-                Wish::Reload => warn!("SIGHUP was ignored: nothing is read again here"),
+                Wish::Reload => warn!("SIGHUP was ignored: there is nothing to read again now"),
             }
         }
     }

@@ -23,6 +23,8 @@ pub(super) const NO_ROOM_RETAINED: Refusal = Refusal {
     reason: ReasonCode::QuotaExceeded,
     why: "the server keeps no more retained messages",
 };
+pub(super) const NOT_ALLOWED: Refusal =
+    Refusal { reason: ReasonCode::NotAuthorized, why: "the rules do not allow it" };
 const OWN_TOPIC: Refusal =
     Refusal { reason: ReasonCode::NotAuthorized, why: "only the server publishes to $SYS" };
 const TOPIC_TOO_LONG: Refusal = Refusal {

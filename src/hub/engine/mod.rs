@@ -4,6 +4,7 @@
 //! It is handed inputs and the time, gathers what must become durable in the *open batch*, and lets a packet leave only
 //! when the batches it depends on are committed. One batch is under way at a time; what comes meanwhile joins the next.
 
+mod access;
 mod attach;
 mod bounds;
 mod deliver;
@@ -19,6 +20,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use access::DeniedWhat;
+pub(super) use access::Rights;
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
 pub use purge::EndUplinkError;
 
@@ -29,6 +32,7 @@ use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
 use super::share::Shares;
 use super::topic_tree::TopicTree;
+use crate::access::Acl;
 use crate::model::{ClockState, Moment, Seq, Timestamp};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::store::{
@@ -199,6 +203,19 @@ pub enum Fact {
         /// Its topic.
         topic: Arc<str>,
     },
+    /// The rules kept a client from something.
+    Denied {
+        /// Which client.
+        client_id: Arc<str>,
+        /// As whom it entered.
+        user: Option<Arc<str>>,
+        /// From what.
+        what: DeniedWhat,
+        /// The topic, or the filter of a subscription.
+        topic: Arc<str>,
+        /// How often that happened to its session since the start.
+        count: u64,
+    },
     /// A client id connected a second time; the first connection was ended.
     TakenOver {
         /// Which.
@@ -251,6 +268,7 @@ enum Timer {
 pub struct Engine {
     options: EngineOptions,
     clock: Clock,
+    acl: Arc<Acl>,
     sessions: HashMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
     uplinks: HashMap<Arc<str>, SessionId>,
@@ -313,6 +331,7 @@ impl Engine {
         let mut engine = Self {
             options,
             clock: Clock::new(options.clock, snapshot.boot_first, now),
+            acl: Arc::new(Acl::open()),
             sessions: HashMap::new(),
             clients: HashMap::new(),
             uplinks: HashMap::new(),

@@ -93,6 +93,9 @@ impl Engine {
         let mut deliveries = Vec::with_capacity(wanted.size_hint().0);
         for (id, wanted) in wanted {
             let Some(session) = self.sessions.get(&id) else { continue };
+            if session.rights.withholds(&message.topic) {
+                continue;
+            }
             let qos = wanted.qos.min(message.qos);
             let retain = message.retain && (session.is_uplink() || wanted.retain_as_published);
             let stored = is_stored(session, qos);
@@ -263,6 +266,9 @@ pub(super) fn readiness(
     message: &Message,
 ) -> Readiness {
     let Some(session) = sessions.get(&id) else { return Readiness::No };
+    if session.rights.withholds(&message.topic) {
+        return Readiness::No;
+    }
     let stored = is_stored(session, subscription.qos.min(message.qos));
     let (connected, outbox) = (session.link.is_some(), &session.outbox);
     let is_full = if stored {

@@ -1,6 +1,6 @@
 //! Shared subscriptions. MQTT 5.0 section 4.8.2.
 
-use fieldpost::mqtt::{Packet, Publish, ReasonCode, Version};
+use fieldpost::mqtt::{Packet, Publish, ReasonCode};
 
 use super::{enter, stay};
 use crate::client::{Client, QOS0, QOS2, VERSIONS, ok, subscription};
