@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use super::alias::{AliasesIn, AliasesOut};
 use crate::access::Principal;
 use crate::hub::node::NODE_PROPERTY;
-use crate::hub::{AttachClient, Attached, DetachCause, Peer, SessionWill};
+use crate::hub::{AttachClient, Attached, ConnectionId, DetachCause, Peer, SessionWill};
 use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{
-    ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, UserProperties, Version, Will,
-    encoded_len,
+    CodecError, ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, UserProperties, Version,
+    Will, encoded_len,
 };
 
 /// What a client is held to, and told in its CONNACK where its version can tell it.
@@ -140,6 +140,18 @@ impl Protocol {
             aliases_out: AliasesOut::new(aliases),
             peer: Peer::among(&properties.user_properties),
         };
+        // [MQTT-3.1.2-24]: who takes no CONNACK of ours can be told nothing else either.
+        let longest = Attached {
+            connection: ConnectionId(0),
+            session_present: false,
+            expiry: !expiry,
+            needs: 0,
+            node: crate::hub::NodeId(u64::MAX),
+        };
+        let connack_bytes = encoded_len(&protocol.connack(&longest), version);
+        if packet_bytes_max.is_some_and(|max| connack_bytes > max as usize) {
+            return Err(Refusal { reason: ReasonCode::PacketTooLarge });
+        }
         let client_id = assigned.unwrap_or(client_id);
         let principal = Principal::unnamed(&client_id);
         let attach = AttachClient {
@@ -227,6 +239,16 @@ impl Protocol {
             | Packet::UnsubAck(_)
             | Packet::PingResp) => Step::ForSession(packet),
         }
+    }
+
+    /// What came is not MQTT: what the client is told in DISCONNECT.
+    #[must_use]
+    pub fn handle_malformed(&self, error: &CodecError) -> ReasonCode {
+        // Whatever stands in a second CONNECT, it is one [MQTT-3.1.0-2], and DISCONNECT has no other word for it.
+        if let CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing = error {
+            return ReasonCode::ProtocolError;
+        }
+        error.reason_code()
     }
 
     /// A packet leaves: the client is told as much as it asked for, and topics by their aliases.

@@ -85,9 +85,9 @@ pub fn subscription(filter: &str, qos: QoS) -> SubscribeFilter {
 }
 
 pub struct Client {
-    stream: TcpStream,
-    bytes: BytesMut,
-    version: Version,
+    pub stream: TcpStream,
+    pub bytes: BytesMut,
+    pub version: Version,
 }
 
 impl Client {
@@ -233,7 +233,7 @@ impl Client {
         let mut packets = Vec::new();
         loop {
             match self.receive() {
-                Packet::UnsubAck(_) => return packets,
+                Packet::UnsubAck(ack) if ack.packet_id == id(61_000) => return packets,
                 packet => packets.push(packet),
             }
         }

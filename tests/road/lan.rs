@@ -17,7 +17,7 @@ fn start(site: &Site, upstream: &Mosquitto) -> Fieldpost {
 
 /// The port it says it listens on.
 #[track_caller]
-fn port(gateway: &mut Fieldpost) -> u16 {
+pub(crate) fn port(gateway: &mut Fieldpost) -> u16 {
     gateway.wait_for_log("broker listens");
     let log = gateway.process().own_log();
     let address = log.split("address=127.0.0.1:").nth(1).expect("an address");

@@ -15,8 +15,10 @@
 
 mod authority;
 mod broker;
+mod capture;
 mod device;
 mod line;
+pub mod pcap;
 mod peers;
 mod process;
 mod proxy;
@@ -26,6 +28,7 @@ mod wait;
 
 pub use authority::Authority;
 pub use broker::{Mosquitto, free_port};
+pub use capture::Capture;
 pub use device::{Bank, ModbusServer};
 pub use line::{Line, pty_pair};
 pub use peers::{peers_missing, program, require_peers};
