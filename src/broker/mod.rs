@@ -10,11 +10,12 @@
 mod access_watch;
 mod admission;
 mod alias;
+
 mod certificate;
 mod connection;
 mod counters;
 mod door;
-
+mod exchange;
 mod identity;
 mod listener;
 mod login;

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use super::ExitStatus;
 use crate::access::{AccessError, Gate};
 use crate::config::{self, Complaints, Parsed, Settings, Severity, SystemSecrets};
+use crate::model::{TopicError, TopicName};
+use crate::payload::Publisher;
+use crate::uplink::Carried;
 
 /// Arguments of `check`.
 #[derive(Debug, Clone, clap::Args)]
@@ -16,6 +19,9 @@ pub struct CheckArgs {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Also say what the uplinks do with this topic, once as one of ours and once as one of the upstream's
+    #[arg(long, value_name = "TOPIC", value_parser = topic)]
+    pub topic: Option<TopicName>,
     /// Print complaints and summary as JSON
     #[arg(long)]
     pub json: bool,
@@ -40,6 +46,9 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
         if let Some(error) = &access {
             report["access"] = json!(error.to_string());
         }
+        if let (Some(topic), Some(settings)) = (&args.topic, settings) {
+            report["topic"] = roads(topic, settings).iter().map(Road::to_json).collect();
+        }
         writeln!(out, "{report:#}")
     } else {
         let gap = if complaints.is_empty() { "" } else { "\n" };
@@ -52,10 +61,66 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
             None if !access.is_empty() => "users and rules of the broker cannot be used".to_owned(),
             settings => summary(settings, complaints),
         };
-        writeln!(out, "{complaints}{gap}{access}{file}: {summary}")
+        let roads = args.topic.as_ref().zip(settings).map(|(topic, settings)| {
+            let roads: Vec<String> = roads(topic, settings).iter().map(Road::to_string).collect();
+            if roads.is_empty() { format!("no uplink takes `{topic}`\n") } else { roads.concat() }
+        });
+        write!(out, "{complaints}{gap}{access}{file}: {summary}\n{}", roads.unwrap_or_default())
     };
     written.context("cannot write the complaints")?;
     Ok(if settings.is_some() { ExitStatus::Done } else { ExitStatus::Wrong })
+}
+
+/// What one uplink does with a topic one way.
+#[derive(Debug)]
+struct Road<'a> {
+    uplink: &'a str,
+    is_up: bool,
+    carried: Carried,
+}
+
+impl Road<'_> {
+    fn to_json(&self) -> Value {
+        let Carried { rule, topic, qos, retain } = &self.carried;
+        json!({
+            "uplink": self.uplink,
+            "rules": if self.is_up { "forward" } else { "accept" },
+            "filter": rule.as_str(),
+            "topic": topic.as_str(),
+            "qos": qos.level(),
+            "retain": retain,
+        })
+    }
+}
+
+impl std::fmt::Display for Road<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Carried { rule, topic, qos, retain } = &self.carried;
+        let way =
+            if self.is_up { "published here, goes up as" } else { "published there, comes as" };
+        let flag = if *retain { "" } else { ", never retained" };
+        let uplink = self.uplink;
+        writeln!(f, "{uplink}: {way} `{topic}`, QoS {} at most{flag}, by `{rule}`", qos.level())
+    }
+}
+
+/// What the uplinks do with a topic, as one that is published here and as one that is published there.
+fn roads<'a>(topic: &TopicName, settings: &'a Settings) -> Vec<Road<'a>> {
+    let mut roads = Vec::new();
+    let withheld = Publisher::uplinks_filter(&settings.gateway.id);
+    let stays = withheld.is_ok_and(|filter| filter.matches(topic));
+    for uplink in &settings.uplinks {
+        let up = uplink.carried_up(topic).filter(|_| !stays);
+        for (is_up, carried) in [(true, up), (false, uplink.carried_down(topic))] {
+            let uplink = &*uplink.name;
+            roads.extend(carried.map(|carried| Road { uplink, is_up, carried }));
+        }
+    }
+    roads
+}
+
+fn topic(text: &str) -> Result<TopicName, TopicError> {
+    TopicName::new(text)
 }
 
 /// `fine: 2 buses, 3 devices, 14 points, 1 uplink` or `3 errors, 1 warning`.

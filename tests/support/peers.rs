@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const PROGRAMS: [&str; 5] = ["mosquitto", "mosquitto_pub", "mosquitto_sub", "socat", "mbpoll"];
+const PROGRAMS: [&str; 6] =
+    ["mosquitto", "mosquitto_pub", "mosquitto_sub", "socat", "mbpoll", "tshark"];
 
 /// The top of the repository.
 pub fn top() -> &'static Path {
