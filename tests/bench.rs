@@ -1,4 +1,4 @@
-//! `fieldpost bench queue`, the binary itself: what it prints.
+//! `fieldpost bench queue` and `bench broker`, the binary itself: what it prints.
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests touch the machine")]
 
 mod support;
@@ -66,6 +66,50 @@ mod heavy {
         }
         // It is the time of a start with ten million, and nothing else.
         assert!(figures.get("start_ms_at_10m_rows").is_none(), "{figures:#}");
+    }
+
+    #[test]
+    fn the_broker_is_measured_beside_mosquitto_with_every_figure_in_json() {
+        support::require_peers();
+        let place = tempfile::tempdir().expect("a directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+        command.args(["bench", "broker", "--json", "--time", "60ms"]);
+        command.args(["--connections", "20,40", "--retained", "300"]);
+        let output = command.env("TMPDIR", place.path()).output().expect("the bench runs");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let left: Vec<_> = fs::read_dir(place.path()).expect("it is there").collect();
+        assert!(left.is_empty(), "{left:?} is left behind");
+        let figures: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        let loads = figures["loads"].as_array().expect("a list");
+        assert_eq!(loads.len(), 12);
+        for load in loads {
+            for key in ["messages_per_s", "cpu_s_per_100k"] {
+                positive(load, key);
+                positive(&load["mosquitto"], key);
+                positive(&load["ratio_to_mosquitto"], key);
+            }
+        }
+        for trickle in figures["latency"].as_array().expect("a list") {
+            for key in ["p50_ms", "p99_ms"] {
+                positive(trickle, key);
+                positive(&trickle["mosquitto"], key);
+            }
+        }
+        positive(&figures, "rss_idle_mb");
+        assert!(figures["kb_per_connection"].is_number(), "{figures:#}");
+        assert_eq!(figures["retained"]["received"], 300);
+        positive(&figures["offline_session"], "acknowledged");
+        assert_eq!(figures["offline_session"]["lost_after_kill"], 0);
+    }
+
+    #[test]
+    fn a_load_nobody_knows_is_refused_with_those_that_are() {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+        let output = command.args(["bench", "broker", "--patterns", "pears"]).output();
+        let output = output.expect("it runs");
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("no pattern `pears`: write some of pairs, 1-to-50"), "{said}");
     }
 
     #[test]

@@ -62,6 +62,7 @@ impl Line {
         let session_expiry = (stays && version == Version::V5).then_some(u32::MAX);
         line.send(&Packet::Connect(Box::new(Connect {
             version,
+            bridge: false,
             clean_start: !stays,
             keep_alive: 0,
             client_id: id.into(),

@@ -106,6 +106,7 @@ fn connect(client: usize, detail: u8) -> Connect {
     };
     Connect {
         version,
+        bridge: detail & 0x48 == 0x48 && !is_v5,
         clean_start,
         keep_alive: if detail & 128 == 0 { 0 } else { 30 },
         client_id: ["a", "b", "c"][client].into(),

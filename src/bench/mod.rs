@@ -3,6 +3,7 @@
 //!
 //! Knows the rooms it measures and the process figures of Linux. Decides nothing: it runs, counts and reports.
 
+mod broker;
 pub mod crash;
 mod drain;
 mod powercut;
@@ -11,6 +12,10 @@ mod queue;
 mod readings;
 mod road;
 
+pub use broker::{
+    AwayFigures, Beside, BrokerFigures, BrokerOptions, IdleFigures, LoadFigures, Pattern, RATE,
+    RetainedFigures, TrickleFigures, broker,
+};
 pub use drain::{DrainFigures, PeerFigures, drain};
 pub use powercut::{PowercutFigures, PowercutOptions, powercut};
 pub use queue::{QueueFigures, queue, start_ms_at_rows};

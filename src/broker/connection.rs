@@ -12,40 +12,20 @@ use tracing::{debug, info};
 use super::admission::Denied;
 use super::counters::Seen;
 use super::door::{Named, Pass};
+use super::exchange::{Ended, exchange, queue};
 use super::login::{Admitted, admit};
-use super::protocol::{Protocol, Step, refusal};
+use super::protocol::{Protocol, refusal};
 use super::settings::ListenerRules;
 use super::visitor::{Peer, Spoken, Visitor};
 use crate::access::Gate;
-use crate::hub::{
-    AttachClient, ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound,
-};
+use crate::hub::{AttachClient, DetachCause, HubHandle};
 use crate::mqtt::{
     CodecError, Connect, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
     ReasonCode, Version,
 };
-use crate::step;
 
-/// Bytes in the write queue at which QoS 0 messages wait.
-const CONGESTED_BYTES: usize = 256 * 1024;
 /// How long the last words may take.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
-
-/// How a connection ended.
-enum Ended {
-    /// By the client, or because it fell silent or broke.
-    Theirs(DetachCause),
-    /// By us, with a reason the client is told where its version can.
-    Ours(ReasonCode, Option<Arc<str>>),
-    /// The hub is gone.
-    Hub,
-}
-
-impl From<HubError> for Ended {
-    fn from(_: HubError) -> Self {
-        Self::Hub
-    }
-}
 
 /// What a connection brings from the listener.
 #[derive(Debug)]
@@ -218,126 +198,6 @@ fn in_words_of(version: Version, reason: ReasonCode) -> ReasonCode {
             ReasonCode::QuotaExceeded | ReasonCode::ConnectionRateExceeded,
         ) => ReasonCode::ServerUnavailable,
         (_, reason) => reason,
-    }
-}
-
-async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
-    reader: &mut PacketReader<R>,
-    writer: &mut PacketWriter<W>,
-    protocol: &mut Protocol,
-    id: ConnectionId,
-    mut inbound: Inbound,
-    hub: &HubHandle,
-    mut stop: watch::Receiver<bool>,
-) -> Ended {
-    let mut congested = false;
-    // Whether what waits to be written tells the client that something is done.
-    let mut acknowledges = false;
-    loop {
-        let deadline = protocol.poll_timeout();
-        let silence = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let ended = tokio::select! {
-            packets = reader.read(), if writer.queued() <= CONGESTED_BYTES => match packets {
-                Ok(packets) => handle_packets(packets, protocol, writer, id, hub).await,
-                Err(ReadError::Codec(error)) => {
-                    debug!(cause = %error, "client sent what is not MQTT");
-                    Some(Ended::Ours(
-                        protocol.handle_malformed(&error),
-                        Some(error.to_string().into()),
-                    ))
-                }
-                Err(ReadError::Closed | ReadError::Io(_)) => {
-                    Some(Ended::Theirs(DetachCause::Lost))
-                }
-            },
-            event = inbound.recv() => {
-                take_events(event, &mut inbound, protocol, writer, &mut acknowledges)
-            }
-            result = writer.write_some(), if writer.queued() > 0 => {
-                if writer.queued() == 0 && std::mem::take(&mut acknowledges) {
-                    step::pass(step::Step::AckAfter);
-                }
-                result.err().map(|_| Ended::Theirs(DetachCause::Lost))
-            }
-            () = silence => Some(Ended::Ours(ReasonCode::KeepAliveTimeout, None)),
-            () = stopped(&mut stop) => Some(Ended::Ours(ReasonCode::ServerShuttingDown, None)),
-        };
-        if let Some(ended) = ended {
-            return ended;
-        }
-        let full = writer.queued() > CONGESTED_BYTES;
-        if full != congested {
-            congested = full;
-            if let Err(error) = hub.congestion(id, congested).await {
-                return error.into();
-            }
-        }
-    }
-}
-
-async fn handle_packets<W: AsyncWrite + Unpin>(
-    packets: Vec<Packet>,
-    protocol: &mut Protocol,
-    writer: &mut PacketWriter<W>,
-    id: ConnectionId,
-    hub: &HubHandle,
-) -> Option<Ended> {
-    let mut for_session = Vec::with_capacity(packets.len());
-    let mut ended = None;
-    for packet in packets {
-        match protocol.handle_packet(packet, Instant::now()) {
-            Step::ForSession(packet) => for_session.push(packet),
-            Step::Answer(packet) => queue(writer, &packet),
-            Step::Goodbye(cause) => ended = Some(Ended::Theirs(cause)),
-            Step::End(reason) => ended = Some(Ended::Ours(reason, None)),
-        }
-        if ended.is_some() {
-            break;
-        }
-    }
-    if !for_session.is_empty()
-        && let Err(error) = hub.packets(id, for_session).await
-    {
-        return Some(error.into());
-    }
-    ended
-}
-
-fn take_events<W: AsyncWrite + Unpin>(
-    first: Option<ConnectionEvent>,
-    inbound: &mut Inbound,
-    protocol: &mut Protocol,
-    writer: &mut PacketWriter<W>,
-    acknowledges: &mut bool,
-) -> Option<Ended> {
-    let Some(first) = first else { return Some(Ended::Hub) };
-    let mut next = Some(first);
-    while let Some(event) = next {
-        match event {
-            ConnectionEvent::Packet(mut packet) => {
-                protocol.handle_outgoing(&mut packet);
-                if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {
-                    *acknowledges = true;
-                    step::pass(step::Step::AckBefore);
-                }
-                queue(writer, &packet);
-            }
-            ConnectionEvent::Said => {}
-            ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason, None)),
-        }
-        next = inbound.try_recv().ok();
-    }
-    None
-}
-
-fn queue<W: AsyncWrite + Unpin>(writer: &mut PacketWriter<W>, packet: &Packet) {
-    if let Err(cause) = writer.queue(packet) {
-        tracing::error!(packet = packet.name(), %cause, "a packet cannot be sent");
     }
 }
 

@@ -10,10 +10,12 @@
 mod access_watch;
 mod admission;
 mod alias;
+
 mod certificate;
 mod connection;
 mod counters;
 mod door;
+mod exchange;
 mod gate;
 mod identity;
 mod listener;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::alias::{AliasesIn, AliasesOut};
 use crate::access::Principal;
-use crate::hub::{AttachClient, Attached, ConnectionId, DetachCause, SessionWill};
+use crate::hub::node::NODE_PROPERTY;
+use crate::hub::{AttachClient, Attached, ConnectionId, DetachCause, NodeId, Peer, SessionWill};
 use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{
     CodecError, ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, UserProperties, Version,
@@ -81,6 +82,8 @@ pub struct Protocol {
     receiving: u16,
     aliases_in: AliasesIn,
     aliases_out: AliasesOut,
+    /// Which gateway dials in, if it is one and says so.
+    peer: Option<Peer>,
 }
 
 impl Protocol {
@@ -95,7 +98,8 @@ impl Protocol {
         now: Instant,
         wall: Timestamp,
     ) -> Result<(Self, AttachClient), Refusal> {
-        let Connect { version, clean_start, keep_alive, client_id, will, properties, .. } = connect;
+        let Connect { version, bridge, clean_start, keep_alive, client_id, will, .. } = connect;
+        let properties = connect.properties;
         if properties.authentication_method.is_some() {
             return Err(Refusal { reason: ReasonCode::BadAuthenticationMethod });
         }
@@ -134,6 +138,7 @@ impl Protocol {
             receiving: 0,
             aliases_in: AliasesIn::new(options.topic_alias_max),
             aliases_out: AliasesOut::new(aliases),
+            peer: Peer::among(&properties.user_properties),
         };
         // [MQTT-3.1.2-24]: who takes no CONNACK of ours can be told nothing else either.
         let longest = Attached {
@@ -141,6 +146,7 @@ impl Protocol {
             session_present: false,
             expiry: !expiry,
             needs: 0,
+            node: NodeId::default(),
         };
         let connack_bytes = encoded_len(&protocol.connack(&longest), version);
         if packet_bytes_max.is_some_and(|max| connack_bytes > max as usize) {
@@ -158,13 +164,16 @@ impl Protocol {
             will: will.map(|will| session_will(will, wall)),
             // Whoever has checked more than the CONNECT itself says so.
             principal,
+            bridge,
+            peer: protocol.peer,
         };
         Ok((protocol, attach))
     }
 
-    /// The CONNACK for an accepted CONNECT.
+    /// The CONNACK for an accepted CONNECT. A gateway that said which it is hears which one this is.
     #[must_use]
     pub fn connack(&self, attached: &Attached) -> Packet {
+        let node = || (NODE_PROPERTY.into(), attached.node.to_string().into());
         let properties = ConnAckProperties {
             assigned_client_id: self.assigned_client_id.clone(),
             session_expiry: Some(attached.expiry).filter(|expiry| *expiry != self.expiry),
@@ -173,6 +182,7 @@ impl Protocol {
             maximum_packet_size: NonZeroU32::new(self.options.packet_bytes_max),
             topic_alias_maximum: Some(self.options.topic_alias_max).filter(|max| *max > 0),
             server_keep_alive: self.server_keep_alive,
+            user_properties: self.peer.map(|_| node()).into_iter().collect(),
             ..ConnAckProperties::default()
         };
         connack(attached.session_present, ReasonCode::Success, properties)
@@ -364,6 +374,7 @@ mod tests {
     fn connect(version: Version, client_id: &str, clean_start: bool) -> Connect {
         Connect {
             version,
+            bridge: false,
             clean_start,
             keep_alive: 10,
             client_id: client_id.into(),
@@ -375,6 +386,7 @@ mod tests {
     }
 
     const ATTACHED: Attached = Attached {
+        node: crate::hub::NodeId(1),
         connection: crate::hub::ConnectionId(1),
         session_present: false,
         needs: 0,

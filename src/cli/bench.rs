@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use super::ExitStatus;
+use super::bench_broker::{BrokerArgs, broker};
 use super::powercut::{PowercutArgs, powercut};
 use super::run::runtime;
 use crate::bench;
@@ -58,6 +59,8 @@ pub enum BenchWhat {
         #[command(flatten)]
         common: Common,
     },
+    /// The LAN broker beside an installed mosquitto: throughput, latency, processor time, memory, and what a kill leaves
+    Broker(BrokerArgs),
     /// Kill a gateway again and again, and count at the far side what was lost, doubled and out of order
     Crash(CrashArgs),
     /// What power cuts cost: the store on a disk in memory that is cut at any write, and what arrives upstream afterwards
@@ -128,6 +131,7 @@ pub struct Common {
 /// What is measured cannot be run, or `out` cannot be written to.
 pub fn bench(args: &BenchArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let (text, status) = match &args.what {
+        BenchWhat::Broker(args) => return broker(args, out),
         BenchWhat::Powercut(args) => return powercut(args, out),
         BenchWhat::Queue { dir, rows, backlog, common } => {
             (queue(dir, *rows, *backlog, common)?, ExitStatus::Done)
@@ -311,7 +315,7 @@ fn crash(args: &CrashArgs) -> anyhow::Result<(String, ExitStatus)> {
     Ok((format!("{json:#}\n"), status))
 }
 
-fn rounded(value: f64, digits: i32) -> f64 {
+pub(super) fn rounded(value: f64, digits: i32) -> f64 {
     let factor = 10f64.powi(digits);
     (value * factor).round() / factor
 }

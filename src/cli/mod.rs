@@ -3,9 +3,12 @@
 //! A subcommand takes its parsed arguments and writes to what it is handed; it may know every room.
 
 mod bench;
+mod bench_broker;
 mod broker;
 mod check;
 mod demo;
+mod import;
+mod mqtt;
 mod passwd;
 mod powercut;
 mod queue;
@@ -14,9 +17,12 @@ mod reload;
 mod run;
 
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
+pub use bench_broker::BrokerArgs as BenchBrokerArgs;
 pub use broker::{BrokerArgs, broker};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
+pub use import::{ImportArgs, import};
+pub use mqtt::{MqttArgs, PubArgs, SubArgs, publish, subscribe};
 pub use passwd::{PasswdArgs, passwd};
 pub use powercut::PowercutArgs;
 pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
@@ -33,15 +39,18 @@ pub enum ExitStatus {
     Failed,
     /// The command line or the configuration is wrong.
     Wrong,
+    /// The time it was given is over.
+    TimedOut,
 }
 
 impl From<ExitStatus> for ExitCode {
-    /// 0 done, 1 failed, 2 wrong usage or configuration.
+    /// 0 done, 1 failed, 2 wrong usage or configuration, and 27 when the time of `sub -W` is over, as mosquitto_sub has it.
     fn from(status: ExitStatus) -> Self {
         match status {
             ExitStatus::Done => Self::from(0),
             ExitStatus::Failed => Self::from(1),
             ExitStatus::Wrong => Self::from(2),
+            ExitStatus::TimedOut => Self::from(27),
         }
     }
 }

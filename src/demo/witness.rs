@@ -31,6 +31,8 @@ impl Witness {
             packet_bytes_max: None,
             will: None,
             principal: Principal::unnamed("witness"),
+            bridge: false,
+            peer: None,
         };
         let (attached, inbound) = hub.attach_client(client).await?;
         let filter = SubscribeFilter {
@@ -62,7 +64,7 @@ impl Witness {
         first: Option<ConnectionEvent>,
     ) -> anyhow::Result<Vec<Publish>> {
         let (mut messages, mut answers) = (Vec::new(), Vec::new());
-        let mut next = first.or_else(|| self.inbound.try_recv().ok());
+        let mut next = first.or_else(|| self.inbound.try_recv());
         while let Some(event) = next {
             match event {
                 ConnectionEvent::Packet(packet) => {
@@ -76,7 +78,7 @@ impl Witness {
                     anyhow::bail!("the upstream sent its own subscriber away: {reason}")
                 }
             }
-            next = self.inbound.try_recv().ok();
+            next = self.inbound.try_recv();
         }
         if !answers.is_empty() {
             self.hub.packets(self.connection, answers).await?;

@@ -1,12 +1,13 @@
 //! core: the packet ids of QoS 2 messages that were received and not yet released, MQTT 5.0 section 4.3.3.
 
-use std::collections::HashMap;
 use std::num::NonZeroU16;
+
+use super::numbers::NumberMap;
 
 /// The receiver's side of QoS 2: which packet ids are open, and which batch makes each durable.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    open: HashMap<NonZeroU16, u64>,
+    open: NumberMap<NonZeroU16, u64>,
 }
 
 /// What a QoS 2 PUBLISH is to the inbox.

@@ -9,6 +9,9 @@ mod drops;
 mod engine;
 mod episode;
 pub mod inbox;
+mod mailbox;
+pub mod node;
+mod numbers;
 pub mod outbox;
 mod outgoing;
 pub mod packet_ids;
@@ -26,8 +29,12 @@ pub use engine::{
     AttachClient, AttachUplink, Attached, DeniedWhat, DetachCause, EndUplinkError, Engine,
     EngineOptions, Fact, HubStatus, Output, UplinkSession,
 };
+pub use mailbox::Inbound;
+pub use node::{NodeId, Peer};
 pub use outbox::Oldest;
 pub use outgoing::LiveFirst;
 pub use retouch::{Marks, Retouch};
-pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};
-pub use task::{ConnectionEvent, Hub, HubError, HubHandle, Inbound};
+pub use session::{
+    Accept, ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription,
+};
+pub use task::{ConnectionEvent, Hub, HubError, HubHandle, UplinkLoad, UplinkView};

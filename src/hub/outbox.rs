@@ -5,13 +5,17 @@
 //! Where new messages pass a backlog they wait in `live`, which goes first; the backlog follows at its own rate.
 //! Whatever must be durable before a packet leaves is put into the open batch and the packet says which batch it needs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use operator::Oldest;
 
+use self::flights::Flights;
 use self::waiting::Waiting;
+use super::node::has_passed;
+use super::numbers::NumberMap;
 pub use super::outgoing::{
     Acknowledged, FlightNumber, LiveFirst, Lost, Outcome, Outgoing, PickLimits, Send, Settled,
     Transmit,
@@ -21,6 +25,7 @@ use super::progress::Progress;
 use crate::model::{QoS, Seq};
 use crate::store::{Change, Phase, SessionId, StoredFlight};
 
+mod flights;
 mod live;
 mod operator;
 mod shared;
@@ -65,8 +70,8 @@ pub struct Outbox {
     waits_for_rate: bool,
     /// Whether there is a connection.
     connected: bool,
-    flights: BTreeMap<FlightNumber, Flight>,
-    ids: HashMap<NonZeroU16, FlightNumber>,
+    flights: Flights,
+    ids: NumberMap<NonZeroU16, FlightNumber>,
     unsent: BTreeSet<FlightNumber>,
     in_window: u16,
     /// Bytes of payload that takes.
@@ -99,8 +104,8 @@ impl Outbox {
             backfill_from: None,
             waits_for_rate: false,
             connected: false,
-            flights: BTreeMap::new(),
-            ids: HashMap::new(),
+            flights: Flights::default(),
+            ids: NumberMap::default(),
             unsent: BTreeSet::new(),
             in_window: 0,
             window_bytes: 0,
@@ -140,7 +145,7 @@ impl Outbox {
                 target.map_or((QoS::ExactlyOnce, false, false), |t| (t.qos, t.retain, t.shared));
             let out = Outgoing {
                 seq,
-                message: stored.message,
+                message: Arc::new(stored.message),
                 qos,
                 retain,
                 subscription_ids: Vec::new(),
@@ -165,7 +170,7 @@ impl Outbox {
                 dup: true,
                 found: true,
             };
-            outbox.flights.insert(number, flight);
+            outbox.flights.push(number, flight);
         }
         outbox
     }
@@ -173,8 +178,7 @@ impl Outbox {
     /// What was staged is gone: packet ids from `first` round to `last` may be open at the other side, and are released
     /// before they are given again.
     pub fn distrust(&mut self, first: NonZeroU16, last: NonZeroU16) {
-        let ids = &self.ids;
-        self.packet_ids.distrust(first, last, |id| ids.contains_key(&id));
+        self.packet_ids.distrust(first, last, self.ids.keys().copied());
     }
 
     /// Whether a block of packet ids was reserved since this was asked last.
@@ -340,9 +344,9 @@ impl Outbox {
         self.window = window.clamp(1, MESSAGE_ID_MAX);
         (self.in_window, self.window_bytes) = (0, 0);
         self.unsent.clear();
-        for (number, flight) in &mut self.flights {
+        for (number, flight) in self.flights.iter_mut() {
             flight.sent = false;
-            self.unsent.insert(*number);
+            self.unsent.insert(number);
         }
     }
 
@@ -357,13 +361,13 @@ impl Outbox {
     ) -> Lost {
         let mut lost = Lost::default();
         self.packet_ids.handle_session_lost();
-        let flights = std::mem::take(&mut self.flights);
+        let flights = self.flights.take_all();
         self.ids.clear();
         self.unsent.clear();
         (self.in_window, self.window_bytes) = (0, 0);
         self.window = window.clamp(1, MESSAGE_ID_MAX);
         let mut unsettled = Vec::new();
-        for flight in flights.into_values().rev() {
+        for (_, flight) in flights.rev() {
             if flight.released && trust {
                 self.settle_pending(&flight.out);
                 lost.trusted.push(Settled { out: flight.out, outcome: Outcome::Delivered });
@@ -393,7 +397,7 @@ impl Outbox {
         self.waits_for_rate = false;
         self.end_live();
         self.unsent.clear();
-        let flights = std::mem::take(&mut self.flights);
+        let flights = self.flights.take_all();
         let mut unwritten = Vec::new();
         for (number, flight) in flights {
             match (flight.out.stored.is_some(), flight.packet_id) {
@@ -402,7 +406,7 @@ impl Outbox {
                 }
                 (true, None) => unwritten.push(flight.out),
                 (true, Some(_)) => {
-                    self.flights.insert(number, flight);
+                    self.flights.push(number, flight);
                 }
                 (false, packet_id) => {
                     self.queued = self.queued.saturating_sub(1);
@@ -459,10 +463,12 @@ impl Outbox {
             set_right(&mut out);
             let outcome = if limits.clock.is_expired(out.seq, &out.message, limits.now) {
                 Outcome::Expired
+            } else if limits.peer.is_some_and(|peer| has_passed(&out.message, peer)) {
+                Outcome::Returning
             } else if !fits(&out) {
                 Outcome::TooLarge
             } else {
-                return Some(self.launch(out, limits.batch, changes));
+                return Some(self.launch(out, limits, changes));
             };
             self.settle_pending(&out);
             settled.push(Settled { out, outcome });
@@ -483,7 +489,7 @@ impl Outbox {
                 return Some(None);
             }
             self.unsent.remove(&number);
-            let flight = self.flights.get_mut(&number)?;
+            let flight = self.flights.get_mut(number)?;
             if std::mem::take(&mut flight.found) {
                 set_right(&mut flight.out);
             }
@@ -491,7 +497,7 @@ impl Outbox {
                 break number;
             }
             // This connection takes smaller packets than the last one (3.1.2.11.4).
-            let Flight { out, packet_id, .. } = self.flights.remove(&number)?;
+            let Flight { out, packet_id, .. } = self.flights.remove(number)?;
             if let Some(packet_id) = packet_id {
                 self.ids.remove(&packet_id);
                 if out.qos == QoS::ExactlyOnce {
@@ -502,7 +508,7 @@ impl Outbox {
             self.settle_pending(&out);
             settled.push(Settled { out, outcome: Outcome::TooLarge });
         };
-        let flight = self.flights.get_mut(&number)?;
+        let flight = self.flights.get_mut(number)?;
         self.in_window += 1;
         self.window_bytes += flight.out.message.payload.len();
         flight.sent = true;
@@ -511,13 +517,21 @@ impl Outbox {
             Some(packet_id) if flight.released => Send::PubRel { packet_id },
             packet_id => {
                 let dup = std::mem::replace(&mut flight.dup, true) && packet_id.is_some();
-                Send::Publish { out: flight.out.clone(), packet_id, dup, flight: number }
+                let flight_number = packet_id.is_none().then_some(number);
+                Send::Publish { out: flight.out.clone(), packet_id, dup, flight: flight_number }
             }
         };
         Some(Some(Transmit { what, needs }))
     }
 
-    fn launch(&mut self, out: Outgoing, batch: u64, changes: &mut Vec<Change>) -> Transmit {
+    fn launch(&mut self, out: Outgoing, limits: PickLimits, changes: &mut Vec<Change>) -> Transmit {
+        let is_quick = out.qos == QoS::AtMostOnce && out.stored.is_none();
+        if is_quick && limits.leaves.is_some_and(|leaves| out.batch <= leaves) {
+            self.settle_pending(&out);
+            let needs = out.batch;
+            let what = Send::Publish { out, packet_id: None, dup: false, flight: None };
+            return Transmit { what, needs };
+        }
         let number = self.next_flight();
         let ids = &self.ids;
         let packet_id =
@@ -528,7 +542,7 @@ impl Outbox {
             if let (QoS::ExactlyOnce, Some(session), true) =
                 (out.qos, self.durable, out.stored.is_some())
             {
-                needs = batch;
+                needs = limits.batch;
                 changes.push(Change::Flight {
                     session,
                     seq: out.seq,
@@ -554,13 +568,14 @@ impl Outbox {
             dup: true,
             found: false,
         };
-        self.flights.insert(number, flight);
-        Transmit { what: Send::Publish { out, packet_id, dup: false, flight: number }, needs }
+        self.flights.push(number, flight);
+        let flight = packet_id.is_none().then_some(number);
+        Transmit { what: Send::Publish { out, packet_id, dup: false, flight }, needs }
     }
 
     /// A QoS 0 message has been handed to the socket.
     pub fn handle_written(&mut self, flight: FlightNumber) -> Option<Settled> {
-        let flight = self.flights.remove(&flight)?;
+        let flight = self.flights.remove(flight)?;
         debug_assert!(flight.packet_id.is_none(), "the others wait for their acknowledgement");
         self.leave_window(&flight.out);
         self.settle_pending(&flight.out);
@@ -584,7 +599,7 @@ impl Outbox {
             return self
                 .settle_id(packet_id, true, |f| f.out.qos == QoS::ExactlyOnce && !f.released);
         }
-        let flight = self.ids.get(&packet_id).and_then(|number| self.flights.get_mut(number));
+        let flight = self.ids.get(&packet_id).and_then(|number| self.flights.get_mut(*number));
         let Some(flight) = flight else { return Acknowledged::Unknown };
         if flight.out.qos != QoS::ExactlyOnce || !flight.sent {
             return Acknowledged::Early;
@@ -619,15 +634,15 @@ impl Outbox {
         fits: impl Fn(&Flight) -> bool,
     ) -> Acknowledged {
         let Some(number) = self.ids.get(&packet_id).copied() else { return Acknowledged::Unknown };
-        if !self.flights.get(&number).is_some_and(|flight| flight.sent && fits(flight)) {
+        if !self.flights.get_mut(number).is_some_and(|flight| flight.sent && fits(flight)) {
             return Acknowledged::Early;
         }
         self.ids.remove(&packet_id);
-        let Some(flight) = self.flights.remove(&number) else { return Acknowledged::Unknown };
+        let Some(flight) = self.flights.remove(number) else { return Acknowledged::Unknown };
         self.leave_window(&flight.out);
         self.settle_pending(&flight.out);
         let outcome = if refused { Outcome::Refused } else { Outcome::Delivered };
-        Acknowledged::Settled(Box::new(Settled { out: flight.out, outcome }))
+        Acknowledged::Settled(Settled { out: flight.out, outcome })
     }
 
     fn leave_window(&mut self, out: &Outgoing) {

@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::clock::Clock;
+use super::node::NodeId;
 use crate::model::{Message, Moment, QoS, Seq};
 use crate::store::Target;
 
@@ -12,8 +13,8 @@ use crate::store::Target;
 pub struct Outgoing {
     /// Its place in the hub's order.
     pub seq: Seq,
-    /// The message.
-    pub message: Message,
+    /// The message, shared by all its deliveries.
+    pub message: Arc<Message>,
     /// The QoS of this delivery.
     pub qos: QoS,
     /// The retain flag of this delivery.
@@ -49,7 +50,7 @@ pub struct Transmit {
 /// What the outbox sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Send {
-    /// PUBLISH; without a packet id it is QoS 0 and [`Outbox::handle_written`](super::outbox::Outbox::handle_written) must be told when it has left.
+    /// PUBLISH; without a packet id it is QoS 0.
     Publish {
         /// The message.
         out: Outgoing,
@@ -57,8 +58,9 @@ pub enum Send {
         packet_id: Option<NonZeroU16>,
         /// Whether it may have been sent before.
         dup: bool,
-        /// The flight, for [`Outbox::handle_written`](super::outbox::Outbox::handle_written).
-        flight: FlightNumber,
+        /// What [`Outbox::handle_written`](super::outbox::Outbox::handle_written) must be told when a QoS 0 message has
+        /// left; `None` if it is settled already, because it leaves at once.
+        flight: Option<FlightNumber>,
     },
     /// PUBREL.
     PubRel {
@@ -89,6 +91,8 @@ pub enum Outcome {
     TooLarge,
     /// The rules allow its delivery no longer.
     Denied,
+    /// The gateway at the other end had it already.
+    Returning,
 }
 
 /// The order in which messages were picked.
@@ -99,7 +103,7 @@ pub struct FlightNumber(pub(super) u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acknowledged {
     /// The message is settled.
-    Settled(Box<Settled>),
+    Settled(Settled),
     /// PUBREL follows.
     Released(Transmit),
     /// A packet id that may have been open is closed.
@@ -128,10 +132,14 @@ pub struct PickLimits {
     pub clock: Clock,
     /// The batch that takes changes.
     pub batch: u64,
+    /// What needs no later batch than this leaves at once; `None` if something waits to leave before it.
+    pub leaves: Option<u64>,
     /// Whether the connection's queue is full: no QoS 0 then.
     pub congested: bool,
     /// Whether the store is dropping messages: what stands there must not get under way, it may be gone already.
     pub trimming: bool,
     /// The highest QoS the other side takes.
     pub qos_max: QoS,
+    /// The gateway at the other end: what has been through it is not sent there.
+    pub peer: Option<NodeId>,
 }

@@ -2,11 +2,13 @@
 #![allow(clippy::disallowed_methods, reason = "this shell waits for the deadlines of the engine")]
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::sleep_until;
 use tracing::{debug, error, info, warn};
 
 use super::aside::{Asides, Looked, Purge, PurgedSlice, Question};
@@ -15,6 +17,9 @@ use super::engine::{
     EngineOptions, Fact, HubStatus, Output, UplinkSession,
 };
 use super::episode::{Episode, Over};
+use super::mailbox::{Inbound, Mailbox, Opened, mailbox};
+use super::node::NodeId;
+use super::numbers::NumberMap;
 use super::session::ConnectionId;
 use crate::access::Acl;
 use crate::clock::now;
@@ -59,9 +64,6 @@ pub enum ConnectionEvent {
     Close(ReasonCode),
 }
 
-/// The receiving end of a connection.
-pub type Inbound = mpsc::UnboundedReceiver<ConnectionEvent>;
-
 #[derive(Debug)]
 enum Command {
     Publish(Vec<Message>),
@@ -77,14 +79,46 @@ enum Command {
     Stop(oneshot::Sender<()>),
 }
 
+/// What waits for an uplink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UplinkLoad {
+    /// Messages that are not settled.
+    pub queued: u64,
+    /// Those of them that are under way.
+    pub inflight: usize,
+}
+
+/// An uplink's session as its uplink sees it.
+#[derive(Debug, Clone)]
+pub struct UplinkView {
+    /// Which broker the session stood at when the program started.
+    pub server: Option<Arc<str>>,
+    /// What waits for it.
+    pub load: watch::Receiver<UplinkLoad>,
+}
+
 /// How everybody else speaks with the hub. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HubHandle {
+    node: NodeId,
+    uplinks: Arc<HashMap<Arc<str>, UplinkView>>,
     commands: mpsc::Sender<Command>,
     questions: mpsc::Sender<Question>,
 }
 
 impl HubHandle {
+    /// Which gateway this is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The session of an uplink that was registered when the hub started.
+    #[must_use]
+    pub fn uplink(&self, name: &str) -> Option<&UplinkView> {
+        self.uplinks.get(name)
+    }
+
     /// Publishes messages of the gateway itself, in order. Waits while the hub is behind.
     ///
     /// # Errors
@@ -299,10 +333,12 @@ impl Entering {
 pub struct Hub {
     engine: Engine,
     store: Store,
-    connections: HashMap<ConnectionId, mpsc::UnboundedSender<ConnectionEvent>>,
+    connections: NumberMap<ConnectionId, Mailbox>,
     /// Who has been let in and must hear of it only once a batch is durable.
     entering: Vec<Entering>,
     flushing: Vec<oneshot::Sender<()>>,
+    /// Who wants to know what waits for each uplink.
+    loads: Vec<(Arc<str>, watch::Sender<UplinkLoad>)>,
     asides: Asides,
     stopping: Option<oneshot::Sender<()>>,
     /// Reads that fail.
@@ -322,24 +358,34 @@ impl Hub {
         events: mpsc::UnboundedReceiver<StoreEvent>,
     ) -> (HubHandle, JoinHandle<()>) {
         let mut engine = Engine::new(options, snapshot, now());
+        let (mut views, mut loads) = (HashMap::new(), Vec::new());
         for uplink in uplinks {
+            let name = uplink.name.clone();
             engine.register_uplink(uplink);
+            let (teller, load) = watch::channel(UplinkLoad::default());
+            let server = engine.uplink_server(&name);
+            views.insert(name.clone(), UplinkView { server, load });
+            loads.push((name, teller));
         }
+        let node = engine.node();
         engine.report_gone_uplinks();
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let hub = Self {
             engine,
             store,
-            connections: HashMap::new(),
+            connections: NumberMap::default(),
             entering: Vec::new(),
             flushing: Vec::new(),
+            loads,
             asides: Asides::default(),
             stopping: None,
             reading: Episode::default(),
             trimming: Episode::default(),
         };
-        (HubHandle { commands, questions }, tokio::spawn(hub.run(inbox, asked, events)))
+        let uplinks = Arc::new(views);
+        let handle = HubHandle { node, uplinks, commands, questions };
+        (handle, tokio::spawn(hub.run(inbox, asked, events)))
     }
 
     async fn run(
@@ -348,6 +394,7 @@ impl Hub {
         mut questions: mpsc::Receiver<Question>,
         mut events: mpsc::UnboundedReceiver<StoreEvent>,
     ) {
+        let mut alarm = pin!(sleep_until((Instant::now() + SLEEP_MAX).into()));
         loop {
             self.work();
             if self.engine.is_durable() {
@@ -363,8 +410,10 @@ impl Hub {
             let room = self.engine.uncommitted() < UNCOMMITTED_MAX
                 && self.engine.uncommitted_bytes() < UNCOMMITTED_BYTES_MAX;
             let deadline = self.engine.poll_timeout();
-            let latest = Instant::now() + SLEEP_MAX;
-            let wake = tokio::time::Instant::from_std(deadline.map_or(latest, |at| at.min(latest)));
+            // One that goes off too early does no harm, and setting it for each turn would cost more than that.
+            if let Some(at) = deadline.map(Into::into).filter(|at| *at < alarm.deadline()) {
+                alarm.as_mut().reset(at);
+            }
             tokio::select! {
                 event = events.recv() => match event {
                     Some(StoreEvent::Damaged(cause)) => {
@@ -385,7 +434,10 @@ impl Hub {
                     let Self { asides, engine, store, .. } = &mut self;
                     asides.handle_question(question, engine, store, now());
                 }
-                () = tokio::time::sleep_until(wake) => self.engine.handle_timeout(now()),
+                () = alarm.as_mut() => {
+                    self.engine.handle_timeout(now());
+                    alarm.as_mut().reset((Instant::now() + SLEEP_MAX).into());
+                }
             }
         }
     }
@@ -447,8 +499,8 @@ impl Hub {
     }
 
     fn connect(&mut self, connection: ConnectionId) -> Inbound {
-        let (events, inbound) = mpsc::unbounded_channel();
-        self.connections.insert(connection, events);
+        let (mailbox, inbound) = mailbox();
+        self.connections.insert(connection, mailbox);
         inbound
     }
 
@@ -459,28 +511,16 @@ impl Hub {
         while let Some(command) = self.engine.poll_store(now) {
             self.store.send(command);
         }
-        let mut handed_out = false;
-        while let Some(output) = self.engine.poll_output() {
-            if !std::mem::replace(&mut handed_out, true) {
-                step::pass(Step::HandBefore);
-            }
-            let (connection, event) = match output {
-                Output::Packet(connection, packet) => (connection, ConnectionEvent::Packet(packet)),
-                Output::Said(connection) => (connection, ConnectionEvent::Said),
-                Output::Close(connection, reason) => (connection, ConnectionEvent::Close(reason)),
-            };
-            if let Some(events) = self.connections.get(&connection) {
-                // A connection that is gone says so itself with a detach.
-                let _ = events.send(event);
-            }
-        }
-        if handed_out {
-            step::pass(Step::HandAfter);
-        }
+        self.hand_out();
         while let Some(fact) = self.engine.poll_fact() {
             log_fact(&fact);
         }
         self.asides.tell(&self.engine, &self.store);
+        for (name, teller) in &self.loads {
+            let (queued, inflight) = self.engine.uplink_load(name);
+            let load = UplinkLoad { queued, inflight };
+            teller.send_if_modified(|have| std::mem::replace(have, load) != load);
+        }
         let durable = |entering: &mut Entering| self.engine.is_committed(entering.attached.needs);
         let entered: Vec<Entering> = self.entering.extract_if(.., durable).collect();
         for entering in entered {
@@ -489,6 +529,36 @@ impl Hub {
                 self.engine.handle_detach(connection, DetachCause::Lost, now);
                 self.connections.remove(&connection);
             }
+        }
+    }
+
+    /// Gives each connection what is for it. What is for one connection mostly follows each other: its mailbox stays open
+    /// until somebody else's turn comes.
+    fn hand_out(&mut self) {
+        let mut opened: Option<(ConnectionId, Option<Opened<'_>>)> = None;
+        while let Some(output) = self.engine.poll_output() {
+            let (connection, event) = match output {
+                Output::Packet(connection, packet) => (connection, ConnectionEvent::Packet(packet)),
+                Output::Said(connection) => (connection, ConnectionEvent::Said),
+                Output::Close(connection, reason) => (connection, ConnectionEvent::Close(reason)),
+            };
+            if opened.is_none() {
+                step::pass(Step::HandBefore);
+            }
+            let (_, mailbox) = match opened.take_if(|(id, _)| *id == connection) {
+                Some(same) => opened.insert(same),
+                None => {
+                    let mailbox = self.connections.get(&connection);
+                    opened.insert((connection, mailbox.map(Mailbox::open)))
+                }
+            };
+            // A connection that is gone says so itself with a detach.
+            if let Some(mailbox) = mailbox {
+                mailbox.push(event);
+            }
+        }
+        if opened.is_some() {
+            step::pass(Step::HandAfter);
         }
     }
 
@@ -614,6 +684,15 @@ fn log_fact(fact: &Fact) {
         }
         Fact::UplinkGone { uplink, queued } => {
             warn!(%uplink, queued, "stored messages wait for an uplink that is not configured");
+        }
+        Fact::Returned { session, topic, count: 1 } => {
+            warn!(%session, %topic, "message came back over a bridge and was not taken again; more of these at debug level");
+        }
+        Fact::Returned { session, topic, count } => {
+            debug!(%session, %topic, count, "message came back over a bridge");
+        }
+        Fact::Unasked { uplink, topic } => {
+            debug!(%uplink, %topic, "upstream sent what no rule accepts; it is not taken");
         }
     }
 }

@@ -15,13 +15,49 @@ pub struct TopicTree<K, V> {
 
 #[derive(Debug)]
 struct Node<K, V> {
-    children: HashMap<Box<str>, Node<K, V>>,
+    /// The branches of the levels that are no wildcards.
+    children: HashMap<Box<str>, Self>,
+    /// The branch of `+`.
+    any: Option<Box<Self>>,
+    /// The branch of `#`, which has no others.
+    rest: Option<Box<Self>>,
     here: Vec<(K, V)>,
 }
 
 impl<K, V> Default for Node<K, V> {
     fn default() -> Self {
-        Self { children: HashMap::new(), here: Vec::new() }
+        Self { children: HashMap::new(), any: None, rest: None, here: Vec::new() }
+    }
+}
+
+impl<K, V> Node<K, V> {
+    fn child(&mut self, level: &str) -> Option<&mut Self> {
+        match level {
+            "+" => self.any.as_deref_mut(),
+            "#" => self.rest.as_deref_mut(),
+            level => self.children.get_mut(level),
+        }
+    }
+
+    fn child_or_new(&mut self, level: &str) -> &mut Self {
+        match level {
+            "+" => self.any.get_or_insert_default(),
+            "#" => self.rest.get_or_insert_default(),
+            level => self.children.entry(level.into()).or_default(),
+        }
+    }
+
+    fn remove_child(&mut self, level: &str) {
+        match level {
+            "+" => self.any = None,
+            "#" => self.rest = None,
+            level => _ = self.children.remove(level),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let has_wildcard = self.any.is_some() || self.rest.is_some();
+        self.here.is_empty() && self.children.is_empty() && !has_wildcard
     }
 }
 
@@ -38,7 +74,7 @@ impl<K: PartialEq, V> TopicTree<K, V> {
         debug_assert!(filter.levels().count() <= LEVELS_MAX, "refused before");
         let mut node = &mut self.root;
         for level in filter.levels() {
-            node = node.children.entry(level.into()).or_default();
+            node = node.child_or_new(level);
         }
         match node.here.iter_mut().find(|(have, _)| *have == key) {
             Some((_, have)) => Some(std::mem::replace(have, value)),
@@ -53,7 +89,7 @@ impl<K: PartialEq, V> TopicTree<K, V> {
     pub fn get_mut(&mut self, filter: &TopicFilter, key: &K) -> Option<&mut V> {
         let mut node = &mut self.root;
         for level in filter.levels() {
-            node = node.children.get_mut(level)?;
+            node = node.child(level)?;
         }
         node.here.iter_mut().find(|(have, _)| have == key).map(|(_, value)| value)
     }
@@ -66,10 +102,9 @@ impl<K: PartialEq, V> TopicTree<K, V> {
 
     /// Calls `found` for every subscription that takes `topic`; a key with several matching filters is found for each.
     pub fn matches<'a>(&'a self, topic: &TopicName, mut found: impl FnMut(&'a K, &'a V)) {
-        let levels: Vec<&str> = topic.levels().collect();
         // [MQTT-4.7.2-1]: a wildcard on the first level does not take topics that begin with `$`.
         let hidden = topic.as_str().starts_with('$');
-        walk(&self.root, &levels, hidden, &mut found);
+        walk(&self.root, Some(topic.as_str()), hidden, &mut found);
     }
 }
 
@@ -78,34 +113,36 @@ fn remove_below<K: PartialEq, V>(node: &mut Node<K, V>, levels: &[&str], key: &K
         let index = node.here.iter().position(|(have, _)| have == key)?;
         return Some(node.here.swap_remove(index).1);
     };
-    let child = node.children.get_mut(*level)?;
+    let child = node.child(level)?;
     let removed = remove_below(child, rest, key);
-    if child.here.is_empty() && child.children.is_empty() {
-        node.children.remove(*level);
+    if child.is_empty() {
+        node.remove_child(level);
     }
     removed
 }
 
-/// As deep as the tree, so at most [`LEVELS_MAX`] calls, however many levels the topic has.
+/// Goes on with what is `left` of a topic; `None` at its end. As deep as the tree, so at most [`LEVELS_MAX`] calls, however
+/// many levels the topic has.
 fn walk<'a, K, V>(
     node: &'a Node<K, V>,
-    levels: &[&str],
+    left: Option<&str>,
     hidden: bool,
     found: &mut impl FnMut(&'a K, &'a V),
 ) {
     let mut tell =
         |node: &'a Node<K, V>| node.here.iter().for_each(|(key, value)| found(key, value));
-    if !hidden && let Some(rest) = node.children.get("#") {
+    if !hidden && let Some(rest) = &node.rest {
         tell(rest);
     }
-    let Some((level, below)) = levels.split_first() else {
-        return tell(node);
-    };
-    if !hidden && let Some(any) = node.children.get("+") {
+    let Some(left) = left else { return tell(node) };
+    if node.children.is_empty() && node.any.is_none() {
+        return;
+    }
+    let (level, below) = left.split_once('/').map_or((left, None), |(l, below)| (l, Some(below)));
+    if !hidden && let Some(any) = &node.any {
         walk(any, below, false, found);
     }
-    // A topic has no wildcards, so this cannot be the branch of `+` or `#`.
-    if let Some(child) = node.children.get(*level) {
+    if let Some(child) = node.children.get(level) {
         walk(child, below, false, found);
     }
 }
@@ -139,7 +176,7 @@ mod tests {
         assert_eq!(tree.remove(&filter("a/+/c"), &1), Some(2));
         assert_eq!(tree.remove(&filter("a/+/c"), &1), None);
         assert_eq!(tree.remove(&filter("a/#"), &2), Some(0));
-        assert!(tree.root.children.is_empty());
+        assert!(tree.root.is_empty());
     }
 
     #[test]

@@ -88,6 +88,11 @@ fn check_reason(
     if permitted.contains(&reason) { Ok(()) } else { Err(EncodeError::Reason { packet, reason }) }
 }
 
+/// Whether its packet id is all there is to write.
+pub(super) fn is_bare(ack: &Ack, version: Version) -> bool {
+    version != Version::V5 || (ack.reason == ReasonCode::Success && ack.is_absent())
+}
+
 pub(super) fn write<S: Sink>(ack: &Ack, version: Version, sink: &mut S) {
     sink.two(ack.packet_id.get());
     if version == Version::V5 {

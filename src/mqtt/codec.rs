@@ -20,9 +20,9 @@ pub struct DecodeOptions {
 
 /// Takes one packet off the front of `bytes`; `None` means more must arrive first.
 ///
-/// Payloads, passwords, correlation and authentication data share the storage of `bytes`: who keeps one for long keeps
-/// that whole buffer, and may rather copy it. Wrong type, flags, length and size are told before the rest has come.
-/// Which side may send a packet and when is the caller's to check ([`Packet::sent_by_client`]).
+/// What is taken is copied: nobody who keeps a payload keeps the buffer it came in. Wrong type, flags, length and size are
+/// told before the rest has come. Which side may send a packet and when is the caller's to check
+/// ([`Packet::sent_by_client`]).
 ///
 /// ```
 /// use bytes::BytesMut;
@@ -36,6 +36,21 @@ pub struct DecodeOptions {
 /// # Errors
 /// [`CodecError`] says what the specification forbids in what was seen. `bytes` is then of no further use.
 pub fn decode(bytes: &mut BytesMut, options: &DecodeOptions) -> Result<Option<Packet>, CodecError> {
+    let mut rest = &bytes[..];
+    let packet = decode_front(&mut rest, options)?;
+    let taken = bytes.len() - rest.len();
+    bytes.advance(taken);
+    Ok(packet)
+}
+
+/// As [`decode`], of bytes that stay where they are: `bytes` begins behind the packet afterwards.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_front(
+    bytes: &mut &[u8],
+    options: &DecodeOptions,
+) -> Result<Option<Packet>, CodecError> {
     let Some((&first, after)) = bytes.split_first() else { return Ok(None) };
     let (kind, flags) = fixed_header(first, options.version)?;
     let Some((remaining, length_bytes)) = read::variable(after)? else { return Ok(None) };
@@ -44,21 +59,11 @@ pub fn decode(bytes: &mut BytesMut, options: &DecodeOptions) -> Result<Option<Pa
     if u32::try_from(total).map_or(true, |total| total > options.packet_bytes_max) {
         return Err(CodecError::PacketTooLarge { bytes: total, max: options.packet_bytes_max });
     }
-    if bytes.len() < total {
-        return Ok(None);
-    }
-    if kind.has_binary_data() {
-        let owner = bytes.split_to(total).freeze();
-        let body = owner.get(start..).unwrap_or_default();
-        let reader = Reader::new(kind.name(), options.version, Some(&owner), body);
-        read_body(kind, flags, reader).map(Some)
-    } else {
-        let body = bytes.get(start..total).unwrap_or_default();
-        let reader = Reader::new(kind.name(), options.version, None, body);
-        let packet = read_body(kind, flags, reader)?;
-        bytes.advance(total);
-        Ok(Some(packet))
-    }
+    let Some((packet, rest)) = bytes.split_at_checked(total) else { return Ok(None) };
+    let body = packet.get(start..).unwrap_or_default();
+    let packet = read_body(kind, flags, Reader::new(kind.name(), options.version, body))?;
+    *bytes = rest;
+    Ok(Some(packet))
 }
 
 /// Writes `packet` to the end of `out` as `version` has it.
@@ -71,6 +76,15 @@ pub fn decode(bytes: &mut BytesMut, options: &DecodeOptions) -> Result<Option<Pa
 /// [`EncodeError`] names what cannot be said; `out` is then as it was.
 pub fn encode(packet: &Packet, version: Version, out: &mut BytesMut) -> Result<(), EncodeError> {
     check(packet, version)?;
+    if let Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) =
+        packet
+        && ack::is_bare(ack, version)
+    {
+        // Every other packet is one of these.
+        let [high, low] = ack.packet_id.get().to_be_bytes();
+        out.raw(&[first_byte(packet), 2, high, low]);
+        return Ok(());
+    }
     let mut measure = Measure::default();
     write_body(packet, version, &mut measure);
     if let Some(refused) = measure.refused {
@@ -104,7 +118,8 @@ pub fn connect_version(bytes: &[u8]) -> Option<Version> {
     let (Kind::Connect, _) = fixed_header(first, Version::V5).ok()? else { return None };
     let (_, length_bytes) = read::variable(after).ok()??;
     let body = after.get(length_bytes..)?;
-    connect::read_version(&mut Reader::new("CONNECT", Version::V5, None, body)).ok()
+    let read = connect::read_version(&mut Reader::new("CONNECT", Version::V5, body));
+    read.ok().map(|(version, _)| version)
 }
 
 /// The packet types (2.1.2) with their number on the wire.
@@ -188,12 +203,6 @@ impl Kind {
             Self::Disconnect => "DISCONNECT",
             Self::Auth => "AUTH",
         }
-    }
-
-    /// The packets whose bytes the model keeps; of the others only text and numbers are taken, and the buffer need not
-    /// be split.
-    fn has_binary_data(self) -> bool {
-        matches!(self, Self::Connect | Self::ConnAck | Self::Publish | Self::Auth)
     }
 
     /// The fixed header flags of all packets but PUBLISH (2.1.3).

@@ -18,7 +18,7 @@ mod subscribe;
 mod transport;
 mod write;
 
-pub use codec::{DecodeOptions, connect_version, decode, encode, encoded_len};
+pub use codec::{DecodeOptions, connect_version, decode, decode_front, encode, encoded_len};
 pub use error::{CodecError, EncodeError};
 pub use packet::{
     Ack, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect, Packet,

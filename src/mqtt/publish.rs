@@ -86,7 +86,7 @@ pub(super) fn flags(publish: &Publish) -> u8 {
 }
 
 pub(super) fn write<S: Sink>(publish: &Publish, version: Version, sink: &mut S) {
-    sink.text(publish.topic.as_ref().map_or("", TopicName::as_str));
+    sink.topic(publish.topic.as_ref());
     if let Some(id) = publish.packet_id {
         sink.two(id.get());
     }

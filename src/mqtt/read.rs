@@ -34,21 +34,13 @@ pub(super) fn variable(bytes: &[u8]) -> Result<Option<(u32, usize)>, CodecError>
 pub(super) struct Reader<'a> {
     packet: &'static str,
     version: Version,
-    /// The storage `rest` lies in, if binary data may share it.
-    owner: Option<&'a Bytes>,
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `rest`, the body of a packet called `packet` in errors. Binary data shares `owner` if there is one and
-    /// is copied if not.
-    pub(super) fn new(
-        packet: &'static str,
-        version: Version,
-        owner: Option<&'a Bytes>,
-        rest: &'a [u8],
-    ) -> Self {
-        Self { packet, version, owner, rest }
+    /// Reads `rest`, the body of a packet called `packet` in errors.
+    pub(super) fn new(packet: &'static str, version: Version, rest: &'a [u8]) -> Self {
+        Self { packet, version, rest }
     }
 
     /// The packet's name, for errors.
@@ -137,21 +129,15 @@ impl<'a> Reader<'a> {
         self.str().map(Arc::from)
     }
 
-    fn share(&self, taken: &'a [u8]) -> Bytes {
-        self.owner.map_or_else(|| Bytes::copy_from_slice(taken), |owner| owner.slice_ref(taken))
-    }
-
     /// Binary data (1.5.6).
     pub(super) fn binary(&mut self) -> Result<Bytes, CodecError> {
         let length = self.two()?;
-        let taken = self.take(usize::from(length))?;
-        Ok(self.share(taken))
+        self.take(usize::from(length)).map(Bytes::copy_from_slice)
     }
 
     /// All that is left: the payload of PUBLISH.
     pub(super) fn remainder(&mut self) -> Bytes {
-        let taken = std::mem::take(&mut self.rest);
-        self.share(taken)
+        Bytes::copy_from_slice(std::mem::take(&mut self.rest))
     }
 
     /// A packet id (2.2.1), never 0.

@@ -1,16 +1,34 @@
 //! shell: packets over a byte stream, for both ends of a connection. Reads and writes; decides nothing.
+//!
+//! Thousands of connections are idle most of the time, so none of them keeps a buffer: what is read lies in one that all
+//! connections of a thread share until it has become packets, and what is written in one that is lent for as long as
+//! something waits.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::{
-    CodecError, DecodeOptions, EncodeError, Packet, Version, connect_version, decode, encode,
+    CodecError, DecodeOptions, EncodeError, Packet, Version, connect_version, decode_front, encode,
 };
 
 /// Bytes read from the socket at a time.
-const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 64 * 1024;
+/// Bytes of a packet, to guess how many there are.
+const PACKET_BYTES_USUAL: usize = 64;
+/// Buffers for writing that lie ready to be lent, at most, and how large one of them may be.
+const SPARE_MAX: usize = 8;
+const SPARE_BYTES_MAX: usize = 512 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+    static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Why no more packets come.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +48,10 @@ pub enum ReadError {
 #[derive(Debug)]
 pub struct PacketReader<R> {
     stream: R,
-    buffer: BytesMut,
+    /// What has come and is no whole packet.
+    rest: Vec<u8>,
+    /// There may be whole packets in it all the same: nobody has looked.
+    unseen: bool,
     options: DecodeOptions,
     failed: Option<CodecError>,
 }
@@ -38,7 +59,7 @@ pub struct PacketReader<R> {
 impl<R: AsyncRead + Unpin> PacketReader<R> {
     /// A reader for one connection.
     pub fn new(stream: R, options: DecodeOptions) -> Self {
-        Self { stream, buffer: BytesMut::new(), options, failed: None }
+        Self { stream, rest: Vec::new(), unseen: false, options, failed: None }
     }
 
     /// Sets the version once CONNECT has told it.
@@ -57,10 +78,12 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
     /// [`ReadError`].
     pub async fn read_first(&mut self) -> Result<Packet, ReadError> {
         loop {
-            if let Some(named) = connect_version(&self.buffer) {
+            if let Some(named) = connect_version(&self.rest) {
                 self.options.version = named;
             }
-            if let Some(packet) = decode(&mut self.buffer, &self.options)? {
+            let mut rest = &self.rest[..];
+            if let Some(packet) = decode_front(&mut rest, &self.options)? {
+                self.rest = rest.to_vec();
                 return Ok(packet);
             }
             self.fill().await?;
@@ -72,10 +95,21 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
     /// # Errors
     /// [`ReadError::Closed`] if none came, [`ReadError::Io`].
     pub async fn peek(&mut self) -> Result<&[u8], ReadError> {
-        if self.buffer.is_empty() {
+        if self.rest.is_empty() {
             self.fill().await?;
         }
-        Ok(&self.buffer)
+        Ok(&self.rest)
+    }
+
+    async fn fill(&mut self) -> Result<(), ReadError> {
+        let Self { stream, rest, unseen, .. } = self;
+        poll_fn(|cx| {
+            poll_bytes(stream, cx, &[], |came| {
+                rest.extend_from_slice(came);
+                *unseen = true;
+            })
+        })
+        .await
     }
 
     /// All packets that have arrived, at least one. Nothing is lost when the future is dropped.
@@ -83,35 +117,70 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
     /// # Errors
     /// [`ReadError`]; packets that came before bad bytes are returned first.
     pub async fn read(&mut self) -> Result<Vec<Packet>, ReadError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error.into());
-        }
-        let mut packets = Vec::new();
-        loop {
-            loop {
-                match decode(&mut self.buffer, &self.options) {
-                    Ok(Some(packet)) => packets.push(packet),
-                    Ok(None) => break,
-                    Err(error) if packets.is_empty() => return Err(error.into()),
-                    Err(error) => {
-                        self.failed = Some(error);
-                        break;
-                    }
-                }
-            }
-            if !packets.is_empty() {
-                return Ok(packets);
-            }
-            self.fill().await?;
-        }
+        poll_fn(|cx| self.poll_read(cx)).await
     }
 
-    async fn fill(&mut self) -> Result<(), ReadError> {
-        self.buffer.reserve(READ_BYTES);
-        match self.stream.read_buf(&mut self.buffer).await {
-            Ok(0) => Err(ReadError::Closed),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.into()),
+    /// As [`Self::read`].
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Packet>, ReadError>> {
+        let mut packets = Vec::new();
+        while packets.is_empty() {
+            let Self { stream, rest, unseen, options, failed } = self;
+            if let Some(error) = failed.take() {
+                return Poll::Ready(Err(error.into()));
+            }
+            let mut take = |mut bytes: &[u8]| {
+                *failed = take_packets(&mut bytes, options, &mut packets);
+                bytes.to_vec()
+            };
+            if std::mem::take(unseen) {
+                *rest = take(rest);
+            } else if rest.len() <= READ_BYTES / 2 {
+                // It goes in front of what comes, as if it had not come before.
+                let mut left = None;
+                ready!(poll_bytes(stream, cx, rest, |came| left = Some(take(came))))?;
+                *rest = left.unwrap_or_default();
+            } else {
+                ready!(poll_bytes(stream, cx, &[], |came| rest.extend_from_slice(came)))?;
+                *unseen = true;
+            }
+        }
+        Poll::Ready(Ok(packets))
+    }
+}
+
+/// Hands what has come behind `before`, at least a byte, to `take`.
+fn poll_bytes<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    cx: &mut Context<'_>,
+    before: &[u8],
+    take: impl FnOnce(&[u8]),
+) -> Poll<Result<(), ReadError>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut read = ReadBuf::new(scratch);
+        read.put_slice(before);
+        ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+        if read.filled().len() == before.len() {
+            return Poll::Ready(Err(ReadError::Closed));
+        }
+        take(read.filled());
+        Poll::Ready(Ok(()))
+    })
+}
+
+fn take_packets(
+    bytes: &mut &[u8],
+    options: &DecodeOptions,
+    packets: &mut Vec<Packet>,
+) -> Option<CodecError> {
+    packets.reserve(bytes.len() / PACKET_BYTES_USUAL + 1);
+    loop {
+        match decode_front(bytes, options) {
+            Ok(Some(packet)) => packets.push(packet),
+            Ok(None) => return None,
+            Err(error) => return Some(error),
         }
     }
 }
@@ -120,16 +189,19 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
 #[derive(Debug)]
 pub struct PacketWriter<W> {
     stream: W,
+    /// Lent while something waits in it.
     buffer: BytesMut,
+    /// How much of it has been written.
+    written: usize,
     version: Version,
     /// Whether the stream may hold bytes back that it has taken, as TLS and WebSocket do until they are flushed.
     unflushed: bool,
 }
 
-impl<W: AsyncWrite + Unpin> PacketWriter<W> {
+impl<W> PacketWriter<W> {
     /// A writer for one connection.
     pub fn new(stream: W, version: Version) -> Self {
-        Self { stream, buffer: BytesMut::new(), version, unflushed: false }
+        Self { stream, buffer: BytesMut::new(), written: 0, version, unflushed: false }
     }
 
     /// Puts a packet behind those that wait.
@@ -137,31 +209,66 @@ impl<W: AsyncWrite + Unpin> PacketWriter<W> {
     /// # Errors
     /// [`EncodeError`] if the packet cannot be said; nothing is queued then.
     pub fn queue(&mut self, packet: &Packet) -> Result<(), EncodeError> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        } else if self.written > self.buffer.len() / 2 {
+            let left = self.buffer.len() - self.written;
+            self.buffer.copy_within(self.written.., 0);
+            self.buffer.truncate(left);
+            self.written = 0;
+        }
         encode(packet, self.version, &mut self.buffer)
     }
 
     /// Bytes that wait; one at least while the stream has not passed on everything it took.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.buffer.len().max(self.unflushed.into())
+        (self.buffer.len() - self.written).max(self.unflushed.into())
     }
 
+    fn give_back(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.written = 0;
+        buffer.clear();
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_MAX && (1..=SPARE_BYTES_MAX).contains(&buffer.capacity()) {
+                spare.push(buffer);
+            }
+        });
+    }
+}
+
+impl<W: AsyncWrite + Unpin> PacketWriter<W> {
     /// Writes some of what waits. Nothing is lost when the future is dropped.
     ///
     /// # Errors
     /// The socket's.
     pub async fn write_some(&mut self) -> io::Result<()> {
-        if !self.buffer.is_empty() {
-            if self.stream.write_buf(&mut self.buffer).await? == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+        poll_fn(|cx| self.poll_write_some(cx)).await
+    }
+
+    /// As [`Self::write_some`].
+    ///
+    /// # Errors
+    /// As [`Self::write_some`].
+    pub fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let waiting = self.buffer.get(self.written..).unwrap_or_default();
+        if !waiting.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, waiting))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.written += written;
             self.unflushed = true;
         }
-        if self.buffer.is_empty() && self.unflushed {
-            self.stream.flush().await?;
-            self.unflushed = false;
+        if self.written >= self.buffer.len() {
+            self.give_back();
+            if self.unflushed {
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+                self.unflushed = false;
+            }
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// Writes the first half of the bytes that wait, wherever that may cut a packet.
@@ -169,8 +276,9 @@ impl<W: AsyncWrite + Unpin> PacketWriter<W> {
     /// # Errors
     /// The socket's.
     pub async fn write_half(&mut self) -> io::Result<()> {
-        let mut half = self.buffer.split_to(self.buffer.len() / 2);
-        self.stream.write_all_buf(&mut half).await?;
+        let half = self.written + (self.buffer.len() - self.written) / 2;
+        self.stream.write_all(self.buffer.get(self.written..half).unwrap_or_default()).await?;
+        self.written = half;
         self.stream.flush().await
     }
 
@@ -200,7 +308,11 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
 
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
+    use crate::model::{QoS, TopicName};
+    use crate::mqtt::Publish;
 
     /// A stream that takes bytes and passes them on when it is flushed for the second time.
     #[derive(Debug, Default)]
@@ -232,6 +344,59 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    #[tokio::test]
+    async fn the_same_packets_come_out_wherever_the_stream_is_cut() {
+        let payloads = [0, 3, READ_BYTES / 3, 3 * READ_BYTES, 5];
+        let mut writer = PacketWriter::new(Vec::new(), Version::V311);
+        writer.queue(&Packet::PingReq).expect("it can be said");
+        for length in payloads {
+            let publish = Publish {
+                dup: false,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                topic: TopicName::new("a").ok(),
+                packet_id: None,
+                payload: vec![7; length].into(),
+                properties: None,
+                message_expiry: None,
+                topic_alias: None,
+                subscription_ids: Vec::new(),
+            };
+            writer.queue(&Packet::Publish(publish)).expect("it can be said");
+        }
+        writer.write_all().await.expect("memory takes it");
+        let bytes = writer.stream;
+        let options = DecodeOptions { version: Version::V311, packet_bytes_max: 1 << 20 };
+        for cut in [1, 2, 3, 4, 9, 100, READ_BYTES / 3, READ_BYTES, 2 * READ_BYTES, bytes.len()] {
+            let (before, after) = bytes.split_at(cut);
+            let mut reader = PacketReader::new(before.chain(after), options);
+            assert_eq!(reader.read_first().await.expect("the first"), Packet::PingReq);
+            let mut lengths = Vec::new();
+            let end = loop {
+                match reader.read().await {
+                    Ok(packets) => lengths.extend(packets.iter().map(|packet| match packet {
+                        Packet::Publish(publish) => publish.payload.len(),
+                        other => panic!("{other:?}"),
+                    })),
+                    Err(end) => break end,
+                }
+            };
+            assert!(matches!(end, ReadError::Closed), "{end}");
+            assert_eq!(lengths, payloads, "cut at {cut}");
+            assert!(reader.rest.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_bad_bytes_is_told_first() {
+        let mut reader = PacketReader::new(
+            &[0xc0, 0, 0xc0, 0, 0xff][..],
+            DecodeOptions { version: Version::V5, packet_bytes_max: 100 },
+        );
+        assert_eq!(reader.read().await.map(|packets| packets.len()).ok(), Some(2));
+        assert!(matches!(reader.read().await, Err(ReadError::Codec(_))));
     }
 
     #[test]

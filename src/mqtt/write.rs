@@ -4,6 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::error::EncodeError;
 use super::properties::PropertySet;
+use crate::model::TopicName;
 
 /// Where a packet is written: a buffer, or a [`Measure`] that only counts. One body of code serves both, so what was
 /// measured is what is written.
@@ -22,6 +23,11 @@ pub(super) trait Sink {
     fn text(&mut self, text: &str);
     /// Binary data with its length (1.5.6).
     fn binary(&mut self, data: &[u8]);
+
+    /// A topic name (4.7), whose characters and length are right; an empty string for none.
+    fn topic(&mut self, topic: Option<&TopicName>) {
+        self.binary(topic.map_or("", TopicName::as_str).as_bytes());
+    }
 
     /// A property section with its length (2.2.2).
     fn properties<P: PropertySet>(&mut self, set: &P)

@@ -21,6 +21,7 @@ pub use QoS::{AtLeastOnce as QOS1, AtMostOnce as QOS0, ExactlyOnce as QOS2};
 pub fn connect(version: Version, client_id: &str) -> Connect {
     Connect {
         version,
+        bridge: false,
         clean_start: true,
         keep_alive: 60,
         client_id: client_id.into(),

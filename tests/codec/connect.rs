@@ -23,6 +23,8 @@ fn every_form_of_connect_is_taken_whatever_version_was_expected() {
         (ALL, "10 [ 'MQTT' 04 36 003c 'c' 'w' '' ]"),
         (ALL, "10 [ 'MQTT' 05 ee 003c () 'c' () 'w' 0002 ff00 'u' 'p' ]"),
         (ALL, "10 [ 'MQIsdp' 03 02 003c '' ]"),
+        (ALL, "10 [ 'MQTT' 84 02 003c 'c' ]"),
+        (ALL, "10 [ 'MQIsdp' 83 02 003c 'c' ]"),
         (ALL, "10 [ 'MQIsdp' 03 03 003c 'c' ]"),
         (ALL, "10 [ 'MQIsdp' 03 02 003c 'more-than-twenty-three-characters' ]"),
         (ALL, "10 [ 'MQTT' 04 02 003c 0004 f48fbfbf ]"),

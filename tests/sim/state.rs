@@ -266,6 +266,7 @@ impl State {
         self.boot_first =
             if is_first { last_seq.next() } else { self.boot_first.min(last_seq.next()) };
         Snapshot {
+            store: 1,
             start: self.starts,
             staged_lost: false,
             last_seq,

@@ -13,6 +13,7 @@
     reason = "each test binary uses its own part of this, and a failure here fails the test"
 )]
 
+mod authority;
 mod broker;
 mod capture;
 mod device;
@@ -25,6 +26,7 @@ mod site;
 mod subscriber;
 mod wait;
 
+pub use authority::Authority;
 pub use broker::{Mosquitto, free_port};
 pub use capture::Capture;
 pub use device::{Bank, ModbusServer};

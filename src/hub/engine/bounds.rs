@@ -264,7 +264,7 @@ impl Engine {
         });
         let out = Outgoing {
             seq,
-            message,
+            message: Arc::new(message),
             qos,
             retain: false,
             subscription_ids: Vec::new(),

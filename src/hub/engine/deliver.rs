@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::subscriptions::subscription_ids;
 use super::{DeniedWhat, Engine, FETCH_BYTES, FETCH_COUNT, Fact, Output};
 use crate::hub::clock::Clock;
+use crate::hub::node::{NodeId, has_passed, passed};
 use crate::hub::outbox::{Outcome, Outgoing, PickLimits, Send, Settled, Transmit};
 use crate::hub::retouch::{Marks, Retouch};
-use crate::hub::session::{ConnectionId, Held, Link, Session, rewrite};
-use crate::model::{Body, Message, Moment, QoS, Seq, TopicName};
+use crate::hub::session::{ConnectionId, Forward, Held, Link, Session};
+use crate::model::{Body, Message, Moment, QoS, Seq, TopicFilter};
 use crate::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
 use crate::store::{DropReason, SessionId, StoreCommand, StoredMessage};
 
@@ -17,17 +18,26 @@ impl Engine {
     /// Sends what the session may send and asks the store for more if it runs low.
     pub(super) fn pump(&mut self, id: SessionId, now: Moment) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Session { link: Some(link), outbox, forward, rights, .. } = session else { return };
+        let Session { link: Some(link), outbox, forward, rights, peer, counters, .. } = session
+        else {
+            return;
+        };
+        let naming = Naming {
+            forward: forward.as_slice(),
+            mark: (!forward.is_empty()).then_some((self.node, self.accepted_up.as_slice())),
+        };
         let mut settled = Vec::new();
+        let clock = self.clock;
         while !link.closing {
-            let clock = self.clock;
             let limits = PickLimits {
                 now,
                 clock,
                 batch: self.open_batch,
+                leaves: link.held.is_empty().then_some(self.committed_batch),
                 congested: link.congested,
                 trimming: self.bounds.is_trimming(),
                 qos_max: link.qos_max,
+                peer: peer.map(|peer| peer.node),
             };
             let set_right = |out: &mut Outgoing| set_right(out, &clock, self.options.retouch, now);
             let left = |out: &Outgoing| clock.left(out.seq, &out.message, now);
@@ -35,7 +45,7 @@ impl Engine {
                 !rights.recalls(&out.message.topic)
                     && link.packet_bytes_max.is_none_or(|max| {
                         let packet =
-                            publish_packet(out, PacketId::new(1), false, forward, left(out));
+                            publish_packet(out, PacketId::new(1), false, naming, left(out));
                         let packet = Packet::Publish(packet);
                         crate::mqtt::encoded_len(&packet, link.version) <= max as usize
                     })
@@ -49,10 +59,19 @@ impl Engine {
                 Send::Publish { out, packet_id, dup, flight } => {
                     link.closing = link.farewell == Some(out.seq);
                     let packet_id = packet_id.map(PacketId);
-                    let mut packet = publish_packet(&out, packet_id, dup, forward, left(&out));
+                    let mut packet = publish_packet(&out, packet_id, dup, naming, left(&out));
                     packet.retain &= link.retain_available;
-                    let packet = Packet::Publish(packet);
-                    (packet, packet_id.is_none().then_some(flight))
+                    if packet_id.is_none() && flight.is_none() {
+                        // It leaves here and now, and nobody has to hear more of it.
+                        self.outputs.push_back(Output::Packet(link.id, Packet::Publish(packet)));
+                        if link.saying == Some(out.seq) {
+                            settled.push(Settled { out, outcome: Outcome::Delivered });
+                        } else {
+                            counters.delivered += 1;
+                        }
+                        continue;
+                    }
+                    (Packet::Publish(packet), flight)
                 }
                 Send::PubRel { packet_id } => (pubrel(PacketId(packet_id)), None),
             };
@@ -77,13 +96,15 @@ impl Engine {
                 bytes_max,
             });
         }
-        self.moved.insert(id);
         let recalled = |settled: &&mut Settled| {
             settled.outcome == Outcome::TooLarge && rights.recalls(&settled.out.message.topic)
         };
         settled.iter_mut().filter(recalled).for_each(|settled| settled.outcome = Outcome::Denied);
         if outbox.queued() == 0 {
             rights.handle_empty();
+        }
+        if session.durable {
+            self.moved.insert(id);
         }
         for settled in settled {
             match settled.outcome {
@@ -93,7 +114,7 @@ impl Engine {
                     let topic = settled.out.message.topic.as_str().into();
                     self.deny(id, DeniedWhat::Delivery, topic);
                 }
-                Outcome::Delivered | Outcome::Refused => {}
+                Outcome::Delivered | Outcome::Refused | Outcome::Returning => {}
             }
             self.handle_settled(id, settled);
         }
@@ -143,21 +164,22 @@ impl Engine {
     pub(super) fn handle_settled(&mut self, id: SessionId, settled: Settled) {
         let Settled { out, outcome } = settled;
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let name = session.name().clone();
         let topic = || Arc::from(out.message.topic.as_str());
         match outcome {
             Outcome::Delivered => session.counters.delivered += 1,
             Outcome::Expired => session.counters.expired += 1,
             // Counted where that was found.
             Outcome::Denied => {}
+            Outcome::Returning => session.counters.returning += 1,
             Outcome::TooLarge => {
                 session.counters.too_large += 1;
-                self.facts.push_back(Fact::TooLarge { session: name, topic: topic() });
+                let session = session.name().clone();
+                self.facts.push_back(Fact::TooLarge { session, topic: topic() });
             }
             Outcome::Refused => {
                 session.counters.refused += 1;
-                let count = session.counters.refused;
-                self.facts.push_back(Fact::Refused { session: name, topic: topic(), count });
+                let (session, count) = (session.name().clone(), session.counters.refused);
+                self.facts.push_back(Fact::Refused { session, topic: topic(), count });
             }
         }
         if let Some(link) = &mut session.link
@@ -197,7 +219,7 @@ impl Engine {
                 retain: target.retain,
                 subscription_ids: subscription_ids(subscriptions, topic, target.shared),
                 shared: target.shared,
-                message: stored.message,
+                message: Arc::new(stored.message),
                 stored: Some(stored.targets.clone()),
                 batch: 0,
                 late: false,
@@ -221,7 +243,7 @@ impl Engine {
             seq,
             qos: message.qos,
             retain: message.retain,
-            message,
+            message: Arc::new(message),
             subscription_ids: Vec::new(),
             shared: false,
             stored: None,
@@ -261,36 +283,55 @@ fn set_right(out: &mut Outgoing, clock: &Clock, retouch: Retouch, now: Moment) {
     if matches!(out.message.body, Body::Foreign) || marks == Marks::default() {
         return;
     }
-    out.message.payload = retouch(&out.message.payload, marks);
+    let message = Arc::make_mut(&mut out.message);
+    message.payload = retouch(&message.payload, marks);
     if marks.time.is_some() {
-        out.message.body = Body::Reading { unsynced_at: None };
+        message.body = Body::Reading { unsynced_at: None };
     }
+}
+
+/// What a message is called where a session leads to.
+#[derive(Debug, Clone, Copy)]
+struct Naming<'a> {
+    /// An uplink's rules; empty for clients.
+    forward: &'a [Forward],
+    /// Of an uplink, this gateway, and what is accepted from any upstream: what may come back that way is marked.
+    mark: Option<(NodeId, &'a [TopicFilter])>,
 }
 
 fn publish_packet(
     out: &Outgoing,
     packet_id: Option<PacketId>,
     dup: bool,
-    forward: &[crate::hub::session::Forward],
+    Naming { forward, mark }: Naming<'_>,
     left: Option<Duration>,
 ) -> Publish {
     // What a connection says itself keeps its topic: the will that takes it back has that one, too.
     let rules = if out.stored.is_some() { forward } else { &[] };
     let rule = rules.iter().find(|rule| rule.filter.matches(&out.message.topic));
     let renamed = rule.and_then(|rule| {
-        let to = rule.to.as_deref()?;
+        let to = rule.to.as_ref()?;
         // A rule whose result is no topic (an empty rest) leaves the topic as it is.
-        TopicName::new(&rewrite(&rule.filter, to, out.message.topic.as_str())).ok()
+        to.apply(&out.message.topic).ok()
     });
+    let topic = renamed.unwrap_or_else(|| out.message.topic.clone());
+    let mut properties = out.message.properties.clone();
+    if let Some((node, accepted)) = mark
+        && out.stored.is_some()
+        && accepted.iter().any(|filter| filter.matches(&topic))
+        && !has_passed(&out.message, node)
+    {
+        properties = Some(passed(properties.as_ref(), [node]));
+    }
     let seconds = |left: Duration| u32::try_from(left.as_secs().max(1)).unwrap_or(u32::MAX);
     Publish {
         dup,
         qos: out.qos,
         retain: out.retain,
-        topic: Some(renamed.unwrap_or_else(|| out.message.topic.clone())),
+        topic: Some(topic),
         packet_id: packet_id.filter(|_| out.qos > QoS::AtMostOnce),
         payload: out.message.payload.clone(),
-        properties: out.message.properties.clone(),
+        properties,
         message_expiry: left.map(seconds),
         topic_alias: None,
         subscription_ids: out.subscription_ids.clone(),

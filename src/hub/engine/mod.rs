@@ -7,6 +7,7 @@
 mod access;
 mod attach;
 mod bounds;
+mod bridge;
 mod deliver;
 mod limits;
 mod packets;
@@ -26,14 +27,17 @@ pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSessio
 pub use purge::EndUplinkError;
 
 use self::bounds::Bounds;
+use self::route::Wanted;
 use super::clock::Clock;
+use super::node::NodeId;
+use super::numbers::{NumberMap, Turns};
 use super::retained::Retained;
 use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
 use super::share::Shares;
 use super::topic_tree::TopicTree;
 use crate::access::Acl;
-use crate::model::{ClockState, Moment, Seq, Timestamp};
+use crate::model::{ClockState, Moment, Seq, Timestamp, TopicFilter};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::store::{
     Change, DropReason, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent, WhenFull,
@@ -228,6 +232,22 @@ pub enum Fact {
         /// Messages that wait for it.
         queued: u64,
     },
+    /// A message came over a bridge that has been here before.
+    Returned {
+        /// From whom.
+        session: Arc<str>,
+        /// Its topic.
+        topic: Arc<str>,
+        /// How often that happened since the start.
+        count: u64,
+    },
+    /// An upstream sent what no rule of the uplink accepts.
+    Unasked {
+        /// Which uplink.
+        uplink: Arc<str>,
+        /// The topic.
+        topic: Arc<str>,
+    },
 }
 
 /// The hub as others see it.
@@ -267,12 +287,17 @@ enum Timer {
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
+    /// Which gateway this is.
+    node: NodeId,
+    /// What is accepted from any upstream.
+    accepted_up: Vec<TopicFilter>,
     clock: Clock,
     acl: Arc<Acl>,
-    sessions: HashMap<SessionId, Session>,
+    started: Moment,
+    sessions: NumberMap<SessionId, Session>,
     clients: HashMap<Arc<str>, SessionId>,
     uplinks: HashMap<Arc<str>, SessionId>,
-    connections: HashMap<ConnectionId, SessionId>,
+    connections: NumberMap<ConnectionId, SessionId>,
     tree: TopicTree<SessionId, Subscription>,
     shares: Shares,
     retained: Retained,
@@ -284,7 +309,7 @@ pub struct Engine {
     starting: bool,
     /// Wills that are published once everybody is.
     due_wills: Vec<(SessionId, SessionWill)>,
-    wills: HashMap<SessionId, SessionWill>,
+    wills: NumberMap<SessionId, SessionWill>,
     timers: BTreeSet<(Instant, SessionId, Timer)>,
     last_seq: Seq,
     last_session: u32,
@@ -304,10 +329,12 @@ pub struct Engine {
     resets: HashMap<SessionOwner, u64>,
     committing: Option<Seq>,
     committed_to: Seq,
+    /// Who wants the message that is being routed; empty in between.
+    wanted: Vec<(SessionId, Wanted)>,
     /// Sessions to look after before the next wait.
-    dirty: BTreeSet<SessionId>,
+    dirty: Turns<SessionId>,
     /// Sessions that moved in the open batch.
-    moved: BTreeSet<SessionId>,
+    moved: Turns<SessionId>,
     commands: VecDeque<StoreCommand>,
     outputs: VecDeque<Output>,
     facts: VecDeque<Fact>,
@@ -330,12 +357,15 @@ impl Engine {
         undated.for_each(|message| message.expires = None);
         let mut engine = Self {
             options,
+            node: NodeId(snapshot.store),
+            accepted_up: Vec::new(),
             clock: Clock::new(options.clock, snapshot.boot_first, now),
             acl: Arc::new(Acl::open()),
-            sessions: HashMap::new(),
+            started: now,
+            sessions: NumberMap::default(),
             clients: HashMap::new(),
             uplinks: HashMap::new(),
-            connections: HashMap::new(),
+            connections: NumberMap::default(),
             tree: TopicTree::default(),
             shares: Shares::default(),
             retained: Retained::new(retained),
@@ -344,7 +374,7 @@ impl Engine {
             retained_expired: 0,
             starting: true,
             due_wills: Vec::new(),
-            wills: HashMap::new(),
+            wills: NumberMap::default(),
             timers: BTreeSet::new(),
             last_seq: snapshot.last_seq,
             last_session: snapshot.last_session,
@@ -359,8 +389,9 @@ impl Engine {
             resets: HashMap::new(),
             committing: None,
             committed_to: snapshot.last_seq,
-            dirty: BTreeSet::new(),
-            moved: BTreeSet::new(),
+            wanted: Vec::new(),
+            dirty: Turns::default(),
+            moved: Turns::default(),
             commands: VecDeque::new(),
             outputs: VecDeque::new(),
             facts: VecDeque::new(),
@@ -397,6 +428,12 @@ impl Engine {
         self.clock.handle_state(state, now);
     }
 
+    /// Which gateway this is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// What the shell must do next.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -422,7 +459,7 @@ impl Engine {
 
     /// Puts how far each session has come into the open batch.
     fn checkpoint(&mut self) {
-        for id in std::mem::take(&mut self.moved) {
+        while let Some(id) = self.moved.pop_first() {
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.outbox.checkpoint(&mut self.changes);
                 session.drops.checkpoint(id, &mut self.changes);

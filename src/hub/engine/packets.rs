@@ -1,17 +1,14 @@
 //! core: what a peer says once it is connected: messages, acknowledgements, subscriptions. MQTT 5.0 sections 3.3 to 3.11
 //! and 4.3.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
 
 use super::limits::{NO_ROOM, NO_ROOM_RETAINED, NOT_ALLOWED, Refusal};
 use super::{DeniedWhat, Engine, Output};
 use crate::hub::inbox::Received;
 use crate::hub::outbox::{Acknowledged, Send};
 use crate::hub::session::{ConnectionId, Session};
-use crate::model::{Body, Message, MessageProperties, Moment, QoS};
+use crate::model::{Body, Message, Moment, QoS};
 use crate::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
 use crate::store::{Change, SessionId};
 
@@ -96,12 +93,10 @@ impl Engine {
         }
         let message = Message {
             topic,
-            // The packet's bytes share the buffer they were read into, which is larger than most of them and would be
-            // kept as long as the message.
-            payload: Bytes::copy_from_slice(&publish.payload),
+            payload: publish.payload,
             qos: publish.qos,
             retain: publish.retain,
-            properties: publish.properties.map(unshared),
+            properties: publish.properties,
             accepted: now.wall,
             expires: publish
                 .message_expiry
@@ -110,24 +105,26 @@ impl Engine {
         };
         let durable = session.durable;
         let version = session.link.as_ref().map(|link| link.version);
+        let message = self.come_over(id, message);
         let told = publish.packet_id.filter(|_| version == Some(Version::V5));
-        let refusal = if self.denies_publish(id, &message.topic, DeniedWhat::Publish) {
-            Some(NOT_ALLOWED)
-        } else {
-            let refusal = self.publication_refused(&message, id);
-            if let Some(Refusal { reason, .. }) = refusal {
-                self.count_rejected(id, &message.topic, reason);
-            }
-            refusal
-        };
-        if let Some(packet_id) = told
-            && let Some(refusal) = refusal.or_else(|| self.no_room(&message, id))
+        let mut refusal = message.as_ref().and_then(|it| self.publication_refused(it, id));
+        if let (Some(Refusal { reason, .. }), Some(message)) = (refusal, &message) {
+            self.count_rejected(id, &message.topic, reason);
+        } else if let Some(message) = &message
+            && self.denies_publish(id, &message.topic, DeniedWhat::Publish)
         {
-            self.refuse(id, &message, packet_id, refusal);
+            refusal = Some(NOT_ALLOWED);
+        }
+        if let (Some(packet_id), Some(message)) = (told, &message)
+            && let Some(refusal) = refusal.or_else(|| self.no_room(message, id))
+        {
+            self.refuse(id, message, packet_id, refusal);
             return Ok(());
         }
-        // Before 5.0 nobody can be told, and would send it again for ever: it is acknowledged (3.1.1 section 3.3.5).
-        let mut needs = if refusal.is_some() { 0 } else { self.route(message, Some(id), now) };
+        // Before 5.0 nobody can be told, and who is not would send it again for ever: it is acknowledged (3.1.1 section
+        // 3.3.5). So is what is not taken over a bridge.
+        let taken = message.filter(|_| refusal.is_none());
+        let mut needs = taken.map_or(0, |message| self.route(message, Some(id), now));
         // Whoever is told that we have it will not send it again, also after a power cut.
         self.sync |= publish.packet_id.is_some() && needs > 0;
         match (publish.qos, publish.packet_id) {
@@ -197,7 +194,7 @@ impl Engine {
 
     fn handle_acknowledged(&mut self, id: SessionId, done: Acknowledged) {
         match done {
-            Acknowledged::Settled(settled) => self.handle_settled(id, *settled),
+            Acknowledged::Settled(settled) => self.handle_settled(id, settled),
             Acknowledged::Released(transmit) => {
                 if let Send::PubRel { packet_id } = transmit.what {
                     let packet = Packet::PubRel(Ack::new(PacketId(packet_id), ReasonCode::Success));
@@ -232,14 +229,6 @@ impl Engine {
 fn is_held(session: &Session, packet_id: PacketId) -> bool {
     let waits = |packet: &Packet| matches!(packet, Packet::Publish(publish) if publish.packet_id == Some(packet_id));
     session.link.iter().flat_map(|link| &link.held).any(|held| waits(&held.packet))
-}
-
-/// Properties that do not hold on to the buffer they were read into.
-fn unshared(mut properties: Arc<MessageProperties>) -> Arc<MessageProperties> {
-    if let Some(data) = &mut Arc::make_mut(&mut properties).correlation_data {
-        *data = Bytes::copy_from_slice(data);
-    }
-    properties
 }
 
 fn pubrec(packet_id: PacketId) -> Packet {

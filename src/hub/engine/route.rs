@@ -1,10 +1,9 @@
 //! core: one publication in, a delivery to each session that wants it out.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::{Engine, EngineOptions};
+use crate::hub::numbers::NumberMap;
 use crate::hub::outbox::Outgoing;
 use crate::hub::session::{Session, Subscription};
 use crate::hub::share::Readiness;
@@ -19,7 +18,7 @@ pub(super) struct Wanted {
     pub(super) ids: Vec<u32>,
     /// As the member of a shared subscription.
     pub(super) shared: bool,
-    rule: Option<usize>,
+    pub(super) rule: Option<usize>,
 }
 
 impl Wanted {
@@ -39,14 +38,14 @@ impl Wanted {
 
     /// Overlapping subscriptions make one delivery: the highest QoS and every id [MQTT-3.3.4-2], [MQTT-3.3.4-3]. Of an
     /// uplink's rules the first one decides.
-    fn join(&mut self, subscription: &Subscription) {
-        match (self.rule, subscription.rule) {
+    fn join(&mut self, other: Self) {
+        match (self.rule, other.rule) {
             (Some(have), Some(other)) if have <= other => {}
-            (Some(_), Some(_)) => *self = Self::new(subscription),
+            (Some(_), Some(_)) => *self = other,
             (_, _) => {
-                self.qos = self.qos.max(subscription.qos);
-                self.retain_as_published |= subscription.retain_as_published;
-                self.ids.extend(subscription.id);
+                self.qos = self.qos.max(other.qos);
+                self.retain_as_published |= other.retain_as_published;
+                self.ids.extend(other.ids);
             }
         }
     }
@@ -69,80 +68,90 @@ impl Engine {
         self.accepted += 1;
         self.clock.handle_entry(&mut message, now);
         let needs = if message.retain { self.keep_retained(&message, origin, now) } else { 0 };
-        let (wanted, copies) = self.wanted(&message, origin, true);
-        if wanted.is_empty() {
-            return needs;
+        let mut wanted = std::mem::take(&mut self.wanted);
+        let copies = self.find_wanted(&message, origin, true, &mut wanted);
+        self.keep_from_returning(&message, &mut wanted);
+        let mut needs = needs;
+        if !wanted.is_empty() {
+            let message = Arc::new(message);
+            needs = needs.max(self.deliver(&message, wanted.drain(..), now));
+            for copy in copies {
+                needs = needs.max(self.deliver(&message, [copy], now));
+            }
         }
-        let mut needs = needs.max(self.deliver(&message, wanted, now));
-        for copy in copies {
-            needs = needs.max(self.deliver(&message, [copy], now));
-        }
+        // Its room serves the next message.
+        self.wanted = wanted;
         needs
     }
 
     /// Sends a message to those who want it. Gives the batch that makes it durable for them; 0 for none.
     fn deliver(
         &mut self,
-        message: &Message,
+        message: &Arc<Message>,
         wanted: impl IntoIterator<Item = (SessionId, Wanted)>,
         now: Moment,
     ) -> u64 {
-        let wanted = wanted.into_iter();
         let seq = self.next_seq();
         let mut targets = Vec::new();
-        let mut deliveries = Vec::with_capacity(wanted.size_hint().0);
+        let mut kept = Vec::new();
         for (id, wanted) in wanted {
-            let Some(session) = self.sessions.get(&id) else { continue };
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
             if session.rights.withholds(&message.topic) {
                 continue;
             }
             let qos = wanted.qos.min(message.qos);
-            let retain = message.retain && (session.is_uplink() || wanted.retain_as_published);
-            let stored = is_stored(session, qos);
-            if stored && let Some(reason) = self.bounds.refusing() {
-                self.count_dropped(id, reason, 1, now);
-                continue;
-            }
-            if stored && is_queue_full(session, &self.options) {
-                self.count_overflow(id, 1, now);
-                continue;
-            }
-            if stored {
-                targets.push(Target { session: id, qos, retain, shared: wanted.shared });
-            } else if session.link.is_none() {
-                continue;
-            }
-            deliveries.push((id, qos, retain, wanted, stored));
-        }
-        let targets: Arc<[Target]> = targets.into();
-        let mut needs = 0;
-        if !targets.is_empty() {
-            needs = self.open_batch;
-            let (message, targets) = (message.clone(), targets.clone());
-            self.uncommitted_bytes += message.payload.len();
-            self.changes.push(Change::Append { seq, message, targets });
-        }
-        for (id, qos, retain, wanted, stored) in deliveries {
-            let out = Outgoing {
+            let mut out = Outgoing {
                 seq,
                 message: message.clone(),
                 qos,
-                retain,
+                retain: message.retain && wanted.retain_as_published,
                 subscription_ids: wanted.ids,
                 shared: wanted.shared,
-                stored: stored.then(|| targets.clone()),
-                batch: if stored { self.open_batch } else { 0 },
+                stored: None,
+                batch: 0,
                 late: false,
             };
-            self.offer(id, out, now);
+            if is_stored(session, qos) {
+                if let Some(reason) = self.bounds.refusing() {
+                    self.count_dropped(id, reason, 1, now);
+                    continue;
+                }
+                if is_queue_full(session, &self.options) {
+                    self.count_overflow(id, 1, now);
+                    continue;
+                }
+                let Outgoing { retain, shared, .. } = out;
+                targets.push(Target { session: id, qos, retain, shared });
+                out.batch = self.open_batch;
+                kept.push((id, out));
+            } else if session.link.is_some() && is_memory_full(session, &self.options) {
+                self.count_overflow(id, 1, now);
+            } else if session.link.is_some() {
+                session.outbox.push(out);
+                self.dirty.insert(id);
+            }
         }
-        needs
+        if targets.is_empty() {
+            return 0;
+        }
+        let targets: Arc<[Target]> = targets.into();
+        self.uncommitted_bytes += message.payload.len();
+        let (message, copy) = (Message::clone(message), targets.clone());
+        self.changes.push(Change::Append { seq, message, targets: copy });
+        for (id, mut out) in kept {
+            out.stored = Some(targets.clone());
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.outbox.push(out);
+            }
+            self.dirty.insert(id);
+        }
+        self.open_batch
     }
 
     /// Sends a message to one member of a shared subscription.
     pub(super) fn deliver_shared(
         &mut self,
-        message: &Message,
+        message: &Arc<Message>,
         id: SessionId,
         subscription: &Subscription,
         now: Moment,
@@ -155,33 +164,42 @@ impl Engine {
         if self.bounds.refusing().is_none() {
             return false;
         }
-        let (wanted, copies) = self.wanted(message, Some(origin), false);
+        let mut wanted = Vec::new();
+        let copies = self.find_wanted(message, Some(origin), false, &mut wanted);
         wanted.into_iter().chain(copies).any(|(id, wanted)| {
             let qos = wanted.qos.min(message.qos);
             self.sessions.get(&id).is_some_and(|session| is_stored(session, qos))
         })
     }
 
-    /// Who wants a message: each session once for its own subscriptions, one member of each shared one, and further copies
-    /// for those who are chosen and have one coming already. With `takes_turn` the next message goes to other members.
-    fn wanted(
+    /// Who wants a message: into `wanted` each session once, in the order of their numbers, for its own subscriptions or as
+    /// the one member of a shared one that is chosen; further copies for those who are chosen and have one coming already.
+    /// With `takes_turn` the next message goes to other members.
+    fn find_wanted(
         &self,
         message: &Message,
         origin: Option<SessionId>,
         takes_turn: bool,
-    ) -> (BTreeMap<SessionId, Wanted>, Vec<(SessionId, Wanted)>) {
-        let mut wanted: BTreeMap<SessionId, Wanted> = BTreeMap::new();
+        wanted: &mut Vec<(SessionId, Wanted)>,
+    ) -> Vec<(SessionId, Wanted)> {
         self.tree.matches(&message.topic, |id, subscription| {
             let own = origin == Some(*id);
             // A rule of an uplink never sends back up what came down from there.
             if own && (subscription.no_local || subscription.rule.is_some()) {
                 return;
             }
-            wanted
-                .entry(*id)
-                .and_modify(|have| have.join(subscription))
-                .or_insert_with(|| Wanted::new(subscription));
+            wanted.push((*id, Wanted::new(subscription)));
         });
+        if !wanted.is_sorted_by(|(one, _), (next, _)| one < next) {
+            wanted.sort_by_key(|(id, _)| *id);
+            wanted.dedup_by(|(id, again), (first, have)| {
+                let is_same = id == first;
+                if is_same {
+                    have.join(again.clone());
+                }
+                is_same
+            });
+        }
         let mut copies = Vec::new();
         if !self.shares.is_empty() {
             let readiness = |id, subscription: &Subscription| {
@@ -189,27 +207,13 @@ impl Engine {
             };
             self.shares.choose(&message.topic, takes_turn, readiness, |id, subscription| {
                 let share = Wanted::shared(subscription);
-                match wanted.entry(id) {
-                    Entry::Vacant(place) => _ = place.insert(share),
-                    Entry::Occupied(_) => copies.push((id, share)),
+                match wanted.binary_search_by_key(&id, |(id, _)| *id) {
+                    Err(place) => wanted.insert(place, (id, share)),
+                    Ok(_) => copies.push((id, share)),
                 }
             });
         }
-        (wanted, copies)
-    }
-
-    /// Puts a message into a session's outbox; what has no stored copy is bounded in memory.
-    fn offer(&mut self, id: SessionId, out: Outgoing, now: Moment) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let outbox = &session.outbox;
-        if out.stored.is_none()
-            && (outbox.ready_len() >= self.options.memory_queue_max
-                || outbox.ready_bytes() >= self.options.memory_queue_bytes_max)
-        {
-            return self.count_overflow(id, 1, now);
-        }
-        session.outbox.push(out);
-        self.dirty.insert(id);
+        copies
     }
 
     /// Sends a retained message to one session only, stored if its session is.
@@ -222,20 +226,21 @@ impl Engine {
         let qos = subscription.qos.min(message.qos);
         let seq = self.next_seq();
         let stored = self.sessions.get(&id).is_some_and(|session| is_stored(session, qos));
-        let target = Target { session: id, qos, retain: true, shared: false };
-        let targets: Arc<[Target]> = Arc::from([target]);
-        if stored {
-            let (message, targets) = (message.clone(), targets.clone());
-            self.changes.push(Change::Append { seq, message, targets });
-        }
+        let targets = stored.then(|| {
+            let target = Target { session: id, qos, retain: true, shared: false };
+            let targets: Arc<[Target]> = Arc::from([target]);
+            let (message, copy) = (message.clone(), targets.clone());
+            self.changes.push(Change::Append { seq, message, targets: copy });
+            targets
+        });
         let out = Outgoing {
             seq,
-            message: message.clone(),
+            message: Arc::new(message.clone()),
             qos,
             retain: true,
             subscription_ids: subscription.id.into_iter().collect(),
             shared: false,
-            stored: stored.then_some(targets),
+            stored: targets,
             batch: if stored { self.open_batch } else { 0 },
             late: false,
         };
@@ -257,9 +262,15 @@ fn is_queue_full(session: &Session, options: &EngineOptions) -> bool {
     !session.is_uplink() && session.outbox.queued() >= options.client_queue_max
 }
 
+/// Whether what has no stored copy would be too much in memory.
+fn is_memory_full(session: &Session, options: &EngineOptions) -> bool {
+    session.outbox.ready_len() >= options.memory_queue_max
+        || session.outbox.ready_bytes() >= options.memory_queue_bytes_max
+}
+
 /// How well a session can take a message of a shared subscription.
 pub(super) fn readiness(
-    sessions: &HashMap<SessionId, Session>,
+    sessions: &NumberMap<SessionId, Session>,
     options: &EngineOptions,
     id: SessionId,
     subscription: &Subscription,
@@ -271,12 +282,8 @@ pub(super) fn readiness(
     }
     let stored = is_stored(session, subscription.qos.min(message.qos));
     let (connected, outbox) = (session.link.is_some(), &session.outbox);
-    let is_full = if stored {
-        is_queue_full(session, options)
-    } else {
-        outbox.ready_len() >= options.memory_queue_max
-            || outbox.ready_bytes() >= options.memory_queue_bytes_max
-    };
+    let is_full =
+        if stored { is_queue_full(session, options) } else { is_memory_full(session, options) };
     match (connected, stored) {
         (false, false) => Readiness::No,
         (_, _) if is_full => Readiness::Full,

@@ -1,6 +1,7 @@
 //! core: what a client subscribes to, alone or shared with others. MQTT 5.0 sections 3.8 to 3.11, 4.7 and 4.8.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::limits::{NOT_ALLOWED, Refusal};
 use super::{Engine, Fact};
@@ -16,7 +17,13 @@ impl Engine {
         let mut retained = Vec::new();
         let mut reason_string = None;
         for wanted in &request.filters {
-            reasons.push(match self.refuse_subscription(id, &wanted.filter) {
+            if self.meet(id, &wanted.filter) {
+                reasons.push(ReasonCode::Success);
+                continue;
+            }
+            let refusal = self.refuse_subscription(id, &wanted.filter);
+            let denied = |engine: &mut Self| engine.denies_subscription(id, &wanted.filter);
+            reasons.push(match refusal.or_else(|| denied(self).then_some(NOT_ALLOWED)) {
                 Some(Refusal { reason, why }) => {
                     reason_string = Some(why.into());
                     reason
@@ -60,7 +67,11 @@ impl Engine {
         retained: &mut Vec<(Message, Subscription)>,
     ) -> ReasonCode {
         let filter = &wanted.filter;
-        let subscription = Subscription::from_request(wanted, subscription_id);
+        let mut subscription = Subscription::from_request(wanted, subscription_id);
+        // A bridge of 3.1.1 cannot ask for it.
+        let bridge = self.sessions.get(&id).is_some_and(|session| session.bridge);
+        subscription.no_local |= bridge;
+        subscription.retain_as_published |= bridge;
         let existed = self.enter_filter(id, filter, &subscription);
         let Some(session) = self.sessions.get_mut(&id) else { return ReasonCode::UnspecifiedError };
         session.subscriptions.insert(filter.clone(), subscription.clone());
@@ -170,7 +181,7 @@ impl Engine {
         }
     }
 
-    fn deliver_to_group(&mut self, message: &Message, filter: &TopicFilter, now: Moment) {
+    fn deliver_to_group(&mut self, message: &Arc<Message>, filter: &TopicFilter, now: Moment) {
         let Some((name, filter)) = shared_by(filter) else { return };
         let Self { shares, sessions, options, .. } = self;
         let readiness = |id, subscription: &Subscription| {

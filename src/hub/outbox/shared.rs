@@ -7,7 +7,7 @@ use crate::model::{QoS, TopicName};
 impl Outbox {
     /// Sets the subscription ids of what was under way when the program started: the store does not have them.
     pub fn name_subscriptions(&mut self, ids: impl Fn(&TopicName, bool) -> Vec<u32>) {
-        for flight in self.flights.values_mut() {
+        for (_, flight) in self.flights.iter_mut() {
             let out = &mut flight.out;
             out.subscription_ids = ids(&out.message.topic, out.shared);
         }

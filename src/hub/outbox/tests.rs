@@ -23,7 +23,17 @@ fn out(seq: u64, qos: QoS) -> Outgoing {
     };
     let (retain, subscription_ids) = (false, Vec::new());
     let (shared, stored, batch, late) = (false, None, 0, false);
-    Outgoing { seq: Seq(seq), message, qos, retain, subscription_ids, shared, stored, batch, late }
+    Outgoing {
+        seq: Seq(seq),
+        message: message.into(),
+        qos,
+        retain,
+        subscription_ids,
+        shared,
+        stored,
+        batch,
+        late,
+    }
 }
 
 fn stored(seq: u64, qos: QoS) -> Outgoing {
@@ -47,9 +57,11 @@ fn poll_at(outbox: &mut Outbox, mono: Instant) -> Option<Transmit> {
         now,
         clock: Clock::new(ClockState::default(), Seq(0), now),
         batch: 1,
+        leaves: None,
         congested: false,
         trimming: false,
         qos_max: QoS::ExactlyOnce,
+        peer: None,
     };
     outbox.poll_transmit(limits, |_| {}, |_| true, &mut Vec::new(), &mut Vec::new())
 }
@@ -93,7 +105,7 @@ fn the_cursor_stays_behind_what_was_not_read_since_the_start() {
         phase: Phase::Assigned,
         stored: Some(crate::store::StoredMessage {
             seq: Seq(seq),
-            message: stored(seq, QoS::ExactlyOnce).message,
+            message: Message::clone(&stored(seq, QoS::ExactlyOnce).message),
             targets: stored(seq, QoS::ExactlyOnce).stored.unwrap(),
         }),
     };
@@ -229,7 +241,16 @@ fn the_id_of_what_is_too_large_to_be_sent_again_is_released_before_it_is_given_a
     let now = Moment { mono: start(), wall: Timestamp::default(), boot_ms: 0 };
     let clock = Clock::new(ClockState::default(), Seq(0), now);
     let (batch, qos_max) = (1, QoS::ExactlyOnce);
-    let limits = PickLimits { now, clock, batch, congested: false, trimming: false, qos_max };
+    let limits = PickLimits {
+        now,
+        clock,
+        batch,
+        leaves: None,
+        congested: false,
+        trimming: false,
+        qos_max,
+        peer: None,
+    };
     let mut settled = Vec::new();
     let next = outbox.poll_transmit(limits, |_| {}, |_| false, &mut Vec::new(), &mut settled);
     assert!(matches!(settled[..], [Settled { outcome: Outcome::TooLarge, .. }]), "{settled:?}");
@@ -248,7 +269,16 @@ fn a_backlog_that_waits_for_more_than_its_rate_has_no_time() {
     let now = Moment { mono: due, wall: Timestamp::default(), boot_ms: 0 };
     let clock = Clock::new(ClockState::default(), Seq(0), now);
     let (batch, qos_max) = (1, QoS::ExactlyOnce);
-    let limits = PickLimits { now, clock, batch, congested: false, trimming: true, qos_max };
+    let limits = PickLimits {
+        now,
+        clock,
+        batch,
+        leaves: None,
+        congested: false,
+        trimming: true,
+        qos_max,
+        peer: None,
+    };
     let (mut changes, mut settled) = (Vec::new(), Vec::new());
     let next = outbox.poll_transmit(limits, |_| {}, |_| true, &mut changes, &mut settled);
     assert_eq!(next, None);

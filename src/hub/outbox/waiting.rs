@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use crate::hub::outgoing::Outgoing;
 
+/// Room that stays when nothing waits.
+const ROOM_MIN: usize = 16;
+
 /// Messages in the order in which they will be picked.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
@@ -46,6 +49,9 @@ impl Waiting {
     pub(super) fn pop_front(&mut self) -> Option<Outgoing> {
         let out = self.messages.pop_front()?;
         self.bytes -= out.message.payload.len();
+        if self.messages.is_empty() {
+            self.messages.shrink_to(ROOM_MIN);
+        }
         Some(out)
     }
 

@@ -1,0 +1,194 @@
+//! shell: carries packets both ways between one LAN client and the hub until the connection ends.
+#![allow(clippy::disallowed_methods, reason = "this shell keeps the deadlines of a connection")]
+
+use std::collections::VecDeque;
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+use tracing::debug;
+
+use super::connection::stopped;
+use super::protocol::{Protocol, Step};
+use crate::hub::{ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound};
+use crate::mqtt::{Packet, PacketReader, PacketWriter, ReadError, ReasonCode};
+use crate::step;
+
+/// Bytes in the write queue at which QoS 0 messages wait.
+const CONGESTED_BYTES: usize = 256 * 1024;
+
+/// How a connection ended.
+pub(super) enum Ended {
+    /// By the client, or because it fell silent or broke.
+    Theirs(DetachCause),
+    /// By us, with a reason the client is told where its version can.
+    Ours(ReasonCode, Option<Arc<str>>),
+    /// The hub is gone.
+    Hub,
+}
+
+impl From<HubError> for Ended {
+    fn from(_: HubError) -> Self {
+        Self::Hub
+    }
+}
+
+/// What a connection waits for.
+enum Happened {
+    Events(Option<VecDeque<ConnectionEvent>>),
+    Wrote(io::Result<()>),
+    Packets(Result<Vec<Packet>, ReadError>),
+    Silence,
+    Stopped,
+}
+
+/// Runs until the connection is to end.
+pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    reader: &mut PacketReader<R>,
+    writer: &mut PacketWriter<W>,
+    protocol: &mut Protocol,
+    id: ConnectionId,
+    mut inbound: Inbound,
+    hub: &HubHandle,
+    mut stop: watch::Receiver<bool>,
+) -> Ended {
+    let mut congested = false;
+    // Whether what waits to be written tells the client that something is done.
+    let mut acknowledges = false;
+    let mut stopping = pin!(stopped(&mut stop));
+    // Each packet moves the deadline, so it is looked at only when an earlier one has come.
+    let mut silence = pin!(protocol.poll_timeout().map(|at| sleep_until(at.into())));
+    loop {
+        // Everything there is to say is put together before it is written, and written before more is read.
+        let happened = poll_fn(|cx| {
+            if stopping.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Happened::Stopped);
+            }
+            if let Poll::Ready(events) = inbound.poll_all(cx) {
+                return Poll::Ready(Happened::Events(events));
+            }
+            if writer.queued() > 0
+                && let Poll::Ready(result) = writer.poll_write_some(cx)
+            {
+                return Poll::Ready(Happened::Wrote(result));
+            }
+            if writer.queued() <= CONGESTED_BYTES
+                && let Poll::Ready(packets) = reader.poll_read(cx)
+            {
+                return Poll::Ready(Happened::Packets(packets));
+            }
+            let Some(silence) = silence.as_mut().as_pin_mut() else { return Poll::Pending };
+            silence.poll(cx).map(|()| Happened::Silence)
+        });
+        let ended = match happened.await {
+            Happened::Events(None) => Some(Ended::Hub),
+            Happened::Events(Some(events)) => {
+                take_events(events, protocol, writer, &mut acknowledges)
+            }
+            Happened::Wrote(Ok(())) => {
+                if writer.queued() == 0 && std::mem::take(&mut acknowledges) {
+                    step::pass(step::Step::AckAfter);
+                }
+                None
+            }
+            Happened::Packets(Ok(packets)) => {
+                handle_packets(packets, protocol, writer, id, hub).await
+            }
+            Happened::Packets(Err(ReadError::Codec(error))) => {
+                debug!(cause = %error, "client sent what is not MQTT");
+                let reason = protocol.handle_malformed(&error);
+                Some(Ended::Ours(reason, Some(error.to_string().into())))
+            }
+            Happened::Wrote(Err(_))
+            | Happened::Packets(Err(ReadError::Closed | ReadError::Io(_))) => {
+                Some(Ended::Theirs(DetachCause::Lost))
+            }
+            Happened::Silence => {
+                let deadline = protocol.poll_timeout();
+                match deadline.filter(|at| *at > Instant::now()) {
+                    Some(at) => {
+                        silence.set(Some(sleep_until(at.into())));
+                        None
+                    }
+                    None => Some(Ended::Ours(ReasonCode::KeepAliveTimeout, None)),
+                }
+            }
+            Happened::Stopped => Some(Ended::Ours(ReasonCode::ServerShuttingDown, None)),
+        };
+        if let Some(ended) = ended {
+            return ended;
+        }
+        let full = writer.queued() > CONGESTED_BYTES;
+        if full != congested {
+            congested = full;
+            if let Err(error) = hub.congestion(id, congested).await {
+                return error.into();
+            }
+        }
+    }
+}
+
+async fn handle_packets<W: AsyncWrite + Unpin>(
+    packets: Vec<Packet>,
+    protocol: &mut Protocol,
+    writer: &mut PacketWriter<W>,
+    id: ConnectionId,
+    hub: &HubHandle,
+) -> Option<Ended> {
+    let now = Instant::now();
+    let mut for_session = Vec::with_capacity(packets.len());
+    let mut ended = None;
+    for packet in packets {
+        match protocol.handle_packet(packet, now) {
+            Step::ForSession(packet) => for_session.push(packet),
+            Step::Answer(packet) => queue(writer, &packet),
+            Step::Goodbye(cause) => ended = Some(Ended::Theirs(cause)),
+            Step::End(reason) => ended = Some(Ended::Ours(reason, None)),
+        }
+        if ended.is_some() {
+            break;
+        }
+    }
+    if !for_session.is_empty()
+        && let Err(error) = hub.packets(id, for_session).await
+    {
+        return Some(error.into());
+    }
+    ended
+}
+
+fn take_events<W: AsyncWrite + Unpin>(
+    events: VecDeque<ConnectionEvent>,
+    protocol: &mut Protocol,
+    writer: &mut PacketWriter<W>,
+    acknowledges: &mut bool,
+) -> Option<Ended> {
+    for event in events {
+        match event {
+            ConnectionEvent::Packet(mut packet) => {
+                protocol.handle_outgoing(&mut packet);
+                if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {
+                    *acknowledges = true;
+                    step::pass(step::Step::AckBefore);
+                }
+                queue(writer, &packet);
+            }
+            ConnectionEvent::Said => {}
+            ConnectionEvent::Close(reason) => return Some(Ended::Ours(reason, None)),
+        }
+    }
+    None
+}
+
+/// Puts a packet behind those that wait to be written.
+pub(super) fn queue<W>(writer: &mut PacketWriter<W>, packet: &Packet) {
+    if let Err(cause) = writer.queue(packet) {
+        tracing::error!(packet = packet.name(), %cause, "a packet cannot be sent");
+    }
+}
