@@ -264,7 +264,7 @@ fn is_memory_full(session: &Session, options: &EngineOptions) -> bool {
 
 /// How well a session can take a message of a shared subscription.
 pub(super) fn readiness(
-    sessions: &NumberMap<SessionId, Session>,
+    sessions: &NumberMap<SessionId, Box<Session>>,
     options: &EngineOptions,
     id: SessionId,
     subscription: &Subscription,
