@@ -7,6 +7,7 @@
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{timeout, timeout_at};
 use tracing::{info, warn};
 
-use crate::broker::{BrokerSettings, Listener, ListenerSettings};
+use crate::access::{AccessSettings, Gate};
+use crate::broker::{
+    BrokerCounters, BrokerSettings, Door, Limits, Listener, ListenerAddress, keep_access,
+};
 use crate::clock::{self, ClockTrust};
 use crate::config::Settings;
 use crate::control::{Control, Desk};
@@ -26,6 +30,7 @@ use crate::hub::{
 };
 use crate::model::{ClockState, Timestamp};
 use crate::payload::{Publisher, carry, drops_payload, retouch};
+use crate::service;
 use crate::store::{QueueSettings, SessionOwner, Store};
 use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
 
@@ -42,6 +47,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(4);
 const HUB_ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How long the uplinks have to say offline.
 const FAREWELL_MAX: Duration = Duration::from_secs(4);
+/// Files that are open beside the connections of LAN clients: buses, uplinks, the store.
+const FILES_BESIDE: u64 = 256;
 /// How often the queue is looked at while it drains.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
@@ -51,6 +58,10 @@ pub struct Gateway {
     hub: HubHandle,
     hub_task: JoinHandle<()>,
     listeners: Vec<JoinHandle<()>>,
+    addresses: Vec<ListenerAddress>,
+    door: Arc<Door>,
+    /// Counts how often everything that can be read again was to be.
+    reload: watch::Sender<u64>,
     buses: Vec<JoinHandle<()>>,
     /// Keeps the carrier waiting while there is no bus; `None` once polling has ended.
     field_events: Option<mpsc::Sender<FieldEvent>>,
@@ -62,6 +73,8 @@ pub struct Gateway {
     uplinks: Vec<(JoinHandle<()>, watch::Receiver<UplinkState>)>,
     stop_inputs: watch::Sender<bool>,
     stop_uplinks: watch::Sender<bool>,
+    /// Other users and rules for the broker.
+    access: mpsc::Sender<AccessSettings>,
     /// `None` if its socket cannot be made.
     control: Option<Control>,
 }
@@ -74,7 +87,11 @@ impl Gateway {
     /// The store cannot be opened, or a port cannot be listened on; the message names it and the remedy.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let Settings { gateway, buses, devices, uplinks, broker, queue, log: _ } = settings;
-        let listeners = listen(&broker).await?;
+        let gate = Gate::load(broker.access.clone()).context("users and rules of the broker")?;
+        let (reload, reloads) = watch::channel(0);
+        let door = Door::new(broker.limits);
+        let listeners = listen(&broker, &gate, &door, &reloads).await?;
+        let addresses = listeners.iter().map(|listener| listener.at().clone()).collect();
         let (store_events, events) = mpsc::unbounded_channel();
         let (store, snapshot) = Store::open(&queue.state_dir, queue.staging(), store_events)
             .context("cannot open the queue")?;
@@ -87,7 +104,7 @@ impl Gateway {
             when_full: queue.when_full,
             clock: clock_state,
             retouch,
-            ..EngineOptions::default()
+            ..client_bounds(&broker.limits)
         };
         let tell_drops = TellDrops {
             topic: Publisher::drops_topic(&gateway.id).context("gateway.id")?,
@@ -100,8 +117,12 @@ impl Gateway {
         let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
         let control = open_control(&hub, &queue);
+        // Before anybody comes in.
+        hub.acl(gate.acl(), Vec::new()).await.context("cannot start the hub")?;
 
         let (stop_inputs, inputs_stopped) = watch::channel(false);
+        let (access, access_changes) = mpsc::channel(1);
+        tokio::spawn(keep_access(gate, hub.clone(), access_changes, inputs_stopped.clone()));
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
         let (count, published) = watch::channel(0);
@@ -152,6 +173,9 @@ impl Gateway {
             hub,
             hub_task,
             listeners,
+            addresses,
+            door,
+            reload,
             buses,
             field_events,
             carrier,
@@ -160,14 +184,39 @@ impl Gateway {
             uplinks,
             stop_inputs,
             stop_uplinks,
+            access,
             control,
         })
+    }
+
+    /// Puts other users and rules of the broker in force, or reads the same files again; whoever is connected is held
+    /// against them. What fails is logged and leaves in force what was.
+    pub async fn change_access(&self, access: AccessSettings) {
+        let _ = self.access.send(access).await;
     }
 
     /// The hub, for those who want to look at it.
     #[must_use]
     pub fn hub(&self) -> &HubHandle {
         &self.hub
+    }
+
+    /// Where LAN clients dial in, in the order of the file, each with its real port.
+    #[must_use]
+    pub fn addresses(&self) -> &[ListenerAddress] {
+        &self.addresses
+    }
+
+    /// What the broker's listeners have seen since the start.
+    #[must_use]
+    pub fn broker_counters(&self) -> &BrokerCounters {
+        self.door.counters()
+    }
+
+    /// Reads again what can be read again while the gateway runs: the certificates of listeners. Everything else of the
+    /// configuration takes effect at a restart.
+    pub fn reload(&self) {
+        self.reload.send_modify(|count| *count += 1);
     }
 
     /// How many readings the hub has taken since the start.
@@ -254,14 +303,46 @@ async fn tell_of_clock(trust: ClockTrust, hub: HubHandle, teller: watch::Sender<
     }
 }
 
+/// What the engine holds LAN clients to.
+fn client_bounds(limits: &Limits) -> EngineOptions {
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    EngineOptions {
+        client_window: limits.inflight.get(),
+        memory_queue_max: count(limits.queued_messages),
+        memory_queue_bytes_max: count(limits.queued_bytes),
+        client_queue_max: limits.stored_messages.into(),
+        subscriptions_max: count(limits.subscriptions),
+        topic_levels_max: count(limits.topic_levels),
+        topic_bytes_max: count(limits.topic_bytes),
+        retained_max: count(limits.retained_messages),
+        retained_bytes_max: count(limits.retained_bytes),
+        session_expiry_max: limits.session_expiry,
+        ..EngineOptions::default()
+    }
+}
+
 /// Takes the ports first: whoever dials in before the hub runs waits instead of being refused.
-async fn listen(broker: &BrokerSettings) -> anyhow::Result<Vec<Listener>> {
+async fn listen(
+    broker: &BrokerSettings,
+    gate: &Gate,
+    door: &Arc<Door>,
+    reloads: &watch::Receiver<u64>,
+) -> anyhow::Result<Vec<Listener>> {
+    if !broker.listeners.is_empty() {
+        let needed = u64::from(broker.limits.connections) + FILES_BESIDE;
+        let files = service::raise_open_files(needed);
+        if files < needed {
+            warn!(
+                connections = broker.limits.connections,
+                files,
+                "system lets this process open fewer files than clients may connect; raise LimitNOFILE"
+            );
+        }
+    }
     let mut listeners = Vec::new();
-    for ListenerSettings { address } in &broker.listeners {
-        let cannot =
-            || format!("cannot listen on {address}: does another program, or a second fieldpost?");
-        let listener = Listener::bind(*address).await.with_context(cannot)?;
-        info!(address = %listener.address().with_context(cannot)?, "broker listens");
+    for settings in &broker.listeners {
+        let listener = Listener::open(settings, gate, door, reloads.clone()).await?;
+        info!(address = %listener.at(), "broker listens");
         listeners.push(listener);
     }
     Ok(listeners)
@@ -331,6 +412,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::broker::ProtocolOptions;
     use crate::config::{self, SystemSecrets};
 
     /// A gateway whose device and upstream are not there.
@@ -347,6 +429,13 @@ mod tests {
         fs::write(&file, yaml).expect("a configuration");
         let parsed = config::load(&file, &SystemSecrets::for_run()).expect("it is right");
         Gateway::start(parsed.settings).await.expect("it starts")
+    }
+
+    #[test]
+    fn the_engine_s_bounds_and_the_broker_s_have_the_same_defaults() {
+        let (bounds, engine) = (client_bounds(&Limits::default()), EngineOptions::default());
+        assert_eq!(format!("{bounds:?}"), format!("{engine:?}"));
+        assert_eq!(Limits::default().protocol(), ProtocolOptions::default());
     }
 
     #[tokio::test]

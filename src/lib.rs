@@ -2,6 +2,7 @@
 //!
 //! The map of the house; `ARCHITECTURE.md` tells the road of a reading through it.
 
+pub mod access;
 pub mod app;
 pub mod backoff;
 pub mod bench;

@@ -19,10 +19,14 @@ enum Command {
     Run(cli::RunArgs),
     /// Show the main job in one process: simulated devices, a gateway and a stand-in upstream
     Demo(cli::DemoArgs),
+    /// Run an MQTT broker alone, from a few options, until SIGTERM or Ctrl-C
+    Broker(cli::BrokerArgs),
     /// Measure this machine, or kill a gateway again and again and count what was lost
     Bench(cli::BenchArgs),
     /// Look at the durable queue, hand it out, remove from it, verify it
     Queue(cli::QueueArgs),
+    /// Set the password of a user of the broker, or take the user out
+    Passwd(cli::PasswdArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(cli::CheckArgs),
 }
@@ -32,8 +36,10 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(args) => cli::run(&args),
         Command::Demo(args) => cli::demo(&args),
+        Command::Broker(args) => cli::broker(&args),
         Command::Bench(args) => cli::bench(&args, &mut std::io::stdout().lock()),
         Command::Queue(args) => cli::queue(&args, &mut std::io::stdout().lock()),
+        Command::Passwd(args) => cli::passwd(&args),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
     };
     match result {

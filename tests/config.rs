@@ -3,11 +3,17 @@
 #![allow(clippy::disallowed_methods, reason = "a test may read and write files")]
 
 use std::fs;
+use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fieldpost::access::{AclAction, AclRule, AclSettings, ClientMatch, UserMatch};
+use fieldpost::broker::{
+    ClientCa, Limits, ListenAt, ListenerRules, ListenerSettings, ListenerTls, Origins, PerAddress,
+    WebSocketSettings,
+};
 use fieldpost::cli::{self, CheckArgs, ExitStatus};
 use fieldpost::clock::ClockTrust;
 use fieldpost::config::{
@@ -209,8 +215,8 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!(cloud.forward[0].to, Some(Arc::from("plant/boiler/{rest}")));
     assert_eq!((cloud.forward[1].qos, &cloud.forward[1].to), (QoS::AtLeastOnce, &None));
     assert_eq!(cloud.accept[0].filter.as_str(), "sites/announcements/#");
-    let addresses: Vec<_> = settings.broker.listeners.iter().map(|l| l.address).collect();
-    assert_eq!(addresses, ["127.0.0.1:1883".parse().expect("an address")]);
+    let plain = ListenerSettings::plain("127.0.0.1:1883".parse().expect("an address"));
+    assert_eq!(settings.broker.listeners, [plain]);
     assert_eq!(settings.queue.size_bytes_max, 256 << 20);
     assert_eq!(settings.queue.age_max, Duration::from_secs(30 * 86_400));
     assert_eq!(settings.queue.state_dir, PathBuf::from("/var/lib/fieldpost"));
@@ -266,8 +272,9 @@ fn what_is_left_out_has_its_default() {
 fn a_broker_needs_neither_devices_nor_uplinks() {
     let path = "tests/data/config/valid/a-broker-alone.yaml";
     let listeners = settings(path).broker.listeners;
-    let addresses: Vec<String> = listeners.iter().map(|l| l.address.to_string()).collect();
-    assert_eq!(addresses, ["127.0.0.1:1883", "[::1]:1883", "127.0.0.2:0", "127.0.0.2:0"]);
+    let addresses = ["127.0.0.1:1883", "[::1]:1883", "127.0.0.2:0", "127.0.0.2:0"]
+        .map(|address| ListenerSettings::plain(address.parse().expect("an address")));
+    assert_eq!(listeners, addresses);
     let (status, out) = check(path, false);
     assert_eq!(status, ExitStatus::Done);
     assert!(
@@ -275,6 +282,118 @@ fn a_broker_needs_neither_devices_nor_uplinks() {
         "{out}"
     );
     assert!(settings("tests/data/config/valid/smallest.yaml").broker.listeners.is_empty());
+}
+
+#[test]
+fn a_listener_is_run_with_what_is_written() {
+    let broker = settings("tests/data/config/valid/every-kind-of-listener.yaml").broker;
+    let limits = Limits {
+        connections: 200,
+        half_open: 20,
+        half_open_per_address: PerAddress { max: 5, binds_loopback: true },
+        connection_rate: PerAddress { max: 10, binds_loopback: true },
+        connect_timeout: Duration::from_secs(5),
+        packet_bytes: 256 * 1024,
+        inflight: NonZeroU16::new(20).expect("not 0"),
+        queued_messages: 1000,
+        queued_bytes: 1 << 20,
+        stored_messages: 2000,
+        subscriptions: 30,
+        retained_messages: 400,
+        retained_bytes: 2 << 20,
+        topic_levels: 8,
+        topic_bytes: 200,
+        keep_alive: NonZeroU16::new(300),
+        session_expiry: 86_400,
+    };
+    assert_eq!(broker.limits, limits);
+    let tls = ListenerTls {
+        certificate: "/etc/fieldpost/broker.pem".into(),
+        key: "/etc/fieldpost/broker.key".into(),
+        client_ca: None,
+    };
+    let client_ca =
+        |required| Some(ClientCa { path: "/etc/fieldpost/clients.pem".into(), required });
+    let rules = ListenerRules { limits, ..ListenerRules::default() };
+    let anonymous = ListenerRules { anonymous: true, ..rules.clone() };
+    let at = |address: &str| ListenAt::Address(address.parse().expect("an address"));
+    let websocket = |origins| Some(WebSocketSettings { origins });
+    let these = Origins::These(vec!["https://dashboard.example.com".into()]);
+    let certified = ListenerRules { certificate_user: true, ..rules };
+    let expected = [
+        ListenerSettings {
+            at: at("127.0.0.1:1883"),
+            tls: None,
+            websocket: None,
+            rules: anonymous.clone(),
+        },
+        ListenerSettings {
+            at: at("0.0.0.0:8883"),
+            tls: Some(ListenerTls { client_ca: client_ca(true), ..tls.clone() }),
+            websocket: None,
+            rules: ListenerRules {
+                connections_max: Some(50),
+                client_id_prefix: Some("line-3-".into()),
+                ..certified.clone()
+            },
+        },
+        ListenerSettings {
+            at: at("127.0.0.1:9001"),
+            tls: None,
+            websocket: websocket(Origins::SameHost),
+            rules: anonymous.clone(),
+        },
+        ListenerSettings {
+            at: at("0.0.0.0:9002"),
+            tls: Some(ListenerTls { client_ca: client_ca(false), ..tls.clone() }),
+            websocket: websocket(these),
+            rules: certified,
+        },
+        ListenerSettings {
+            at: at("0.0.0.0:9003"),
+            tls: Some(tls),
+            websocket: websocket(Origins::Any),
+            rules: anonymous.clone(),
+        },
+        ListenerSettings {
+            at: ListenAt::Path { path: "/run/fieldpost/mqtt.sock".into(), mode: 0o600 },
+            tls: None,
+            websocket: None,
+            rules: anonymous,
+        },
+    ];
+    assert_eq!(broker.listeners, expected);
+}
+
+#[test]
+fn users_and_rules_of_the_broker_are_what_the_file_says() {
+    let broker = settings("tests/data/config/valid/a-broker-with-users-and-rules.yaml").broker;
+    let anonymous: Vec<bool> = broker.listeners.iter().map(|l| l.rules.anonymous).collect();
+    assert_eq!(anonymous, [false, true]);
+    let users = broker.access.users.expect("two files");
+    let paths = ["/etc/fieldpost/passwd", "/etc/fieldpost/more"].map(PathBuf::from);
+    assert_eq!((&users.files[..], users.client_id_prefix.as_deref()), (&paths[..], Some("%u-")));
+    let AclSettings::Rules(rules) = broker.access.acl else { panic!("rules") };
+    let topics = |rule: &AclRule| -> Vec<String> {
+        rule.topics.iter().map(|topic| topic.as_str().to_owned()).collect()
+    };
+    let [none, own, all, panel] = &rules[..] else { panic!("four rules") };
+    assert_eq!(
+        (none.allow, none.action, &none.user),
+        (false, AclAction::Both, &UserMatch::Anonymous)
+    );
+    assert_eq!(topics(none), ["admin/#", "$SYS/#"]);
+    assert_eq!((own.allow, own.action, &own.user), (true, AclAction::Publish, &UserMatch::Named));
+    assert_eq!(own.client, ClientMatch::BeginsWith("pump-".into()));
+    assert_eq!((all.action, &all.user), (AclAction::Subscribe, &UserMatch::Is("ann".into())));
+    assert_eq!(all.network, "192.0.2.0/24".parse().ok());
+    assert_eq!(
+        (&panel.client, &panel.user),
+        (&ClientMatch::Is("panel".into()), &UserMatch::Anybody)
+    );
+    assert_eq!(topics(panel), ["x/%u/100%"]);
+    let open = settings("tests/data/config/valid/a-broker-alone.yaml").broker.access;
+    assert_eq!((open.users, open.acl), (None, AclSettings::Open));
 }
 
 #[test]

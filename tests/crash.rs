@@ -128,7 +128,7 @@ fn a_run_that_is_stopped_leaves_no_process_and_no_file() {
     assert_eq!(bench.terminate().code(), Some(1));
     assert!(bench.log().contains("stopped before the end"), "{}", bench.log());
     assert!(made().is_none());
-    let prefix = format!("fieldpost-demo-{}-", bench.id());
+    let prefix = format!("fieldpost-{}-", bench.id());
     let of_it =
         |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&prefix);
     let left =

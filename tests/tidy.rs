@@ -16,11 +16,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("clock", &["model"]),
     ("mqtt", &["model"]),
     ("field", &["model", "backoff", "clock"]),
+    ("access", &["model"]),
     ("store", &["model", "step"]),
     ("service", &[]),
-    ("hub", &["model", "mqtt", "store", "clock", "step"]),
+    ("hub", &["model", "mqtt", "access", "store", "clock", "step"]),
     ("uplink", &["model", "mqtt", "hub", "backoff", "step"]),
-    ("broker", &["model", "mqtt", "hub", "step"]),
+    ("broker", &["model", "mqtt", "access", "hub", "step"]),
     ("payload", &["model", "field", "hub"]),
     ("control", &["model", "hub", "store"]),
     ("console", &["model", "hub"]),
@@ -73,8 +74,10 @@ const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("tokio_rustls", "uplink broker"),
     ("systemd_journal_logger", "service"),
     ("sd_notify", "service"),
-    ("UnixListener", "control"),
-    ("UnixStream", "control"),
+    ("tokio_tungstenite", "broker"),
+    ("x509_cert", "broker"),
+    ("UnixListener", "control broker"),
+    ("UnixStream", "control broker"),
 ];
 
 /// One file of `src/`.

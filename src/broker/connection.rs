@@ -1,50 +1,91 @@
 //! shell: one LAN client's connection: reads, writes, keeps its deadlines.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this shell owns a socket")]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
 
+use super::admission::Denied;
+use super::counters::Seen;
+use super::door::{Named, Pass};
 use super::exchange::{Ended, exchange, queue};
-use super::protocol::{CONNECT_MAX, Protocol, ProtocolOptions, refusal};
-use crate::hub::{DetachCause, HubHandle};
+use super::login::{Admitted, admit};
+use super::protocol::{Protocol, refusal};
+use super::settings::ListenerRules;
+use super::visitor::{Peer, Spoken, Visitor};
+use crate::access::Gate;
+use crate::hub::{AttachClient, DetachCause, HubHandle};
 use crate::mqtt::{
-    CodecError, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError, Version,
+    CodecError, Connect, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
+    ReasonCode, Version,
 };
 
 /// How long the last words may take.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
+/// What a connection brings from the listener.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its place.
+    pub(super) pass: Pass,
+    /// Whether its address comes more often than it may.
+    pub(super) too_often: bool,
+    /// The listener.
+    pub(super) named: Arc<Named>,
+    /// When CONNECT must have come.
+    pub(super) deadline: Instant,
+    /// Users and passwords.
+    pub(super) gate: Gate,
+}
+
+impl Entry {
+    /// The time for CONNECT is over.
+    pub(super) fn tell_slow(&self, peer: &Peer) {
+        self.say(Seen::TooSlow, peer, &"no CONNECT came in time (`connect_timeout`); closed");
+    }
+
+    fn say(&self, seen: Seen, peer: &Peer, what: &dyn std::fmt::Display) {
+        self.pass.door().say(&self.named, seen, peer, what);
+    }
+}
+
 /// Serves one client from CONNECT to the end.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    peer: String,
+    visitor: Visitor,
+    rules: Arc<ListenerRules>,
+    mut entry: Entry,
     hub: HubHandle,
     mut stop: watch::Receiver<bool>,
 ) {
+    let peer = visitor.peer;
     let (read, write) = tokio::io::split(stream);
-    let rules = ProtocolOptions::default();
-    let packet_bytes_max = rules.packet_bytes_max;
+    let packet_bytes_max = rules.limits.packet_bytes;
     let options = DecodeOptions { version: Version::V311, packet_bytes_max };
     let mut reader = PacketReader::new(read, options);
     let first = tokio::select! {
-        first = timeout(CONNECT_MAX, reader.read_first()) => first,
+        first = timeout_at(entry.deadline.into(), first_packet(&mut reader)) => first,
         () = stopped(&mut stop) => return,
     };
-    let Ok(first) = first else {
-        return debug!(%peer, "client said no CONNECT in time");
-    };
+    let Ok(first) = first else { return entry.tell_slow(&peer) };
+    entry.pass.handle_connect();
     let (version, outcome) = match first {
-        Ok(Packet::Connect(connect)) => {
-            let (mono, wall) = (Instant::now(), SystemTime::now().into());
-            let accepted = Protocol::accept(*connect.clone(), rules, fastrand::u64(..), mono, wall);
-            (connect.version, accepted.map_err(|refused| (refused.reason, None)))
+        Ok(First::Packet(Packet::Connect(connect))) => {
+            let outcome = tokio::select! {
+                outcome = let_in(&connect, &visitor, &rules, &mut entry) => outcome,
+                () = stopped(&mut stop) => return,
+            };
+            (connect.version, outcome)
         }
-        Ok(packet) => {
+        Ok(First::Packet(packet)) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
+        }
+        Ok(First::Foreign(what)) => {
+            return entry.pass.door().say_foreign(&entry.named, &peer, what);
         }
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
@@ -57,17 +98,24 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     reader.set_version(version);
     let mut writer = PacketWriter::new(write, version);
-    let (mut protocol, attach) = match outcome {
+    let (admitted, mut protocol, attach) = match outcome {
         Ok(accepted) => accepted,
         Err((reason, why)) => {
-            info!(%peer, %reason, why = why.as_deref(), "client refused");
-            return last_words(&mut writer, &refusal(reason, why)).await;
+            debug!(%peer, %reason, why = why.as_deref(), "client refused");
+            let refusal = refusal(in_words_of(version, reason), why);
+            return last_words(&mut writer, &refusal).await;
         }
     };
-    let client_id = attach.client_id.clone();
+    let (client_id, user) = (attach.client_id.clone(), attach.principal.user.clone());
     let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
+    // The hub sends away whom a change of the users finds connected; it may have come just before.
+    if !admitted.still_holds(&entry.gate) {
+        let _ = hub.detach(attached.connection, DetachCause::Lost).await;
+        let refusal = refusal(ReasonCode::BadUserNameOrPassword, None);
+        return last_words(&mut writer, &refusal).await;
+    }
     queue(&mut writer, &protocol.connack(&attached));
-    info!(%client_id, %peer, ?version, session_present = attached.session_present, "client connected");
+    info!(%client_id, user = user.as_deref(), %peer, ?version, session_present = attached.session_present, "client connected");
     let id = attached.connection;
     let ended = exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, stop).await;
     let (cause, reason) = match ended {
@@ -87,6 +135,71 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 last_words(&mut writer, &bye).await;
             }
         }
+    }
+}
+
+enum First {
+    Packet(Packet),
+    /// It speaks something else.
+    Foreign(&'static str),
+}
+
+async fn first_packet<R: AsyncRead + Unpin>(
+    reader: &mut PacketReader<R>,
+) -> Result<First, ReadError> {
+    match Spoken::of(reader.peek().await?) {
+        Spoken::Tls => Ok(First::Foreign(
+            "a TLS client on an MQTT port without TLS: let it use `mqtt://`, or dial a `tls` port",
+        )),
+        Spoken::Http => Ok(First::Foreign(
+            "an HTTP client on an MQTT port: a browser needs a `ws` port, other clients `mqtt://`",
+        )),
+        Spoken::Mqtt | Spoken::Other => reader.read_first().await.map(First::Packet),
+    }
+}
+
+/// Whether a client that said CONNECT may come in, and as what; the refusal has been counted and said.
+async fn let_in(
+    connect: &Connect,
+    visitor: &Visitor,
+    rules: &ListenerRules,
+    entry: &mut Entry,
+) -> Result<(Admitted, Protocol, AttachClient), (ReasonCode, Option<Arc<str>>)> {
+    let peer = &visitor.peer;
+    if entry.too_often {
+        entry.say(Seen::TooOften, peer, &"address connects too often (`connection_rate`); refused");
+        return Err((ReasonCode::ConnectionRateExceeded, None));
+    }
+    // Before its password is looked at, so that those who wait for that are bounded as well.
+    if entry.pass.enter().is_err() {
+        let what = "as many clients as may (`connections`, `max_connections`); refused";
+        entry.say(Seen::Full, peer, &what);
+        return Err((ReasonCode::QuotaExceeded, None));
+    }
+    let denied = |reason: ReasonCode, why: &dyn std::fmt::Display| {
+        let what = format!("client `{}` refused ({reason}): {why}", connect.client_id);
+        entry.say(Seen::Denied, peer, &what);
+        (reason, None)
+    };
+    let admitted = admit(connect, visitor, rules, &entry.gate).await;
+    let admitted = admitted.map_err(|Denied { reason, why }| denied(reason, &why))?;
+    let (mono, wall) = (Instant::now(), SystemTime::now().into());
+    let options = rules.limits.protocol();
+    let accepted = Protocol::accept(connect.clone(), options, fastrand::u64(..), mono, wall);
+    let (protocol, mut attach) = accepted
+        .map_err(|refused| denied(refused.reason, &"its CONNECT asks for what is not to be had"))?;
+    attach.principal = admitted.principal(&attach.client_id, visitor);
+    Ok((admitted, protocol, attach))
+}
+
+/// Versions before 5.0 have one word for a server that cannot take a client (3.1.1 section 3.2.2.3).
+fn in_words_of(version: Version, reason: ReasonCode) -> ReasonCode {
+    match (version, reason) {
+        (
+            Version::V31 | Version::V311,
+            ReasonCode::QuotaExceeded | ReasonCode::ConnectionRateExceeded,
+        ) => ReasonCode::ServerUnavailable,
+        (_, reason) => reason,
     }
 }
 

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::alias::{AliasesIn, AliasesOut};
+use crate::access::Principal;
 use crate::hub::{AttachClient, Attached, DetachCause, SessionWill};
 use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{
     ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, UserProperties, Version, Will,
     encoded_len,
 };
-
-/// How long a connection may take to say CONNECT.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// What a client is held to, and told in its CONNACK where its version can tell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,14 +135,18 @@ impl Protocol {
             aliases_in: AliasesIn::new(options.topic_alias_max),
             aliases_out: AliasesOut::new(aliases),
         };
+        let client_id = assigned.unwrap_or(client_id);
+        let principal = Principal::unnamed(&client_id);
         let attach = AttachClient {
-            client_id: assigned.unwrap_or(client_id),
+            client_id,
             clean_start,
             expiry,
             version,
             receive_maximum: properties.receive_maximum.unwrap_or(NonZeroU16::MAX),
             packet_bytes_max,
             will: will.map(|will| session_will(will, wall)),
+            // Whoever has checked more than the CONNECT itself says so.
+            principal,
         };
         Ok((protocol, attach))
     }

@@ -4,17 +4,22 @@
 
 mod bench;
 mod bench_broker;
+mod broker;
 mod check;
 mod demo;
+mod passwd;
 mod powercut;
 mod queue;
 mod queue_text;
+mod reload;
 mod run;
 
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
-pub use bench_broker::BrokerArgs;
+pub use bench_broker::BrokerBenchArgs;
+pub use broker::{BrokerArgs, broker};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
+pub use passwd::{PasswdArgs, passwd};
 pub use powercut::PowercutArgs;
 pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
 pub use run::{RunArgs, run};

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use tracing::{error, info, warn};
 
 use super::ExitStatus;
+use super::reload::Reload;
 use crate::app::Gateway;
 use crate::config::{self, Parsed, Settings, SystemSecrets};
-use crate::service::{self, Signals, Stop, start_logging};
+use crate::service::{self, Signals, Stop, Wish, start_logging};
 use crate::step;
 
 /// Arguments of `run`.
@@ -38,6 +39,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
                 return Ok(ExitStatus::Wrong);
             }
         };
+    let reload = Reload::of(args.config.clone(), settings.clone());
     // What the file says goes before what systemd gives.
     if settings.queue.runtime_dir.is_none() {
         settings.queue.runtime_dir = service::runtime_dir();
@@ -48,7 +50,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
         warn!(file = %warning.file, line, path = %warning.path, "{message}");
     }
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(settings));
+    let result = runtime.block_on(serve(settings, reload, |_| Ok(())));
     // A look-up of a name that is under way cannot be called off: it is left behind.
     runtime.shutdown_background();
     result
@@ -66,15 +68,36 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start the event loop")
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<ExitStatus> {
+/// Runs a gateway until it is asked to stop; `ready` is called when its clients are served.
+///
+/// # Errors
+/// As [`Gateway::start`]; the signals cannot be taken over; `ready`'s.
+pub(super) async fn serve(
+    settings: Settings,
+    mut reload: Reload,
+    ready: impl FnOnce(&Gateway) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitStatus> {
     let mut signals = Signals::listen().context("cannot take over SIGTERM")?;
     let mut gateway = Gateway::start(settings).await?;
+    ready(&gateway)?;
     service::ready();
-    tokio::select! {
-        _ = signals.next_stop() => {}
-        part = gateway.broken() => {
-            error!(part, "part of the gateway ended by itself; everything committed is kept");
-            return Ok(ExitStatus::Failed);
+    loop {
+        let access = tokio::select! {
+            wish = signals.next() => match wish {
+                Wish::Stop(_) => break,
+                Wish::Reload => {
+                    gateway.reload();
+                    reload.read()
+                }
+            },
+            access = reload.changed() => access,
+            part = gateway.broken() => {
+                error!(part, "part of the gateway ended by itself; everything committed is kept");
+                return Ok(ExitStatus::Failed);
+            }
+        };
+        if let Some(access) = access {
+            gateway.change_access(access).await;
         }
     }
     info!("stopping: a second signal ends at once");

@@ -1,44 +1,29 @@
 //! core: the broker for the LAN as written, and what it is run with.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
-
-use super::fields::{Field, Fields, Later};
-use super::notes::{At, Given, Notes, Spot};
-use crate::broker::{BrokerSettings, ListenerSettings};
+use super::access::Access;
+use super::fields::{Field, Later};
+use super::limits;
+use super::listener::{self, Listener};
+use super::notes::{At, Notes};
+use crate::broker::{BrokerSettings, Limits, ListenAt};
 
 const EXAMPLE: &str = "write `broker: { listeners: [ { tcp: 127.0.0.1:1883, anonymous: true } ] }`";
-const LISTENER_EXAMPLE: &str = "write `{ tcp: 127.0.0.1:1883, anonymous: true }`";
-const ADDRESS_EXAMPLE: &str = "write an address of this machine and a port: `127.0.0.1:1883`";
-const ONLY_PLAIN: &str = "write `tcp: 127.0.0.1:1883, anonymous: true` instead";
 
-const LATER: &[Later] = &[
-    ("users", "remove it: there is no authentication, and only this machine may connect"),
-    ("acl", "remove it: whoever connects may publish and subscribe to everything"),
-];
-
-const LISTENER_LATER: &[Later] = &[
-    ("tls", ONLY_PLAIN),
-    ("ws", ONLY_PLAIN),
-    ("wss", ONLY_PLAIN),
-    ("certificate", "remove it: listeners have no TLS"),
-    ("key", "remove it: listeners have no TLS"),
-    ("client_ca", "remove it: listeners have no TLS"),
+const INSTEAD: &[Later] = &[
+    ("listener", "listeners"),
+    ("listen", "listeners"),
+    ("password_file", "users"),
+    ("user", "users"),
+    ("rules", "acl"),
+    ("limit", "limits"),
 ];
 
 /// The broker as written.
 #[derive(Debug)]
 pub(super) struct Broker {
     listeners: Vec<Listener>,
-}
-
-#[derive(Debug)]
-struct Listener {
-    head: Spot,
-    /// Whether it is of a kind this version has not; nobody complains that it has no address.
-    is_other_kind: bool,
-    tcp: Given<SocketAddr>,
-    anonymous: Given<bool>,
+    access: Access,
+    limits: Limits,
 }
 
 impl Broker {
@@ -49,83 +34,42 @@ impl Broker {
             notes.error(&field.key_spot, "the broker has no `listeners`", EXAMPLE);
         }
         let key_spot = given.as_ref().map(|list| list.key_spot.clone());
-        let listeners = given.and_then(|list| list.list(LISTENER_EXAMPLE, notes));
+        let listeners = given.and_then(|list| list.list(listener::EXAMPLE, notes));
         if let (Some(spot), Some([])) = (key_spot, listeners.as_deref()) {
-            notes.error(&spot, "`listeners` is empty", LISTENER_EXAMPLE);
+            notes.error(&spot, "`listeners` is empty", listener::EXAMPLE);
         }
         let listeners = listeners.unwrap_or_default();
         let listeners = listeners.into_iter().map(|listener| Listener::read(listener, notes));
-        let broker = Self { listeners: listeners.collect() };
-        fields.finish(LATER, &[("listener", "listeners"), ("listen", "listeners")], notes);
+        let listeners = listeners.collect();
+        let limits = fields.take_filled("limits").and_then(|field| limits::read(&field, notes));
+        let (access, limits) = (Access::read(&mut fields, notes), limits.unwrap_or_default());
+        let broker = Self { listeners, access, limits };
+        fields.finish(&[], INSTEAD, notes);
         Some(broker)
     }
 
     /// What it is run with; complains of what is missing or needs what this version has not.
     pub(super) fn settle(&self, notes: &mut Notes<'_>) -> BrokerSettings {
-        let mut known = HashSet::new();
-        let listeners = self.listeners.iter().filter_map(|listener| {
-            let address = listener.settle(notes)?;
-            if address.value.port() != 0 && !known.insert(address.value) {
-                let message = format!("another listener has `{}` already", address.value);
-                notes.error(&address.spot, message, "remove one of the two");
+        let mut listeners = Vec::new();
+        let mut known: Vec<(ListenAt, String)> = Vec::new();
+        for listener in &self.listeners {
+            let Some(At { value, spot }) =
+                listener.settle(self.limits, self.access.has_users(), notes)
+            else {
+                continue;
+            };
+            if let Some((_, first)) = known.iter().find(|(at, _)| Listener::collide(at, &value.at))
+            {
+                let message = if notes.shown(&spot) == *first {
+                    format!("another listener has `{first}` already")
+                } else {
+                    format!("another listener has this port at `{first}` already")
+                };
+                notes.error(&spot, message, "remove one of the two");
             }
-            Some(ListenerSettings { address: address.value })
-        });
-        BrokerSettings { listeners: listeners.collect() }
+            known.push((value.at.clone(), notes.shown(&spot)));
+            listeners.push(value);
+        }
+        BrokerSettings { listeners, limits: self.limits, access: self.access.settle(notes) }
     }
-}
-
-impl Listener {
-    fn read(mut fields: Fields<'_>, notes: &mut Notes<'_>) -> Self {
-        let listener = Self {
-            head: fields.head(),
-            is_other_kind: fields.has_any(LISTENER_LATER),
-            tcp: fields.given("tcp", notes, address),
-            anonymous: fields.given("anonymous", notes, |field, notes| {
-                field.choice(&[("true", true), ("false", false)], &[], notes)
-            }),
-        };
-        fields.finish(LISTENER_LATER, &[("address", "tcp"), ("port", "tcp")], notes);
-        listener
-    }
-
-    fn settle(&self, notes: &mut Notes<'_>) -> Option<&At<SocketAddr>> {
-        if self.is_other_kind {
-            return None;
-        }
-        if self.tcp.is_absent() {
-            notes.error(&self.head, "this listener has no `tcp`", LISTENER_EXAMPLE);
-        }
-        if self.anonymous.is_absent() {
-            let message = "this listener does not say who may connect, \
-                           and authentication is not in this version";
-            notes.error(&self.head, message, "add `anonymous: true` if all of this machine may");
-        }
-        if let Some(anonymous) = self.anonymous.written().filter(|at| !at.value) {
-            let message = "authentication is not in this version, so nobody could connect";
-            let remedy = "write `anonymous: true` if all of this machine may, or remove `broker`";
-            notes.error(&anonymous.spot, message, remedy);
-        }
-        let address = self.tcp.written()?;
-        if !address.value.ip().is_loopback() {
-            let message = format!(
-                "others than this machine could reach `{}`, and authentication is not in this version",
-                address.value
-            );
-            let remedy = format!("write `127.0.0.1:{}`", address.value.port());
-            notes.error(&address.spot, message, remedy);
-        }
-        Some(address)
-    }
-}
-
-fn address(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<SocketAddr>> {
-    let text = field.text(ADDRESS_EXAMPLE, notes)?;
-    let At { value, spot } = text;
-    if let Ok(value) = value.trim().parse() {
-        return Some(At { value, spot });
-    }
-    let message = format!("`{}` is not an address with a port", notes.shown(&spot));
-    notes.error(&spot, message, ADDRESS_EXAMPLE);
-    None
 }

@@ -162,6 +162,29 @@ impl<'n> Field<'n> {
         Some(items.collect())
     }
 
+    /// The value as texts: one, or a list of them.
+    pub(super) fn texts(&self, example: &str, notes: &mut Notes<'_>) -> Option<Vec<At<Rc<str>>>> {
+        let Kind::List(items) = &self.node.kind else {
+            return Some(vec![self.text(example, notes)?]);
+        };
+        if items.is_empty() {
+            notes.error(&self.key_spot, format!("`{}` is empty", self.name), example);
+            return None;
+        }
+        let texts = items.iter().enumerate().map(|(index, node)| {
+            let spot = self.spot.item(index, node.span);
+            let (name, key_spot) = (Rc::clone(&self.name), self.key_spot.clone());
+            Field { name, key_spot, spot, node }.text(example, notes)
+        });
+        // Each that is wrong is complained about.
+        texts.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    /// Whether the value is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.node.kind, Kind::List(_))
+    }
+
     /// Whether the value is a group of keys.
     pub(super) fn is_group(&self) -> bool {
         matches!(self.node.kind, Kind::Map(_))

@@ -261,7 +261,8 @@ fn version(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Version>> {
     field.choice(&choices, &later, notes)
 }
 
-fn mqtt_string(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
+/// A string that MQTT can carry, of printable characters.
+pub(super) fn mqtt_string(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
     let text = field.text("write a name, or remove the key", notes)?;
     if text.value.len() > STRING_BYTES_MAX || text.value.chars().any(char::is_control) {
         let message = format!(

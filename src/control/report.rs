@@ -101,14 +101,25 @@ pub struct TotalsReport {
     pub purged: u64,
     /// Sent again because the other side had lost the session.
     pub republished: u64,
+    /// What the rules kept a client from.
+    #[serde(default)]
+    pub denied: u64,
 }
 
 impl From<Counters> for TotalsReport {
     fn from(counters: Counters) -> Self {
         let Counters {
-            delivered, refused, expired, too_large, dropped, purged, republished, ..
+            delivered,
+            refused,
+            expired,
+            too_large,
+            dropped,
+            purged,
+            republished,
+            denied,
+            ..
         } = counters;
-        Self { delivered, refused, expired, too_large, dropped, purged, republished }
+        Self { delivered, refused, expired, too_large, dropped, purged, republished, denied }
     }
 }
 

@@ -20,7 +20,7 @@ impl Scratch {
 
     /// Makes it in a directory.
     pub(crate) fn new_in(directory: &Path) -> io::Result<Self> {
-        let name = format!("fieldpost-demo-{}-{:016x}", std::process::id(), fastrand::u64(..));
+        let name = format!("fieldpost-{}-{:016x}", std::process::id(), fastrand::u64(..));
         let path = directory.join(name);
         // Fails if there is anything under this name, whoever put it there.
         DirBuilder::new().mode(0o700).create(&path)?;

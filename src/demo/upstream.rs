@@ -8,7 +8,8 @@ use tokio::net::TcpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::broker::Listener;
+use crate::access::Gate;
+use crate::broker::{Listener, ListenerSettings};
 use crate::hub::{EngineOptions, Hub, HubHandle};
 use crate::store::Store;
 
@@ -58,8 +59,9 @@ impl Upstream {
     /// Takes connections again, on the same port.
     pub(crate) async fn restore(&mut self) -> anyhow::Result<()> {
         if self.listening.is_none() {
-            let listener =
-                Listener::bind(self.address).await.context("cannot let the upstream listen")?;
+            let settings = ListenerSettings::plain(self.address);
+            let listener = Listener::bind(&settings, Gate::open()).await;
+            let listener = listener.context("cannot let the upstream listen")?;
             let (stop, stopped) = watch::channel(false);
             let serving = tokio::spawn(listener.run(self.hub.clone(), stopped));
             self.listening = Some((stop, serving));

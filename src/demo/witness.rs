@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 
 use anyhow::Context as _;
 
+use crate::access::Principal;
 use crate::hub::{AttachClient, ConnectionEvent, ConnectionId, HubHandle, Inbound};
 use crate::model::{QoS, TopicFilter};
 use crate::mqtt::{
@@ -29,6 +30,7 @@ impl Witness {
             receive_maximum: NonZeroU16::MAX,
             packet_bytes_max: None,
             will: None,
+            principal: Principal::unnamed("witness"),
         };
         let (attached, inbound) = hub.attach_client(client).await?;
         let filter = SubscribeFilter {

@@ -25,8 +25,8 @@ pub mod topic_tree;
 pub use aside::{Looked, Purge, PurgedSlice};
 pub use drops::{DropSummary, TellDrops};
 pub use engine::{
-    AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
-    HubStatus, Output, UplinkSession,
+    AttachClient, AttachUplink, Attached, DeniedWhat, DetachCause, EndUplinkError, Engine,
+    EngineOptions, Fact, HubStatus, Output, UplinkSession,
 };
 pub use mailbox::Inbound;
 pub use outbox::Oldest;

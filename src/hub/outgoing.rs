@@ -88,6 +88,8 @@ pub enum Outcome {
     Expired,
     /// It is larger than the other side takes.
     TooLarge,
+    /// The rules allow its delivery no longer.
+    Denied,
 }
 
 /// The order in which messages were picked.

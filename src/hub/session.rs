@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::drops::{Drops, TellDrops};
+use super::engine::Rights;
 use super::inbox::Inbox;
 use super::outbox::{FlightNumber, Oldest, Outbox};
 use crate::model::{Message, QoS, Seq, TopicFilter};
@@ -141,6 +142,8 @@ pub(super) struct Session {
     pub(super) inbox: Inbox,
     pub(super) link: Option<Link>,
     pub(super) counters: Counters,
+    /// What the rules say to it.
+    pub(super) rights: Rights,
     /// What was dropped and an upstream has not been told.
     pub(super) drops: Drops,
     pub(super) tell_drops: Option<TellDrops>,
@@ -167,6 +170,8 @@ pub struct Counters {
     pub purged: u64,
     /// Published again although they may have arrived, because the other side lost the session.
     pub republished: u64,
+    /// What the rules kept a client from: publications, wills, subscriptions, and messages that had waited.
+    pub denied: u64,
 }
 
 impl Session {

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "this shell waits for the deadlines of the engine")]
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -11,13 +12,14 @@ use tracing::{debug, error, info, warn};
 
 use super::aside::{Asides, Looked, Purge, PurgedSlice, Question};
 use super::engine::{
-    AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions, Fact,
-    HubStatus, Output, UplinkSession,
+    AttachClient, AttachUplink, Attached, DeniedWhat, DetachCause, EndUplinkError, Engine,
+    EngineOptions, Fact, HubStatus, Output, UplinkSession,
 };
 use super::episode::{Episode, Over};
 use super::mailbox::{Inbound, Mailbox, Opened, mailbox};
 use super::numbers::NumberMap;
 use super::session::ConnectionId;
+use crate::access::Acl;
 use crate::clock::now;
 use crate::model::{ClockState, Message, Seq};
 use crate::mqtt::{Packet, ReasonCode};
@@ -70,6 +72,7 @@ enum Command {
     Congestion(ConnectionId, bool),
     Detach(ConnectionId, DetachCause),
     Clock(ClockState),
+    Acl { acl: Arc<Acl>, outdated: Vec<Arc<str>> },
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
@@ -170,6 +173,15 @@ impl HubHandle {
     /// [`HubError::Stopped`].
     pub async fn clock(&self, state: ClockState) -> Result<(), HubError> {
         self.send(Command::Clock(state)).await
+    }
+
+    /// Other rules are in force, and users are gone or have another password; connected clients that entered as one of
+    /// those are sent away.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn acl(&self, acl: Arc<Acl>, outdated: Vec<Arc<str>>) -> Result<(), HubError> {
+        self.send(Command::Acl { acl, outdated }).await
     }
 
     /// The hub as it is, also while it takes no more messages.
@@ -434,6 +446,7 @@ impl Hub {
                 self.connections.remove(&connection);
             }
             Command::Clock(state) => self.engine.handle_clock(state, now),
+            Command::Acl { acl, outdated } => self.engine.handle_acl(acl, &outdated),
             Command::Flush(answer) => self.flushing.push(answer),
             Command::Stop(answer) => self.stopping = Some(answer),
         }
@@ -551,6 +564,16 @@ fn remedy(reason: DropReason) -> Option<&'static str> {
     }
 }
 
+/// What a client was kept from, in a word.
+fn denied(what: DeniedWhat) -> &'static str {
+    match what {
+        DeniedWhat::Publish => "publish",
+        DeniedWhat::Will => "will",
+        DeniedWhat::Subscribe => "subscribe",
+        DeniedWhat::Delivery => "delivery",
+    }
+}
+
 fn log_fact(fact: &Fact) {
     match fact {
         Fact::SessionLost { uplink, republished, trusted } => {
@@ -567,7 +590,7 @@ fn log_fact(fact: &Fact) {
             info!(%session, count, "no more messages are dropped");
         }
         Fact::Overflowed { session, waiting, bytes } => {
-            warn!(%session, waiting, bytes, "client is too slow for what it subscribed to; messages dropped");
+            warn!(%session, waiting, bytes, "queue of a client is full; messages for it are dropped");
         }
         Fact::PublicationRefused { session, topic, reason, count: 1 } => {
             warn!(%session, %topic, %reason, "publication refused; more of these at debug level");
@@ -595,6 +618,15 @@ fn log_fact(fact: &Fact) {
         }
         Fact::TooLarge { session, topic } => {
             warn!(%session, %topic, "message dropped: larger than the other side takes");
+        }
+        Fact::Denied { client_id, user, what, topic, count } => {
+            let (user, what) = (user.as_deref(), denied(*what));
+            // The first, the tenth, the hundredth …: a client that tries for ever does not fill the log.
+            if count.checked_ilog10().is_some_and(|digits| 10_u64.pow(digits) == *count) {
+                warn!(%client_id, user, what, %topic, count, "client was denied by the rules (broker.acl); more of these at debug level");
+            } else {
+                debug!(%client_id, user, what, %topic, count, "client was denied by the rules");
+            }
         }
         Fact::TakenOver { client_id } => {
             warn!(%client_id, "client id connected twice; first connection ended");

@@ -138,6 +138,12 @@ impl TopicFilter {
     /// ```
     #[must_use]
     pub fn matches(&self, topic: &TopicName) -> bool {
+        takes(&self.0, topic.as_str())
+    }
+
+    /// As [`Self::matches`], for the text of a topic name.
+    #[must_use]
+    pub fn takes(&self, topic: &str) -> bool {
         takes(&self.0, topic)
     }
 
@@ -166,18 +172,18 @@ impl TopicFilter {
     /// Whether a subscription with this filter takes `topic`: as [`Self::matches`], or by the filter that is shared.
     #[must_use]
     pub fn selects(&self, topic: &TopicName) -> bool {
-        takes(self.shared().map_or(&self.0, |(_, filter)| filter), topic)
+        takes(self.shared().map_or(&self.0, |(_, filter)| filter), topic.as_str())
     }
 }
 
 /// With what a shared subscription begins.
 const SHARE_PREFIX: &str = "$share/";
 
-fn takes(filter: &str, topic: &TopicName) -> bool {
-    if topic.as_str().starts_with('$') && filter.starts_with(['+', '#']) {
+fn takes(filter: &str, topic: &str) -> bool {
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }
-    let mut topic_levels = topic.levels();
+    let mut topic_levels = topic.split('/');
     for level in filter.split('/') {
         match (level, topic_levels.next()) {
             ("#", _) => return true,

@@ -17,4 +17,4 @@ pub use self::log::{LogError, LogGuard, start_logging};
 pub use directives::DirectiveError;
 pub use notify::{ready, status, stopping};
 pub use process::{Usage, raise_open_files, runtime_dir, usage};
-pub use signals::{Signals, Stop};
+pub use signals::{Signals, Stop, Wish};

@@ -17,6 +17,19 @@ pub fn runtime_dir() -> Option<PathBuf> {
     std::env::split_paths(&directories).next().filter(|path| path.is_absolute())
 }
 
+/// Asks the system to let this process open `files` files, connections among them, and gives how many it may.
+#[must_use]
+pub fn raise_open_files(files: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    let wanted = files.min(limit.maximum.unwrap_or(u64::MAX));
+    if current >= wanted {
+        return current;
+    }
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+    if setrlimit(Resource::Nofile, raised).is_ok() { wanted } else { current }
+}
+
 /// What a process has used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
@@ -54,18 +67,6 @@ fn cpu(stat: &str) -> Option<Duration> {
     let mut ticks = || fields.next()?.parse::<u64>().ok();
     let ticks = ticks()? + ticks()?;
     Some(Duration::from_millis(ticks * 1000 / TICKS))
-}
-
-/// Lets this process, and those it starts, have as many files and sockets open as the system grants at all.
-pub fn raise_open_files() {
-    let limits = getrlimit(Resource::Nofile);
-    if limits.current < limits.maximum || limits.maximum.is_none() {
-        // Where that is refused the limit stays as it is.
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit { current: limits.maximum, maximum: limits.maximum },
-        );
-    }
 }
 
 #[cfg(test)]

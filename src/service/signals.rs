@@ -1,4 +1,4 @@
-//! shell: the signals that ask the gateway to stop.
+//! shell: the signals that ask the gateway to stop or to read again.
 
 use std::io;
 
@@ -12,6 +12,15 @@ pub enum Stop {
     Orderly,
     /// Any further one: leave at once; what is stored stays stored.
     AtOnce,
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To end.
+    Stop(Stop),
+    /// To read again what can be changed while it runs (SIGHUP).
+    Reload,
 }
 
 /// Listens for SIGTERM, SIGINT and SIGHUP from its making on.
@@ -37,19 +46,26 @@ impl Signals {
         })
     }
 
+    /// Waits for the next signal. A call that is dropped loses nothing.
+    pub async fn next(&mut self) -> Wish {
+        tokio::select! {
+            Some(()) = self.term.recv() => {}
+            Some(()) = self.int.recv() => {}
+            Some(()) = self.hup.recv() => return Wish::Reload,
+        }
+        let asked = std::mem::replace(&mut self.asked, true);
+        Wish::Stop(if asked { Stop::AtOnce } else { Stop::Orderly })
+    }
+
     /// Waits for the next wish to stop. SIGHUP is none: it is answered with a word in the log. A call that is dropped
     /// loses nothing.
     pub async fn next_stop(&mut self) -> Stop {
         loop {
-            tokio::select! {
-                Some(()) = self.term.recv() => break,
-                Some(()) = self.int.recv() => break,
-                Some(()) = self.hup.recv() => {
-                    warn!("SIGHUP was ignored: a changed configuration takes effect at a restart");
-                }
+            match self.next().await {
+                Wish::Stop(stop) => return stop,
+                Wish::Reload => warn!("SIGHUP was ignored: there is nothing to read again now"),
             }
         }
-        if std::mem::replace(&mut self.asked, true) { Stop::AtOnce } else { Stop::Orderly }
     }
 }
 
@@ -69,6 +85,8 @@ mod tests {
     #[tokio::test]
     async fn the_first_signal_asks_for_an_orderly_stop_and_the_second_to_leave_at_once() {
         let mut signals = Signals::listen().expect("handlers can be set");
+        send("HUP");
+        assert_eq!(signals.next().await, Wish::Reload);
         send("HUP");
         send("TERM");
         assert_eq!(signals.next_stop().await, Stop::Orderly);

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use fieldpost::broker::Listener;
+use fieldpost::access::Gate;
+use fieldpost::broker::{Listener, ListenerSettings};
 use fieldpost::hub::{EngineOptions, Hub, HubHandle, HubStatus};
 use fieldpost::store::Store;
 use tokio::runtime::Runtime;
@@ -93,7 +94,8 @@ async fn run(state_dir: &Path, options: EngineOptions) -> (u16, Running) {
     let (sender, events) = mpsc::unbounded_channel();
     let (store, snapshot) = Store::open(state_dir, None, sender).expect("the store opens");
     let (hub, _task) = Hub::start(options, Vec::new(), store, snapshot, events);
-    let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let settings = ListenerSettings::plain(([127, 0, 0, 1], 0).into());
+    let listener = Listener::bind(&settings, Gate::open()).await.expect("a free port");
     let port = listener.address().expect("an address").port();
     let (stop, stopped) = watch::channel(false);
     let listener = tokio::spawn(listener.run(hub.clone(), stopped));

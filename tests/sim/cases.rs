@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fieldpost::access::Principal;
 use fieldpost::hub::{
     AttachClient, AttachUplink, Attached, ConnectionId, DetachCause, EndUplinkError, Engine,
     EngineOptions, Fact, Forward, Output, SessionWill, UplinkSession,
@@ -141,6 +142,7 @@ pub fn client(name: &str, expiry: u32) -> AttachClient {
         receive_maximum: NonZeroU16::MAX,
         packet_bytes_max: None,
         will: None,
+        principal: Principal::unnamed(name),
     }
 }
 

@@ -351,3 +351,29 @@ fn a_connection_whose_own_queue_is_full_is_sent_nothing_more() {
     bench.settle();
     assert_eq!(got(&mut bench, connection), ["1", "2"]);
 }
+
+#[test]
+fn retained_messages_are_all_sent_and_not_again_and_again_to_a_client_that_reads_none() {
+    for expiry in [0, 1000] {
+        let options = EngineOptions {
+            client_window: 1,
+            memory_queue_max: 10,
+            client_queue_max: 10,
+            ..EngineOptions::default()
+        };
+        let mut bench = Bench::with(options);
+        for number in 0..30 {
+            let topic = fieldpost::model::TopicName::new(&format!("t/{number}")).unwrap();
+            let kept = Message { topic, retain: true, ..message(number, QoS::AtLeastOnce) };
+            bench.engine.handle_publish(kept, bench.now);
+        }
+        let connection = bench.attach(client("a", expiry)).connection;
+        for _ in 0..5 {
+            bench.hear(connection, subscribe("t/#"));
+        }
+        assert_eq!(queued(&bench, "a"), 30);
+        let status = bench.engine.status();
+        let dropped: u64 = status.sessions.iter().map(|session| session.counters.dropped).sum();
+        assert_eq!(dropped, 4 * 30);
+    }
+}

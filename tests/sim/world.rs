@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fieldpost::access::Principal;
 use fieldpost::hub::{
     AttachClient, AttachUplink, Attached, DetachCause, DropSummary, Engine, EngineOptions, Fact,
     Forward, LiveFirst, Marks, Output, TellDrops, UplinkSession,
@@ -338,6 +339,7 @@ impl World {
             receive_maximum,
             packet_bytes_max: None,
             will: None,
+            principal: Principal::unnamed(self.peers[at].name),
         };
         let attached = self.engine.handle_attach_client(attach, self.now);
         assert!(!clean || !attached.session_present, "a clean start finds a session");

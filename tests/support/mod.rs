@@ -26,7 +26,7 @@ mod wait;
 pub use broker::{Mosquitto, free_port};
 pub use device::{Bank, ModbusServer};
 pub use line::{Line, pty_pair};
-pub use peers::{peers_missing, require_peers};
+pub use peers::{peers_missing, program, require_peers, script};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use site::{Fieldpost, Site};

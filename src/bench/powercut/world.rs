@@ -14,6 +14,7 @@ use super::payload::{self, Number};
 use super::publisher::Publisher;
 use super::runtime::Place;
 use super::upstream::{Brought, Upstream};
+use crate::access::Principal;
 use crate::hub::{
     AttachClient, AttachUplink, DetachCause, Engine, EngineOptions, Forward, Output, SessionStatus,
     UplinkSession,
@@ -197,6 +198,7 @@ impl World {
             receive_maximum: NonZeroU16::MAX,
             packet_bytes_max: None,
             will: None,
+            principal: Principal::unnamed("publisher"),
         };
         let attached = self.engine.handle_attach_client(attach, self.now);
         publisher.connection = Some(attached.connection);

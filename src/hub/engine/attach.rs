@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::subscriptions::{subscription_ids, unsettled_shared};
-use super::{Engine, Fact, Output, Timer};
+use super::{Engine, Fact, Output, Rights, Timer};
+use crate::access::Principal;
 use crate::hub::drops::{Drops, TellDrops};
 use crate::hub::inbox::Inbox;
 use crate::hub::outbox::{LiveFirst, Outbox, Outgoing};
@@ -34,6 +35,8 @@ pub struct AttachClient {
     pub packet_bytes_max: Option<u32>,
     /// Its will.
     pub will: Option<SessionWill>,
+    /// As whom it has entered.
+    pub principal: Arc<Principal>,
 }
 
 /// An uplink's durable session, known before it first connects.
@@ -283,6 +286,7 @@ impl Engine {
             Some(id) => (id, true),
             None => (self.begin_session(&attach), false),
         };
+        self.handle_entered(id, attach.principal.clone(), &mut attach.will);
         let connection = self.next_connection();
         let window = self.options.client_window.min(attach.receive_maximum.get());
         let had_will = self.wills.remove(&id).is_some();
@@ -450,6 +454,7 @@ fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) ->
         inbox: Inbox::default(),
         link: None,
         counters: Counters::default(),
+        rights: Rights::default(),
         drops: Drops::default(),
         tell_drops: None,
     })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::subscriptions::subscription_ids;
-use super::{Engine, FETCH_BYTES, FETCH_COUNT, Fact, Output};
+use super::{DeniedWhat, Engine, FETCH_BYTES, FETCH_COUNT, Fact, Output};
 use crate::hub::clock::Clock;
 use crate::hub::outbox::{Outcome, Outgoing, PickLimits, Send, Settled, Transmit};
 use crate::hub::retouch::{Marks, Retouch};
@@ -17,7 +17,9 @@ impl Engine {
     /// Sends what the session may send and asks the store for more if it runs low.
     pub(super) fn pump(&mut self, id: SessionId, now: Moment) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Session { link: Some(link), outbox, forward, counters, .. } = session.as_mut() else {
+        let Session { link: Some(link), outbox, forward, rights, counters, durable, .. } =
+            session.as_mut()
+        else {
             return;
         };
         let mut settled = Vec::new();
@@ -35,11 +37,13 @@ impl Engine {
             let set_right = |out: &mut Outgoing| set_right(out, &clock, self.options.retouch, now);
             let left = |out: &Outgoing| clock.left(out.seq, &out.message, now);
             let fits = |out: &Outgoing| {
-                link.packet_bytes_max.is_none_or(|max| {
-                    let packet = publish_packet(out, PacketId::new(1), false, forward, left(out));
-                    let packet = Packet::Publish(packet);
-                    crate::mqtt::encoded_len(&packet, link.version) <= max as usize
-                })
+                !rights.recalls(&out.message.topic)
+                    && link.packet_bytes_max.is_none_or(|max| {
+                        let packet =
+                            publish_packet(out, PacketId::new(1), false, forward, left(out));
+                        let packet = Packet::Publish(packet);
+                        crate::mqtt::encoded_len(&packet, link.version) <= max as usize
+                    })
             };
             let Some(Transmit { what, needs }) =
                 outbox.poll_transmit(limits, set_right, fits, &mut self.changes, &mut settled)
@@ -90,13 +94,24 @@ impl Engine {
         if !link.held.is_empty() || outbox.is_behind() {
             self.committing_for.insert(id);
         }
-        if session.durable {
+        if *durable {
             self.moved.insert(id);
+        }
+        let recalled = |settled: &&mut Settled| {
+            settled.outcome == Outcome::TooLarge && rights.recalls(&settled.out.message.topic)
+        };
+        settled.iter_mut().filter(recalled).for_each(|settled| settled.outcome = Outcome::Denied);
+        if outbox.queued() == 0 {
+            rights.handle_empty();
         }
         for settled in settled {
             match settled.outcome {
                 Outcome::Expired => self.note_dropped(id, DropReason::Expired, now),
                 Outcome::TooLarge => self.note_dropped(id, DropReason::TooLarge, now),
+                Outcome::Denied => {
+                    let topic = settled.out.message.topic.as_str().into();
+                    self.deny(id, DeniedWhat::Delivery, topic);
+                }
                 Outcome::Delivered | Outcome::Refused => {}
             }
             self.handle_settled(id, settled);
@@ -151,6 +166,8 @@ impl Engine {
         match outcome {
             Outcome::Delivered => session.counters.delivered += 1,
             Outcome::Expired => session.counters.expired += 1,
+            // Counted where that was found.
+            Outcome::Denied => {}
             Outcome::TooLarge => {
                 session.counters.too_large += 1;
                 let session = session.name().clone();

@@ -23,6 +23,8 @@ pub(super) const NO_ROOM_RETAINED: Refusal = Refusal {
     reason: ReasonCode::QuotaExceeded,
     why: "the server keeps no more retained messages",
 };
+pub(super) const NOT_ALLOWED: Refusal =
+    Refusal { reason: ReasonCode::NotAuthorized, why: "the rules do not allow it" };
 const OWN_TOPIC: Refusal =
     Refusal { reason: ReasonCode::NotAuthorized, why: "only the server publishes to $SYS" };
 const TOPIC_TOO_LONG: Refusal = Refusal {
@@ -98,13 +100,16 @@ impl Engine {
         self.facts.push_back(Fact::PublicationRefused { session, topic, reason, count });
     }
 
-    /// Counts a message that found the queue of a session in memory full.
-    pub(super) fn count_overflow(&mut self, id: SessionId, now: Moment) {
+    /// Counts messages that found the queue of a client full.
+    pub(super) fn count_overflow(&mut self, id: SessionId, count: u64, now: Moment) {
+        if count == 0 {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        session.counters.dropped += 1;
+        session.counters.dropped += count;
         let name = session.name().clone();
-        let (waiting, bytes) = (session.outbox.ready_len(), session.outbox.ready_bytes());
-        if self.bounds.note_drop(id, 1, now) {
+        let (waiting, bytes) = (session.outbox.queued(), session.outbox.ready_bytes());
+        if self.bounds.note_drop(id, count, now) {
             self.facts.push_back(Fact::Overflowed { session: name, waiting, bytes });
         }
     }

@@ -4,6 +4,7 @@
 //! It is handed inputs and the time, gathers what must become durable in the *open batch*, and lets a packet leave only
 //! when the batches it depends on are committed. One batch is under way at a time; what comes meanwhile joins the next.
 
+mod access;
 mod attach;
 mod bounds;
 mod deliver;
@@ -19,6 +20,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use access::DeniedWhat;
+pub(super) use access::Rights;
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
 pub use purge::EndUplinkError;
 
@@ -31,6 +34,7 @@ use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
 use super::share::Shares;
 use super::topic_tree::TopicTree;
+use crate::access::Acl;
 use crate::model::{ClockState, Moment, Seq, Timestamp};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::store::{
@@ -143,13 +147,13 @@ pub enum Fact {
         /// How many since the first.
         count: u64,
     },
-    /// A queue in memory is full: its client is too slow for what it subscribed to.
+    /// A client's queue is full: it is too slow for what it subscribed to, or away for too long.
     Overflowed {
         /// Whose.
         session: Arc<str>,
         /// Messages that wait.
-        waiting: usize,
-        /// Bytes of payload they hold.
+        waiting: u64,
+        /// Bytes of payload they hold in memory.
         bytes: usize,
     },
     /// A publication of a client was not taken.
@@ -200,6 +204,19 @@ pub enum Fact {
         session: Arc<str>,
         /// Its topic.
         topic: Arc<str>,
+    },
+    /// The rules kept a client from something.
+    Denied {
+        /// Which client.
+        client_id: Arc<str>,
+        /// As whom it entered.
+        user: Option<Arc<str>>,
+        /// From what.
+        what: DeniedWhat,
+        /// The topic, or the filter of a subscription.
+        topic: Arc<str>,
+        /// How often that happened to its session since the start.
+        count: u64,
     },
     /// A client id connected a second time; the first connection was ended.
     TakenOver {
@@ -253,6 +270,7 @@ enum Timer {
 pub struct Engine {
     options: EngineOptions,
     clock: Clock,
+    acl: Arc<Acl>,
     sessions: NumberMap<SessionId, Box<Session>>,
     clients: HashMap<Arc<str>, SessionId>,
     uplinks: HashMap<Arc<str>, SessionId>,
@@ -319,6 +337,7 @@ impl Engine {
         let mut engine = Self {
             options,
             clock: Clock::new(options.clock, snapshot.boot_first, now),
+            acl: Arc::new(Acl::open()),
             sessions: NumberMap::default(),
             clients: HashMap::new(),
             uplinks: HashMap::new(),

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::limits::{NO_ROOM, NO_ROOM_RETAINED, Refusal};
-use super::{Engine, Output};
+use super::limits::{NO_ROOM, NO_ROOM_RETAINED, NOT_ALLOWED, Refusal};
+use super::{DeniedWhat, Engine, Output};
 use crate::hub::inbox::Received;
 use crate::hub::outbox::{Acknowledged, Send};
 use crate::hub::session::{ConnectionId, Session};
@@ -106,17 +106,22 @@ impl Engine {
         let durable = session.durable;
         let version = session.link.as_ref().map(|link| link.version);
         let told = publish.packet_id.filter(|_| version == Some(Version::V5));
-        let refusal = self.publication_refused(&message, id);
-        if let Some(Refusal { reason, .. }) = refusal {
-            self.count_rejected(id, &message.topic, reason);
-        }
+        let refusal = if self.denies_publish(id, &message.topic, DeniedWhat::Publish) {
+            Some(NOT_ALLOWED)
+        } else {
+            let refusal = self.publication_refused(&message, id);
+            if let Some(Refusal { reason, .. }) = refusal {
+                self.count_rejected(id, &message.topic, reason);
+            }
+            refusal
+        };
         if let Some(packet_id) = told
             && let Some(refusal) = refusal.or_else(|| self.no_room(&message, id))
         {
             self.refuse(id, &message, packet_id, refusal);
             return Ok(());
         }
-        // Who cannot be told would send it again for ever: it is acknowledged.
+        // Before 5.0 nobody can be told, and would send it again for ever: it is acknowledged (3.1.1 section 3.3.5).
         let mut needs = if refusal.is_some() { 0 } else { self.route(message, Some(id), now) };
         // Whoever is told that we have it will not send it again, also after a power cut.
         self.sync |= publish.packet_id.is_some() && needs > 0;

@@ -8,7 +8,7 @@ use crate::hub::outbox::Outgoing;
 use crate::hub::session::{Session, Subscription};
 use crate::hub::share::Readiness;
 use crate::model::{Message, Moment, QoS};
-use crate::store::{Change, DropReason, SessionId, Target};
+use crate::store::{Change, SessionId, Target};
 
 /// How one session wants one publication.
 #[derive(Debug, Clone)]
@@ -95,6 +95,9 @@ impl Engine {
         let mut kept = Vec::new();
         for (id, wanted) in wanted {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
+            if session.rights.withholds(&message.topic) {
+                continue;
+            }
             let qos = wanted.qos.min(message.qos);
             let mut out = Outgoing {
                 seq,
@@ -109,9 +112,12 @@ impl Engine {
             };
             if is_stored(session, qos) {
                 let is_full = is_queue_full(session, &self.options);
-                let full = is_full.then_some(DropReason::QueueFull);
-                if let Some(reason) = self.bounds.refusing().or(full) {
+                if let Some(reason) = self.bounds.refusing() {
                     self.count_dropped(id, reason, 1, now);
+                    continue;
+                }
+                if is_full {
+                    self.count_overflow(id, 1, now);
                     continue;
                 }
                 let Outgoing { retain, shared, .. } = out;
@@ -119,7 +125,7 @@ impl Engine {
                 out.batch = self.open_batch;
                 kept.push((id, out));
             } else if session.link.is_some() && is_memory_full(session, &self.options) {
-                self.count_overflow(id, now);
+                self.count_overflow(id, 1, now);
             } else if session.link.is_some() {
                 session.outbox.push(out);
                 self.dirty.insert(id);
@@ -271,6 +277,9 @@ pub(super) fn readiness(
     message: &Message,
 ) -> Readiness {
     let Some(session) = sessions.get(&id) else { return Readiness::No };
+    if session.rights.withholds(&message.topic) {
+        return Readiness::No;
+    }
     let stored = is_stored(session, subscription.qos.min(message.qos));
     let (connected, outbox) = (session.link.is_some(), &session.outbox);
     let is_full =

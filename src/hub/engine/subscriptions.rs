@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::limits::Refusal;
+use super::limits::{NOT_ALLOWED, Refusal};
 use super::{Engine, Fact};
 use crate::hub::outbox::Outgoing;
 use crate::hub::session::{Session, Subscription, sends_retained};
@@ -38,7 +38,9 @@ impl Engine {
     }
 
     fn refuse_subscription(&mut self, id: SessionId, filter: &TopicFilter) -> Option<Refusal> {
-        let refusal = self.subscription_refused(id, filter)?;
+        let Some(refusal) = self.subscription_refused(id, filter) else {
+            return self.denies_subscription(id, filter).then_some(NOT_ALLOWED);
+        };
         let session = self.sessions.get_mut(&id)?;
         session.counters.subscriptions_refused += 1;
         self.facts.push_back(Fact::SubscriptionRefused {
@@ -72,10 +74,23 @@ impl Engine {
             });
             self.sync = true;
         }
-        // Retained messages are not sent for shared subscriptions (4.8.2).
+        // All of them are sent, however many there are, but not again and again to a client that reads none. None are
+        // sent for shared subscriptions (4.8.2).
+        let waiting = session.outbox.queued().saturating_add(retained.len() as u64);
+        let waiting_max = match session.durable {
+            true => self.options.client_queue_max,
+            false => self.options.memory_queue_max as u64,
+        };
         if !filter.is_shared() && sends_retained(wanted.retain_handling, existed) {
-            let found = self.retained_for(filter, now).cloned();
+            let rights = self.sessions.get(&id).map(|session| &session.rights);
+            let withheld = |m: &&Message| rights.is_some_and(|rights| rights.withholds(&m.topic));
+            let found = self.retained_for(filter, now).filter(|m| !withheld(m)).cloned();
+            let before = retained.len();
             retained.extend(found.map(|message| (message, subscription.clone())));
+            if waiting >= waiting_max {
+                let count = retained.drain(before..).count();
+                self.count_overflow(id, count as u64, now);
+            }
         }
         match wanted.qos {
             QoS::AtMostOnce => ReasonCode::Success,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, Timer};
+use super::{DeniedWhat, Engine, Timer};
 use crate::hub::session::SessionWill;
 use crate::model::Moment;
 use crate::store::{Change, SessionId, StoredWill};
@@ -68,7 +68,7 @@ impl Engine {
         let refused = self.publication_refused(&message, id);
         if let Some(refusal) = refused {
             self.count_rejected(id, &message.topic, refusal.reason);
-        } else {
+        } else if !self.denies_publish(id, &message.topic, DeniedWhat::Will) {
             self.route(message, Some(id), now);
         }
         // In the batch that holds its message: it is published once, whenever the program ends.
