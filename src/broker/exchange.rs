@@ -54,7 +54,7 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     writer: &mut PacketWriter<W>,
     protocol: &mut Protocol,
     id: ConnectionId,
-    mut inbound: Inbound,
+    inbound: &mut Inbound,
     hub: &HubHandle,
     mut stop: watch::Receiver<bool>,
 ) -> Ended {
