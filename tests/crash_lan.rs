@@ -61,8 +61,8 @@ impl Line {
         let mut line = Self { stream, bytes: BytesMut::new(), version };
         let session_expiry = (stays && version == Version::V5).then_some(u32::MAX);
         line.send(&Packet::Connect(Box::new(Connect {
-            version,
             bridge: false,
+            version,
             clean_start: !stays,
             keep_alive: 0,
             client_id: id.into(),

@@ -186,7 +186,9 @@ impl World {
         let Some(client) = &mut self.lines[at].client else {
             panic!("nobody is there: {packet:?}")
         };
-        client.protocol.handle_outgoing(&mut packet);
+        if !client.protocol.handle_outgoing(&mut packet) {
+            return;
+        }
         assert!(packet.sent_by_server(), "{packet:?}");
         assert!(client.is_in || matches!(packet, Packet::ConnAck(_)), "before CONNACK: {packet:?}");
         let mut bytes = BytesMut::new();

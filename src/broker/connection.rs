@@ -84,7 +84,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(First::Packet(packet)) => {
             return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
         }
-        Ok(First::Foreign(what)) => return entry.say(Seen::WrongProtocol, &peer, &what),
+        Ok(First::Foreign(what)) => {
+            return entry.pass.door().say_foreign(&entry.named, &peer, what);
+        }
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
         )) => (Version::V311, Err((error.reason_code(), None))),
@@ -129,8 +131,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             if version == Version::V5 {
                 let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
                 let mut bye = Packet::Disconnect(bye);
-                protocol.handle_outgoing(&mut bye);
-                last_words(&mut writer, &bye).await;
+                if protocol.handle_outgoing(&mut bye) {
+                    last_words(&mut writer, &bye).await;
+                }
             }
         }
     }
