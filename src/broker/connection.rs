@@ -179,8 +179,9 @@ async fn leave<S: AsyncRead + AsyncWrite + Unpin>(
             if protocol.version() == Version::V5 {
                 let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
                 let mut bye = Packet::Disconnect(bye);
-                protocol.handle_outgoing(&mut bye);
-                last_words(&mut writer, &bye).await;
+                if protocol.handle_outgoing(&mut bye) {
+                    last_words(&mut writer, &bye).await;
+                }
             }
         }
     }

@@ -224,7 +224,10 @@ fn say<W: AsyncWrite + Unpin>(
     {
         match event {
             ConnectionEvent::Packet(mut packet) => {
-                protocol.handle_outgoing(&mut packet);
+                if !protocol.handle_outgoing(&mut packet) {
+                    debug!(packet = packet.name(), "left out: larger than the client takes");
+                    continue;
+                }
                 if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {
                     *acknowledges = true;
                     step::pass(step::Step::AckBefore);
