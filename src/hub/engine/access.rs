@@ -109,8 +109,8 @@ impl Engine {
         topic: &TopicName,
         what: DeniedWhat,
     ) -> bool {
-        let allows = |session: &Box<Session>| session.rights.permit.allows_publish(topic.as_str());
-        if self.sessions.get(&id).is_none_or(allows) {
+        let allows = |session: &Session| session.rights.permit.allows_publish(topic.as_str());
+        if self.sessions.get(&id).is_none_or(|session| allows(session)) {
             return false;
         }
         self.deny(id, what, topic.as_str().into());
