@@ -26,13 +26,15 @@ use crate::config::Settings;
 use crate::control::{Control, Desk};
 use crate::field::{Bus, DeviceSettings, FieldEvent};
 use crate::hub::{
-    EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, TellDrops, UplinkSession,
+    Accept, EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, TellDrops, UplinkSession,
 };
-use crate::model::{ClockState, Timestamp};
+use crate::model::{ClockState, Timestamp, TopicFilter};
 use crate::payload::{Publisher, carry, drops_payload, retouch};
 use crate::service;
 use crate::store::{QueueSettings, SessionOwner, Store};
-use crate::uplink::{OnSessionLost, Uplink, UplinkSettings, UplinkState};
+use crate::uplink::{
+    AcceptRule, ForwardRule, OnSessionLost, Uplink, UplinkSettings, UplinkState, UplinkTopics,
+};
 
 /// Events that may wait between the buses and the hub.
 const FIELD_EVENTS_MAX: usize = 64;
@@ -110,7 +112,9 @@ impl Gateway {
             topic: Publisher::drops_topic(&gateway.id).context("gateway.id")?,
             payload: drops_payload,
         };
-        let sessions = uplinks.iter().map(|uplink| session_of(uplink, &tell_drops)).collect();
+        let withheld = Publisher::uplinks_filter(&gateway.id).context("gateway.id")?;
+        let session = |uplink| session_of(uplink, &tell_drops, &withheld);
+        let sessions = uplinks.iter().map(session).collect();
         let publisher = Publisher::new(gateway.id.clone(), start);
         let names = devices.iter().map(|device| device.name.clone()).collect();
         let now = Timestamp::from(SystemTime::now());
@@ -134,7 +138,13 @@ impl Gateway {
                 carry(inbox, publisher, hub_of_carrier, count, clock_state).await;
             }
         }));
-        let status_topic = Publisher::status_topic(&gateway.id).context("gateway.id")?;
+        let topics = |uplink: &UplinkSettings| -> anyhow::Result<UplinkTopics> {
+            Ok(UplinkTopics {
+                status: Publisher::status_topic(&gateway.id).context("gateway.id")?,
+                state: Publisher::uplink_topic(&gateway.id, &uplink.name).context("uplinks")?,
+            })
+        };
+        let topics = uplinks.iter().map(topics).collect::<anyhow::Result<Vec<_>>>()?;
         info!(
             gateway = %gateway.id,
             version = env!("CARGO_PKG_VERSION"),
@@ -153,9 +163,10 @@ impl Gateway {
         let listeners = listeners.into_iter().map(serve).collect();
         let uplinks = uplinks
             .into_iter()
-            .map(|settings| {
-                let (topic, stopped) = (status_topic.clone(), uplinks_stopped.clone());
-                let (uplink, state) = Uplink::new(settings, topic, hub.clone(), stopped);
+            .zip(topics)
+            .map(|(settings, topics)| {
+                let stopped = uplinks_stopped.clone();
+                let (uplink, state) = Uplink::new(settings, topics, hub.clone(), stopped);
                 (tokio::spawn(uplink.run()), state)
             })
             .collect();
@@ -366,14 +377,21 @@ fn open_control(hub: &HubHandle, queue: &QueueSettings) -> Option<Control> {
     }
 }
 
-fn session_of(uplink: &UplinkSettings, tell_drops: &TellDrops) -> UplinkSession {
+fn session_of(
+    uplink: &UplinkSettings,
+    tell_drops: &TellDrops,
+    withheld: &TopicFilter,
+) -> UplinkSession {
+    let forward = uplink.forward.iter().cloned();
+    let forward =
+        forward.map(|ForwardRule { filter, qos, to, retain }| Forward { filter, qos, to, retain });
+    let accept = uplink.accept.iter().cloned();
+    let accept = accept.map(|AcceptRule { filter, to, retain, .. }| Accept { filter, to, retain });
     UplinkSession {
         name: uplink.name.clone(),
-        forward: uplink
-            .forward
-            .iter()
-            .map(|rule| Forward { filter: rule.filter.clone(), qos: rule.qos, to: rule.to.clone() })
-            .collect(),
+        forward: forward.collect(),
+        accept: accept.collect(),
+        withheld: Some(withheld.clone()),
         window: uplink.window,
         trust_received: uplink.on_session_lost == OnSessionLost::Trust,
         live_first: uplink.live_first.map(|backfill| LiveFirst {

@@ -27,6 +27,14 @@ enum Command {
     Queue(cli::QueueArgs),
     /// Set the password of a user of the broker, or take the user out
     Passwd(cli::PasswdArgs),
+    /// Print what is published at a broker: a small MQTT client with mosquitto_sub's options
+    #[command(disable_help_flag = true)]
+    Sub(cli::SubArgs),
+    /// Publish to a broker: a small MQTT client with mosquitto_pub's options
+    #[command(disable_help_flag = true)]
+    Pub(cli::PubArgs),
+    /// Make a configuration of a mosquitto.conf and name each line that needs a look
+    Import(cli::ImportArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(cli::CheckArgs),
 }
@@ -40,6 +48,9 @@ fn main() -> ExitCode {
         Command::Bench(args) => cli::bench(&args, &mut std::io::stdout().lock()),
         Command::Queue(args) => cli::queue(&args, &mut std::io::stdout().lock()),
         Command::Passwd(args) => cli::passwd(&args),
+        Command::Sub(args) => cli::subscribe(&args),
+        Command::Pub(args) => cli::publish(&args),
+        Command::Import(args) => cli::import(&args, &mut std::io::stdout().lock()),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
     };
     match result {

@@ -6,7 +6,6 @@ use std::fs;
 use std::num::NonZeroU16;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use fieldpost::access::{AclAction, AclRule, AclSettings, ClientMatch, UserMatch};
@@ -202,8 +201,9 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!(point("serial_number").value_type, ValueType::Text { length: 20 });
 
     let [cloud] = &settings.uplinks[..] else { panic!("one uplink") };
+    let server = &cloud.servers[0];
     assert_eq!(
-        (&*cloud.host, cloud.port, cloud.tls.is_some()),
+        (&*server.host, server.port, server.tls.is_some()),
         ("broker.example.com", 8_883, true)
     );
     assert_eq!((cloud.version, &*cloud.client_id), (Version::V5, "pump-house"));
@@ -212,7 +212,8 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!(cloud.on_session_lost, OnSessionLost::Republish);
     assert_eq!(cloud.live_first, None);
     assert_eq!(cloud.forward[0].qos, QoS::ExactlyOnce);
-    assert_eq!(cloud.forward[0].to, Some(Arc::from("plant/boiler/{rest}")));
+    let to = cloud.forward[0].to.as_ref().map(ToString::to_string);
+    assert_eq!(to.as_deref(), Some("plant/boiler/{rest}"));
     assert_eq!((cloud.forward[1].qos, &cloud.forward[1].to), (QoS::AtLeastOnce, &None));
     assert_eq!(cloud.accept[0].filter.as_str(), "sites/announcements/#");
     let plain = ListenerSettings::plain("127.0.0.1:1883".parse().expect("an address"));
@@ -263,9 +264,42 @@ fn what_is_left_out_has_its_default() {
         devices: { d: { bus: b, points: { p: { coil: 0 } } } }\nuplinks: { u: { url: \"mqtt://h\" } }\n";
     let parsed = config::parse("text", text, &TestSecrets).expect("it is right");
     let uplink = &parsed.settings.uplinks[0];
-    assert_eq!((uplink.port, &uplink.tls), (1_883, &None));
+    assert_eq!((uplink.servers[0].port, &uplink.servers[0].tls), (1_883, &None));
     assert_eq!(uplink.forward[0].filter.as_str(), "g/#");
     assert_eq!((uplink.forward[0].qos, uplink.accept.len()), (QoS::AtLeastOnce, 0));
+}
+
+#[test]
+fn a_dry_run_says_what_the_uplinks_do_with_a_topic() {
+    let said = |topic: &str, json| {
+        let topic = Some(fieldpost::model::TopicName::new(topic).expect("a topic"));
+        let file = root().join("tests/data/config/valid/bridges.yaml");
+        let mut out = Vec::new();
+        cli::check(&CheckArgs { file, topic, json }, &mut out).expect("a vector takes everything");
+        String::from_utf8(out).expect("text")
+    };
+    let out = said("a/1/b/2/c/d", false);
+    assert!(
+        out.ends_with(
+            "cloud: published here, goes up as `2/1/c/d`, QoS 1 at most, never retained, by `a/+/b/+/#`\n"
+        ),
+        "{out}"
+    );
+    let out = said("sites/x/cmd/pump", false);
+    assert!(
+        out.ends_with(
+            "cloud: published here, goes up as `sites/x/sites/x/cmd/pump`, QoS 1 at most, by `#`\n\
+             cloud: published there, comes as `lan/cmd/pump`, QoS 1 at most, by `sites/x/cmd/#`\n"
+        ),
+        "{out}"
+    );
+    for topic in ["$SYS/broker/version", "pump-house/uplinks/cloud/state"] {
+        let out = said(topic, false);
+        assert!(out.ends_with(&format!("no uplink takes `{topic}`\n")), "{out}");
+    }
+    let report: serde_json::Value = serde_json::from_str(&said("jobs/7", true)).expect("JSON");
+    let road = &report["topic"][1];
+    assert_eq!((&road["rules"], &road["topic"]), (&"accept".into(), &"jobs/7".into()));
 }
 
 #[test]
@@ -484,7 +518,7 @@ fn a_secret_comes_out_of_the_environment() {
 
 fn check(path: &str, json: bool) -> (ExitStatus, String) {
     let mut out = Vec::new();
-    let args = CheckArgs { file: root().join(path), json };
+    let args = CheckArgs { file: root().join(path), topic: None, json };
     let status = cli::check(&args, &mut out).expect("a vector takes everything");
     (status, String::from_utf8(out).expect("it is text"))
 }

@@ -20,7 +20,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["model", "step"]),
     ("service", &[]),
     ("hub", &["model", "mqtt", "access", "store", "clock", "step"]),
-    ("uplink", &["model", "mqtt", "hub", "backoff", "step"]),
+    ("tls", &[]),
+    ("keep_alive", &[]),
+    ("import", &[]),
+    ("client", &["model", "mqtt", "tls", "keep_alive"]),
+    ("uplink", &["model", "mqtt", "hub", "tls", "backoff", "step"]),
     ("broker", &["model", "mqtt", "access", "hub", "step"]),
     ("payload", &["model", "field", "hub"]),
     ("control", &["model", "hub", "store"]),
@@ -71,13 +75,13 @@ const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("rsqlite_vfs", "store"),
     ("granit_parser", "config"),
     ("tokio_serial", "field demo"),
-    ("tokio_rustls", "uplink broker"),
+    ("tokio_rustls", "tls broker"),
     ("systemd_journal_logger", "service"),
     ("sd_notify", "service"),
     ("tokio_tungstenite", "broker"),
     ("x509_cert", "broker"),
     ("UnixListener", "control broker"),
-    ("UnixStream", "control broker"),
+    ("UnixStream", "control client broker"),
 ];
 
 /// One file of `src/`.

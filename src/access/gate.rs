@@ -110,6 +110,14 @@ impl Gate {
         Ok(Self::with(settings, watch, in_force))
     }
 
+    /// Reads the files that `settings` name, only to see whether they are right.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn check(settings: &AccessSettings) -> Result<(), AccessError> {
+        load(settings).map(drop)
+    }
+
     fn with(settings: AccessSettings, watch: FileWatch, in_force: InForce) -> Self {
         let state = State { settings, watch, in_force: Arc::new(in_force) };
         Self(Arc::new(Shared {

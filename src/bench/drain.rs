@@ -353,6 +353,7 @@ impl Observer {
         };
         writer.queue(&Packet::Connect(Box::new(Connect {
             version,
+            bridge: false,
             clean_start: true,
             keep_alive: 0,
             client_id: "observer".into(),

@@ -97,6 +97,7 @@ mod tests {
         has_users: bool,
     ) -> Result<Claim, ReasonCode> {
         let connect = Connect {
+            bridge: false,
             version: Version::V5,
             clean_start: true,
             keep_alive: 0,

@@ -53,44 +53,44 @@ impl Entry {
     }
 }
 
+/// A client that is in, with all that is needed as long as it stays.
+struct Entered<S> {
+    reader: PacketReader<ReadHalf<S>>,
+    writer: PacketWriter<WriteHalf<S>>,
+    protocol: Protocol,
+    client_id: Arc<str>,
+    connection: ConnectionId,
+    inbound: Inbound,
+    /// Free again when the client leaves.
+    _pass: Pass,
+}
+
 /// Serves one client from CONNECT to the end.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     visitor: Visitor,
     rules: Arc<ListenerRules>,
-    mut entry: Entry,
+    entry: Entry,
     hub: HubHandle,
     mut stop: watch::Receiver<bool>,
 ) {
-    // Beginning and end have boxes of their own: most connections are idle and do not carry the room for them along.
-    let begin = Box::pin(begin(stream, visitor, rules, &mut entry, &hub, &mut stop));
-    let Some(mut client) = begin.await else { return };
-    let ended = {
-        let Client { reader, writer, protocol, id, inbound, .. } = &mut client;
-        exchange(reader, writer, protocol, *id, inbound, &hub, &mut stop).await
-    };
-    Box::pin(end(client, ended, &hub)).await;
+    // The first words and the last have boxes of their own: a connection does not carry room for them along.
+    let entering = Box::pin(enter(stream, visitor, rules, entry, &hub, &mut stop));
+    let Some(mut entered) = entering.await else { return };
+    let Entered { reader, writer, protocol, connection: id, inbound, .. } = &mut entered;
+    let ended = exchange(reader, writer, protocol, *id, inbound, &hub, &mut stop).await;
+    Box::pin(leave(entered, ended, hub)).await;
 }
 
-/// A client that is in.
-struct Client<S> {
-    reader: PacketReader<ReadHalf<S>>,
-    writer: PacketWriter<WriteHalf<S>>,
-    protocol: Protocol,
-    client_id: Arc<str>,
-    id: ConnectionId,
-    inbound: Inbound,
-}
-
-/// Hears CONNECT and lets the client in if it may; its CONNACK waits to be written.
-async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+/// From the first byte to CONNACK; `None` if nobody came in.
+async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     visitor: Visitor,
     rules: Arc<ListenerRules>,
-    entry: &mut Entry,
+    mut entry: Entry,
     hub: &HubHandle,
     stop: &mut watch::Receiver<bool>,
-) -> Option<Client<S>> {
+) -> Option<Entered<S>> {
     let peer = visitor.peer;
     let (read, write) = tokio::io::split(stream);
     let packet_bytes_max = rules.limits.packet_bytes;
@@ -108,7 +108,7 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     let (version, outcome) = match first {
         Ok(First::Packet(Packet::Connect(connect))) => {
             let outcome = tokio::select! {
-                outcome = let_in(&connect, &visitor, &rules, entry) => outcome,
+                outcome = let_in(&connect, &visitor, &rules, &mut entry) => outcome,
                 () = stopped(stop) => return None,
             };
             (connect.version, outcome)
@@ -155,18 +155,23 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     }
     queue(&mut writer, &protocol.connack(&attached));
     info!(%client_id, user = user.as_deref(), %peer, ?version, session_present = attached.session_present, "client connected");
-    Some(Client { reader, writer, protocol, client_id, id: attached.connection, inbound })
+    let (connection, _pass) = (attached.connection, entry.pass);
+    Some(Entered { reader, writer, protocol, client_id, connection, inbound, _pass })
 }
 
-/// Tells the hub, the log, and the client where it is for us to say.
-async fn end<S: AsyncRead + AsyncWrite + Unpin>(client: Client<S>, ended: Ended, hub: &HubHandle) {
-    let Client { mut writer, mut protocol, client_id, id, .. } = client;
+/// Tells the hub how a connection ended, and the client where its version can.
+async fn leave<S: AsyncRead + AsyncWrite + Unpin>(
+    entered: Entered<S>,
+    ended: Ended,
+    hub: HubHandle,
+) {
+    let Entered { mut writer, mut protocol, client_id, connection, .. } = entered;
     let (cause, reason) = match ended {
         Ended::Theirs(cause) => (cause, None),
         Ended::Ours(reason, why) => (DetachCause::Lost, Some((reason, why))),
         Ended::Hub => return,
     };
-    let _ = hub.detach(id, cause).await;
+    let _ = hub.detach(connection, cause).await;
     match reason {
         None => info!(%client_id, ?cause, "client gone"),
         Some((reason, why)) => {

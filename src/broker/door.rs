@@ -1,5 +1,5 @@
-//! shell: the gate of all listeners, asked by every connection: who may come in, and what is said of those who may not.
-#![allow(clippy::disallowed_methods, reason = "this shell tells the gate the time")]
+//! shell: the turnstile of all listeners, asked by every connection: who may come in, and what is said of those who may not.
+#![allow(clippy::disallowed_methods, reason = "this shell tells the turnstile the time")]
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,9 +11,9 @@ use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
 use super::counters::{BrokerCounters, Seen};
-use super::gate::{Full, Gate, Ticket};
 use super::quiet::Quiet;
 use super::settings::Limits;
+use super::turnstile::{Full, Ticket, Turnstile};
 use super::visitor::Peer;
 
 /// Addresses whose warnings are kept apart; those of more at a time are not said.
@@ -31,7 +31,7 @@ type Warning = (usize, Seen, Option<IpAddr>, Option<&'static str>);
 
 #[derive(Debug)]
 struct State {
-    gate: Gate,
+    turnstile: Turnstile,
     /// How to end those who have not said CONNECT.
     waiting: HashMap<Ticket, AbortHandle>,
     quiet: HashMap<Warning, Quiet>,
@@ -41,8 +41,8 @@ impl Door {
     /// The door of a broker with these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        let (gate, waiting, quiet) = (Gate::new(limits), HashMap::new(), HashMap::new());
-        let state = Mutex::new(State { gate, waiting, quiet });
+        let (turnstile, waiting, quiet) = (Turnstile::new(limits), HashMap::new(), HashMap::new());
+        let state = Mutex::new(State { turnstile, waiting, quiet });
         Arc::new(Self { state, counters: BrokerCounters::default() })
     }
 
@@ -53,7 +53,7 @@ impl Door {
     }
 
     pub(super) fn add_listener(&self, connections_max: Option<u32>) -> usize {
-        self.state().gate.add_listener(connections_max)
+        self.state().turnstile.add_listener(connections_max)
     }
 
     /// Somebody dialled. Gives its pass and whether its address comes too often.
@@ -64,7 +64,7 @@ impl Door {
     ) -> Option<(Pass, bool)> {
         self.counters.see(Seen::Dialled);
         let mut state = self.state();
-        let arrival = state.gate.handle_arrival(listener.index, peer.ip(), Instant::now())?;
+        let arrival = state.turnstile.handle_arrival(listener.index, peer.ip(), Instant::now())?;
         let evicted = arrival.evicted.and_then(|ticket| state.waiting.remove(&ticket));
         // Its pass asks for the state when it goes.
         drop(state);
@@ -81,7 +81,7 @@ impl Door {
     /// Remembers how to end a connection while it waits.
     pub(super) fn remember(&self, ticket: Ticket, handle: AbortHandle) {
         let mut state = self.state();
-        if state.gate.is_waiting(ticket) {
+        if state.turnstile.is_waiting(ticket) {
             state.waiting.insert(ticket, handle);
         }
     }
@@ -158,7 +158,7 @@ impl Pass {
     /// CONNECT has come.
     pub(super) fn handle_connect(&self) {
         let mut state = self.door.state();
-        state.gate.handle_connect(self.ticket);
+        state.turnstile.handle_connect(self.ticket);
         state.waiting.remove(&self.ticket);
     }
 
@@ -168,9 +168,9 @@ impl Pass {
     /// [`Full`].
     pub(super) fn enter(&mut self) -> Result<(), Full> {
         let mut state = self.door.state();
-        state.gate.handle_entry(self.ticket)?;
+        state.turnstile.handle_entry(self.ticket)?;
         self.is_inside = true;
-        self.door.counters.set_connected(state.gate.inside().into());
+        self.door.counters.set_connected(state.turnstile.inside().into());
         self.door.counters.see(Seen::Connected);
         Ok(())
     }
@@ -179,8 +179,8 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         let mut state = self.door.state();
-        state.gate.handle_end(self.ticket, self.is_inside);
+        state.turnstile.handle_end(self.ticket, self.is_inside);
         state.waiting.remove(&self.ticket);
-        self.door.counters.set_connected(state.gate.inside().into());
+        self.door.counters.set_connected(state.turnstile.inside().into());
     }
 }

@@ -151,7 +151,8 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             }
             Happened::Packets(Err(ReadError::Codec(error))) => {
                 debug!(cause = %error, "client sent what is not MQTT");
-                Some(Ended::Ours(error.reason_code(), Some(error.to_string().into())))
+                let reason = protocol.handle_malformed(&error);
+                Some(Ended::Ours(reason, Some(error.to_string().into())))
             }
             Happened::Wrote(Err(_))
             | Happened::Packets(Err(ReadError::Closed | ReadError::Io(_))) => {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::alias::{AliasesIn, AliasesOut};
 use crate::access::Principal;
-use crate::hub::{AttachClient, Attached, DetachCause, SessionWill};
+use crate::hub::node::NODE_PROPERTY;
+use crate::hub::{AttachClient, Attached, ConnectionId, DetachCause, NodeId, Peer, SessionWill};
 use crate::model::{Body, Message, Timestamp};
 use crate::mqtt::{
-    ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, UserProperties, Version, Will,
-    encoded_len,
+    CodecError, ConnAck, ConnAckProperties, Connect, Packet, ReasonCode, UserProperties, Version,
+    Will, encoded_len,
 };
 
 /// What a client is held to, and told in its CONNACK where its version can tell it.
@@ -81,6 +82,8 @@ pub struct Protocol {
     receiving: u16,
     aliases_in: AliasesIn,
     aliases_out: AliasesOut,
+    /// Which gateway dials in, if it is one and says so.
+    peer: Option<Peer>,
 }
 
 impl Protocol {
@@ -95,7 +98,8 @@ impl Protocol {
         now: Instant,
         wall: Timestamp,
     ) -> Result<(Self, AttachClient), Refusal> {
-        let Connect { version, clean_start, keep_alive, client_id, will, properties, .. } = connect;
+        let Connect { version, bridge, clean_start, keep_alive, client_id, will, .. } = connect;
+        let properties = connect.properties;
         if properties.authentication_method.is_some() {
             return Err(Refusal { reason: ReasonCode::BadAuthenticationMethod });
         }
@@ -134,7 +138,20 @@ impl Protocol {
             receiving: 0,
             aliases_in: AliasesIn::new(options.topic_alias_max),
             aliases_out: AliasesOut::new(aliases),
+            peer: Peer::among(&properties.user_properties),
         };
+        // [MQTT-3.1.2-24]: who takes no CONNACK of ours can be told nothing else either.
+        let longest = Attached {
+            connection: ConnectionId(0),
+            session_present: false,
+            expiry: !expiry,
+            needs: 0,
+            node: NodeId(u64::MAX),
+        };
+        let connack_bytes = encoded_len(&protocol.connack(&longest), version);
+        if packet_bytes_max.is_some_and(|max| connack_bytes > max as usize) {
+            return Err(Refusal { reason: ReasonCode::PacketTooLarge });
+        }
         let client_id = assigned.unwrap_or(client_id);
         let principal = Principal::unnamed(&client_id);
         let attach = AttachClient {
@@ -147,13 +164,16 @@ impl Protocol {
             will: will.map(|will| session_will(will, wall)),
             // Whoever has checked more than the CONNECT itself says so.
             principal,
+            bridge,
+            peer: protocol.peer,
         };
         Ok((protocol, attach))
     }
 
-    /// The CONNACK for an accepted CONNECT.
+    /// The CONNACK for an accepted CONNECT. A gateway that said which it is hears which one this is.
     #[must_use]
     pub fn connack(&self, attached: &Attached) -> Packet {
+        let node = || (NODE_PROPERTY.into(), attached.node.to_string().into());
         let properties = ConnAckProperties {
             assigned_client_id: self.assigned_client_id.clone(),
             session_expiry: Some(attached.expiry).filter(|expiry| *expiry != self.expiry),
@@ -162,6 +182,7 @@ impl Protocol {
             maximum_packet_size: NonZeroU32::new(self.options.packet_bytes_max),
             topic_alias_maximum: Some(self.options.topic_alias_max).filter(|max| *max > 0),
             server_keep_alive: self.server_keep_alive,
+            user_properties: self.peer.map(|_| node()).into_iter().collect(),
             ..ConnAckProperties::default()
         };
         connack(attached.session_present, ReasonCode::Success, properties)
@@ -218,6 +239,16 @@ impl Protocol {
             | Packet::UnsubAck(_)
             | Packet::PingResp) => Step::ForSession(packet),
         }
+    }
+
+    /// What came is not MQTT: what the client is told in DISCONNECT.
+    #[must_use]
+    pub fn handle_malformed(&self, error: &CodecError) -> ReasonCode {
+        // Whatever stands in a second CONNECT, it is one [MQTT-3.1.0-2], and DISCONNECT has no other word for it.
+        if let CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing = error {
+            return ReasonCode::ProtocolError;
+        }
+        error.reason_code()
     }
 
     /// A packet leaves: the client is told as much as it asked for, and topics by their aliases.
@@ -343,6 +374,7 @@ mod tests {
     fn connect(version: Version, client_id: &str, clean_start: bool) -> Connect {
         Connect {
             version,
+            bridge: false,
             clean_start,
             keep_alive: 10,
             client_id: client_id.into(),
@@ -354,6 +386,7 @@ mod tests {
     }
 
     const ATTACHED: Attached = Attached {
+        node: crate::hub::NodeId(1),
         connection: crate::hub::ConnectionId(1),
         session_present: false,
         needs: 0,
@@ -505,8 +538,9 @@ mod tests {
         ] {
             let mut connect = connect(Version::V5, "a", true);
             connect.properties.request_problem_information = wants;
-            connect.properties.maximum_packet_size = max.and_then(NonZeroU32::new);
             let (mut protocol, _) = accept(connect).expect("accepted");
+            // Who takes no more than 10 bytes is not let in, as a CONNACK has more.
+            protocol.packet_bytes_max = max;
             let mut packet = Packet::PubAck(spoken.clone());
             protocol.handle_outgoing(&mut packet);
             let expected = if stays { spoken.clone() } else { silent.clone() };

@@ -7,7 +7,11 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::ExitStatus;
+use crate::access::{AccessError, Gate};
 use crate::config::{self, Complaints, Parsed, Settings, Severity, SystemSecrets};
+use crate::model::{TopicError, TopicName};
+use crate::payload::Publisher;
+use crate::uplink::Carried;
 
 /// Arguments of `check`.
 #[derive(Debug, Clone, clap::Args)]
@@ -15,13 +19,16 @@ pub struct CheckArgs {
     /// The configuration file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Also say what the uplinks do with this topic, once as one of ours and once as one of the upstream's
+    #[arg(long, value_name = "TOPIC", value_parser = topic)]
+    pub topic: Option<TopicName>,
     /// Print complaints and summary as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Checks a configuration file and says everything that is wrong with it. Secrets need not be on this machine; a
-/// warning names those that are not. Warnings leave the status [`ExitStatus::Done`].
+/// Checks a configuration file, and the users and rules it names, and says everything that is wrong. Secrets and those
+/// files need not be on this machine; a warning names those that are not. Warnings leave the status [`ExitStatus::Done`].
 ///
 /// # Errors
 /// `out` cannot be written to.
@@ -31,16 +38,89 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
         Ok(Parsed { settings, warnings }) => (Some(settings), warnings),
         Err(complaints) => (None, complaints),
     };
+    let access = settings.and_then(|settings| Gate::check(&settings.broker.access).err());
+    let is_absent = |error: &AccessError| matches!(error, AccessError::Unreadable { .. });
+    let settings = settings.filter(|_| access.as_ref().is_none_or(is_absent));
     let written = if args.json {
-        let report = report(&args.file, settings, complaints);
+        let mut report = report(&args.file, settings, complaints);
+        if let Some(error) = &access {
+            report["access"] = json!(error.to_string());
+        }
+        if let (Some(topic), Some(settings)) = (&args.topic, settings) {
+            report["topic"] = roads(topic, settings).iter().map(Road::to_json).collect();
+        }
         writeln!(out, "{report:#}")
     } else {
         let gap = if complaints.is_empty() { "" } else { "\n" };
         let file = args.file.display();
-        writeln!(out, "{complaints}{gap}{file}: {}", summary(settings, complaints))
+        let access = access.as_ref().map_or(String::new(), |error| {
+            let severity = if is_absent(error) { Severity::Warning } else { Severity::Error };
+            format!("{severity}: {error}\n\n")
+        });
+        let summary = match settings {
+            None if !access.is_empty() => "users and rules of the broker cannot be used".to_owned(),
+            settings => summary(settings, complaints),
+        };
+        let roads = args.topic.as_ref().zip(settings).map(|(topic, settings)| {
+            let roads: Vec<String> = roads(topic, settings).iter().map(Road::to_string).collect();
+            if roads.is_empty() { format!("no uplink takes `{topic}`\n") } else { roads.concat() }
+        });
+        write!(out, "{complaints}{gap}{access}{file}: {summary}\n{}", roads.unwrap_or_default())
     };
     written.context("cannot write the complaints")?;
     Ok(if settings.is_some() { ExitStatus::Done } else { ExitStatus::Wrong })
+}
+
+/// What one uplink does with a topic one way.
+#[derive(Debug)]
+struct Road<'a> {
+    uplink: &'a str,
+    is_up: bool,
+    carried: Carried,
+}
+
+impl Road<'_> {
+    fn to_json(&self) -> Value {
+        let Carried { rule, topic, qos, retain } = &self.carried;
+        json!({
+            "uplink": self.uplink,
+            "rules": if self.is_up { "forward" } else { "accept" },
+            "filter": rule.as_str(),
+            "topic": topic.as_str(),
+            "qos": qos.level(),
+            "retain": retain,
+        })
+    }
+}
+
+impl std::fmt::Display for Road<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Carried { rule, topic, qos, retain } = &self.carried;
+        let way =
+            if self.is_up { "published here, goes up as" } else { "published there, comes as" };
+        let flag = if *retain { "" } else { ", never retained" };
+        let uplink = self.uplink;
+        writeln!(f, "{uplink}: {way} `{topic}`, QoS {} at most{flag}, by `{rule}`", qos.level())
+    }
+}
+
+/// What the uplinks do with a topic, as one that is published here and as one that is published there.
+fn roads<'a>(topic: &TopicName, settings: &'a Settings) -> Vec<Road<'a>> {
+    let mut roads = Vec::new();
+    let withheld = Publisher::uplinks_filter(&settings.gateway.id);
+    let stays = withheld.is_ok_and(|filter| filter.matches(topic));
+    for uplink in &settings.uplinks {
+        let up = uplink.carried_up(topic).filter(|_| !stays);
+        for (is_up, carried) in [(true, up), (false, uplink.carried_down(topic))] {
+            let uplink = &*uplink.name;
+            roads.extend(carried.map(|carried| Road { uplink, is_up, carried }));
+        }
+    }
+    roads
+}
+
+fn topic(text: &str) -> Result<TopicName, TopicError> {
+    TopicName::new(text)
 }
 
 /// `fine: 2 buses, 3 devices, 14 points, 1 uplink` or `3 errors, 1 warning`.

@@ -7,6 +7,8 @@ mod bench_broker;
 mod broker;
 mod check;
 mod demo;
+mod import;
+mod mqtt;
 mod passwd;
 mod powercut;
 mod queue;
@@ -19,6 +21,8 @@ pub use bench_broker::BrokerBenchArgs;
 pub use broker::{BrokerArgs, broker};
 pub use check::{CheckArgs, check};
 pub use demo::{DemoArgs, demo};
+pub use import::{ImportArgs, import};
+pub use mqtt::{MqttArgs, PubArgs, SubArgs, publish, subscribe};
 pub use passwd::{PasswdArgs, passwd};
 pub use powercut::PowercutArgs;
 pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
@@ -35,15 +39,18 @@ pub enum ExitStatus {
     Failed,
     /// The command line or the configuration is wrong.
     Wrong,
+    /// The time it was given is over.
+    TimedOut,
 }
 
 impl From<ExitStatus> for ExitCode {
-    /// 0 done, 1 failed, 2 wrong usage or configuration.
+    /// 0 done, 1 failed, 2 wrong usage or configuration, and 27 when the time of `sub -W` is over, as mosquitto_sub has it.
     fn from(status: ExitStatus) -> Self {
         match status {
             ExitStatus::Done => Self::from(0),
             ExitStatus::Failed => Self::from(1),
             ExitStatus::Wrong => Self::from(2),
+            ExitStatus::TimedOut => Self::from(27),
         }
     }
 }

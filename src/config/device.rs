@@ -57,6 +57,7 @@ impl Device {
     pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Self> {
         let taken = [
             ("status", "`{gateway}/status` says whether the gateway is online"),
+            ("uplinks", "`{gateway}/uplinks/…` says how the uplinks are doing"),
             ("gateway", "`{gateway}/gateway/…` tells the gateway's own health"),
         ];
         let name = name::name(field, &taken, notes);

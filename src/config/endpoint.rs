@@ -7,16 +7,16 @@ use super::quantity::Misread;
 
 /// Where to dial.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     /// Host name, IPv4 address, or IPv6 address without its brackets.
-    pub(super) host: Rc<str>,
+    pub(crate) host: Rc<str>,
     /// Port, 1 to 65,535.
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Endpoint {
     /// Reads `HOST`, `HOST:PORT` or `[IPV6]:PORT`.
-    pub(super) fn parse(text: &str, default_port: u16) -> Result<Self, Misread> {
+    pub(crate) fn parse(text: &str, default_port: u16) -> Result<Self, Misread> {
         let misread =
             |message: &str, remedy: String| Err(Misread { message: message.to_owned(), remedy });
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {

@@ -180,6 +180,29 @@ impl<'n> Field<'n> {
         texts.collect::<Vec<_>>().into_iter().collect()
     }
 
+    /// The value as a list: each item as a single value.
+    pub(super) fn text_list(
+        &self,
+        example: &str,
+        notes: &mut Notes<'_>,
+    ) -> Option<Vec<At<Rc<str>>>> {
+        let Kind::List(items) = &self.node.kind else {
+            if !self.is_broken() {
+                let found = self.node.kind.noun();
+                let message = format!("`{}` must be a list, this is {found}", self.name);
+                notes.error(&self.spot, message, example);
+            }
+            return None;
+        };
+        let mut texts = Vec::new();
+        for (index, node) in items.iter().enumerate() {
+            let spot = self.spot.item(index, node.span);
+            let item = Self { name: Rc::clone(&self.name), key_spot: spot.clone(), spot, node };
+            texts.push(item.text(example, notes)?);
+        }
+        Some(texts)
+    }
+
     /// Whether the value is a list.
     pub(super) fn is_list(&self) -> bool {
         matches!(self.node.kind, Kind::List(_))

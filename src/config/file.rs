@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bridge;
 use super::broker::Broker;
 use super::bus::Bus;
 use super::device::Device;
@@ -19,6 +20,7 @@ use super::tree::Node;
 use super::uplink::{self, Uplink};
 use crate::clock::ClockTrust;
 use crate::store::{QueueSettings, WhenFull};
+use crate::uplink::UplinkSettings;
 
 const EXAMPLE: &str =
     "begin with `gateway:`, `buses:`, `devices:` and `uplinks:`, each at the start of a line";
@@ -117,8 +119,15 @@ impl File {
         let devices = self.devices.iter();
         let devices =
             devices.filter_map(|d| d.settle(&self.bus_names, &self.buses, notes)).collect();
-        let uplinks =
-            self.uplinks.iter().filter_map(|uplink| uplink.settle(&id, secrets, notes)).collect();
+        let uplinks: Vec<(Spot, UplinkSettings)> = self
+            .uplinks
+            .iter()
+            .filter_map(|uplink| {
+                Some((uplink.name.spot.clone(), uplink.settle(&id, secrets, notes)?))
+            })
+            .collect();
+        bridge::check(&uplinks, notes);
+        let uplinks = uplinks.into_iter().map(|(_, uplink)| uplink).collect();
         let broker = self.broker.as_ref().map(|broker| broker.settle(notes)).unwrap_or_default();
         // While anything is wrong, a bus may look idle only because of that.
         if notes.has_errors() {
@@ -186,14 +195,17 @@ impl File {
     fn check_sessions(&self, notes: &mut Notes<'_>) {
         let mut known: HashMap<String, &Rc<str>> = HashMap::new();
         for uplink in &self.uplinks {
-            let Some(session) = uplink.session(&self.gateway.id.or(Rc::from(""))) else { continue };
-            if let Some(first) = known.get(&session.value) {
-                let message =
-                    format!("the uplink `{first}` goes to this broker with the same client id");
-                let remedy = "add `client_id:` with another name: a broker throws out the first of two with one id";
-                notes.error(&session.spot, message, remedy);
+            for session in uplink.sessions(&self.gateway.id.or(Rc::from(""))) {
+                let others =
+                    known.get(&session.value).filter(|first| **first != &uplink.name.value);
+                if let Some(first) = others {
+                    let message =
+                        format!("the uplink `{first}` goes to this broker with the same client id");
+                    let remedy = "add `client_id:` with another name: a broker throws out the first of two with one id";
+                    notes.error(&session.spot, message, remedy);
+                }
+                known.entry(session.value).or_insert(&uplink.name.value);
             }
-            known.entry(session.value).or_insert(&uplink.name.value);
         }
     }
 

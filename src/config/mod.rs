@@ -14,6 +14,7 @@
 //! No room knows this one. It opens no port "just to check"; `load` and `system_secrets` are its only shells.
 
 mod access;
+mod bridge;
 mod broker;
 mod bus;
 mod complaint;
@@ -42,6 +43,7 @@ mod url;
 mod value_type;
 
 pub use complaint::{Complaint, Complaints, Severity};
+pub(crate) use endpoint::Endpoint;
 pub use load::load;
 pub use parse::{Parsed, parse};
 pub use secret::{SecretAnswer, SecretReference, SecretSource};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// What is wrong with a number, duration or size: a message that follows the text, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Misread {
-    pub(super) message: String,
-    pub(super) remedy: String,
+pub(crate) struct Misread {
+    pub(crate) message: String,
+    pub(crate) remedy: String,
 }
 
 fn misread<T>(message: impl Into<String>, remedy: impl Into<String>) -> Result<T, Misread> {

@@ -8,16 +8,19 @@ use std::time::Duration;
 use super::fields::{Field, Later};
 use super::name;
 use super::notes::{At, Given, Notes, Spot};
-use super::rule::{self, Rule};
+use super::rule::{self, Both, Rule};
 use super::secret::{self, SecretReference, SecretSource};
 use super::url::{self, Url};
 use crate::model::{QoS, TopicFilter};
 use crate::mqtt::Version;
+use crate::tls::{ClientCertificate, TlsSettings};
 use crate::uplink::{
-    Backfill, ClientCertificate, ForwardRule, OnSessionLost, TlsSettings, UplinkSettings,
+    AcceptRule, Backfill, ForwardRule, OnSessionLost, Server, Start, UplinkSettings,
 };
 
 const EXAMPLE: &str = "write `{ url: \"mqtts://broker.example.com:8883\", username: NAME }`";
+const URLS_EXAMPLE: &str = "write a list, the wanted one first: `[ \"mqtts://a.example.com\", \"mqtts://b.example.com\" ]`";
+const IDLE_DEFAULT: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(30);
 const WINDOW_DEFAULT: u16 = 100;
 /// MQTT 3.1.1 has no receive maximum, and mosquitto drops QoS 2 messages beyond 20 without a word.
@@ -48,6 +51,9 @@ const INSTEAD: &[Later] = &[
     ("subscribe", "accept"),
     ("in_flight", "window"),
     ("inflight", "window"),
+    ("addresses", "urls"),
+    ("start_type", "start"),
+    ("idle_timeout", "idle"),
 ];
 
 /// An uplink as written.
@@ -56,6 +62,13 @@ pub(super) struct Uplink {
     pub(super) name: At<Rc<str>>,
     head: Spot,
     url: Given<Url>,
+    /// Several of them.
+    urls: Given<Vec<At<Url>>>,
+    return_to_primary: Given<bool>,
+    start: Given<StartWord>,
+    threshold: Given<u64>,
+    idle: Given<Duration>,
+    try_private: Given<bool>,
     version: Given<Version>,
     client_id: Given<Rc<str>>,
     username: Given<Rc<str>>,
@@ -72,6 +85,14 @@ pub(super) struct Uplink {
     backfill_rate: Given<u32>,
     forward: Given<Vec<Rule>>,
     accept: Given<Vec<Rule>>,
+    both: Given<Vec<Both>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StartWord {
+    Automatic,
+    Lazy,
+    Once,
 }
 
 impl Uplink {
@@ -86,6 +107,23 @@ impl Uplink {
                 let text = field.text(url::EXAMPLE, notes)?;
                 url::read(&text, notes)
             }),
+            urls: fields.given("urls", notes, urls),
+            return_to_primary: fields.given("return_to_primary", notes, yes_or_no),
+            start: fields.given("start", notes, |field, notes| {
+                let choices = [
+                    ("automatic", StartWord::Automatic),
+                    ("lazy", StartWord::Lazy),
+                    ("once", StartWord::Once),
+                ];
+                field.choice(&choices, &[], notes)
+            }),
+            threshold: fields.given("threshold", notes, |field, notes| {
+                field.integer(1..=1_000_000, "messages that wait: `1`", notes)
+            }),
+            idle: fields.given("idle", notes, |field, notes| {
+                field.seconds(Duration::from_secs(1)..=Duration::from_secs(86_400), notes)
+            }),
+            try_private: fields.given("try_private", notes, yes_or_no),
             version: fields.given("version", notes, version),
             client_id: fields.given("client_id", notes, mqtt_string),
             username: fields.given("username", notes, mqtt_string),
@@ -106,27 +144,33 @@ impl Uplink {
                     [("republish", OnSessionLost::Republish), ("trust", OnSessionLost::Trust)];
                 field.choice(&choices, &[], notes)
             }),
-            live_first: fields.given("live_first", notes, |field, notes| {
-                field.choice(&[("true", true), ("false", false)], &[], notes)
-            }),
+            live_first: fields.given("live_first", notes, yes_or_no),
             backfill_rate: fields.given("backfill_rate", notes, |field, notes| {
                 field.integer(1..=100_000, "messages a second: `100`", notes)
             }),
             forward: fields.given("forward", notes, rule::forward),
             accept: fields.given("accept", notes, rule::accept),
+            both: fields.given("both", notes, rule::both),
             name,
         };
         fields.finish(LATER, INSTEAD, notes);
         Some(uplink)
     }
 
-    /// Host, port and client id, by which a broker tells sessions apart.
-    pub(super) fn session(&self, gateway: &str) -> Option<At<String>> {
-        let url = self.url.written()?;
+    /// Host, port and client id of each broker, by which it tells sessions apart.
+    pub(super) fn sessions(&self, gateway: &str) -> Vec<At<String>> {
         let client_id = self.client_id.or(Rc::from(gateway));
-        let endpoint = &url.value.endpoint;
-        let value = format!("{}:{} {client_id}", endpoint.host.to_lowercase(), endpoint.port);
-        Some(At { value, spot: url.spot.clone() })
+        let session = |url: &At<Url>| {
+            let endpoint = &url.value.endpoint;
+            let value = format!("{}:{} {client_id}", endpoint.host.to_lowercase(), endpoint.port);
+            At { value, spot: url.spot.clone() }
+        };
+        self.brokers().map(session).collect()
+    }
+
+    fn brokers(&self) -> impl Iterator<Item = &At<Url>> {
+        let urls = self.urls.written().into_iter().flat_map(|urls| &urls.value);
+        self.url.written().into_iter().chain(urls)
     }
 
     pub(super) fn settle(
@@ -135,29 +179,62 @@ impl Uplink {
         secrets: &dyn SecretSource,
         notes: &mut Notes<'_>,
     ) -> Option<UplinkSettings> {
-        if self.url.is_absent() {
+        if self.url.is_absent() && self.urls.is_absent() {
             notes.error(&self.head, "this uplink has no `url`", url::EXAMPLE);
+        }
+        if let (false, Some(urls)) = (self.url.is_absent(), self.urls.written()) {
+            let message = "`url` and `urls` both say where the broker is";
+            notes.error(&urls.spot, message, "put all of them into `urls`, the wanted one first");
         }
         let version = self.version.or(Version::V5);
         self.check_version(version, notes);
         let password = self.password.written().and_then(|at| secret::fetch(at, secrets, notes));
-        let url = self.url.written()?;
         let client = self.client_certificate(notes);
-        let tls = if url.value.is_tls {
-            Some(TlsSettings { ca: self.ca.written().map(path), client })
-        } else {
-            self.check_plain(&url.value, notes);
-            None
-        };
+        let tls = TlsSettings { ca: self.ca.written().map(path), client, any_name: false };
+        self.check_plain(notes);
+        let servers: Vec<Server> = self
+            .brokers()
+            .map(|At { value: Url { endpoint, is_tls }, .. }| Server {
+                host: Arc::from(&*endpoint.host),
+                port: endpoint.port,
+                tls: is_tls.then(|| tls.clone()),
+            })
+            .collect();
+        let start = self.settle_start(notes);
+        let mut forward = self.settle_forward(gateway, qos_of(self))?;
+        let mut accept: Vec<AcceptRule> =
+            self.accept.or(Vec::new()).iter().map(|rule| rule.to_accept(qos_of(self))).collect();
+        if let Some(both) = self.both.written() {
+            let written = |rules: &Given<Vec<Rule>>| rules.or(Vec::new());
+            let (ups, downs) = (both.value.iter().map(Both::up), both.value.iter().map(Both::down));
+            rule::warn_of_repeats(&written(&self.forward), ups.clone(), notes);
+            rule::warn_of_repeats(&written(&self.accept), downs.clone(), notes);
+            forward.extend(ups.map(|rule| rule.to_forward(qos_of(self))));
+            accept.extend(downs.map(|rule| rule.to_accept(qos_of(self))));
+        }
+        if servers.is_empty() {
+            return None;
+        }
+        if let (Start::Lazy { .. }, Some(start), false) =
+            (start, self.start.written(), accept.is_empty())
+        {
+            let message =
+                "with `start: lazy` what `accept` takes comes only while there is a connection";
+            notes.warning(
+                &start.spot,
+                message,
+                "write `start: automatic` if commands must come at once",
+            );
+        }
         let window_default =
             if version == Version::V5 { WINDOW_DEFAULT } else { WINDOW_DEFAULT_V311 };
-        let qos = self.qos.or(QoS::AtLeastOnce);
         let client_id = self.client_id.or(Rc::from(gateway));
         Some(UplinkSettings {
             name: Arc::from(&*self.name.value),
-            host: Arc::from(&*url.value.endpoint.host),
-            port: url.value.endpoint.port,
-            tls,
+            servers,
+            return_to_first: self.return_to_primary.or(true),
+            start,
+            try_private: self.try_private.or(true),
             version,
             client_id: Arc::from(&*client_id),
             username: self.username.written().map(|at| Arc::from(&*at.value)),
@@ -167,9 +244,32 @@ impl Uplink {
             session_expiry: self.session_expiry.or(SESSION_EXPIRY_DEFAULT),
             on_session_lost: self.on_session_lost.or(OnSessionLost::Republish),
             live_first: self.settle_live_first(notes),
-            forward: self.settle_forward(gateway, qos)?,
-            accept: self.accept.or(Vec::new()).iter().map(|rule| rule.to_accept(qos)).collect(),
+            forward,
+            accept,
         })
+    }
+
+    fn settle_start(&self, notes: &mut Notes<'_>) -> Start {
+        let word = self.start.or(StartWord::Automatic);
+        if word != StartWord::Lazy {
+            let spots = [
+                ("threshold", self.threshold.written().map(|at| &at.spot)),
+                ("idle", self.idle.written().map(|at| &at.spot)),
+            ];
+            for (key, spot) in spots {
+                if let Some(spot) = spot {
+                    let message = format!("`{key}` says when a lazy uplink connects or rests");
+                    notes.error(spot, message, "add `start: lazy`, or remove it");
+                }
+            }
+        }
+        match word {
+            StartWord::Automatic => Start::Automatic,
+            StartWord::Once => Start::Once,
+            StartWord::Lazy => {
+                Start::Lazy { threshold: self.threshold.or(1), idle: self.idle.or(IDLE_DEFAULT) }
+            }
+        }
     }
 
     fn settle_live_first(&self, notes: &mut Notes<'_>) -> Option<Backfill> {
@@ -191,7 +291,7 @@ impl Uplink {
             Some(rules) => Some(rules.value.iter().map(|rule| rule.to_forward(qos)).collect()),
             None => {
                 let filter = TopicFilter::new(&format!("{gateway}/#")).ok()?;
-                Some(vec![ForwardRule { filter, qos, to: None }])
+                Some(vec![ForwardRule { filter, qos, to: None, retain: true }])
             }
         }
     }
@@ -217,15 +317,21 @@ impl Uplink {
     }
 
     /// Without TLS nothing of TLS may be written, and a password is there for all to read.
-    fn check_plain(&self, url: &Url, notes: &mut Notes<'_>) {
+    fn check_plain(&self, notes: &mut Notes<'_>) {
+        let mut plain = self.brokers().filter(|url| !url.value.is_tls).peekable();
+        if plain.peek().is_none() {
+            return;
+        }
+        let is_plain_only = self.brokers().all(|url| !url.value.is_tls);
         let keys = [("ca", &self.ca), ("certificate", &self.certificate), ("key", &self.key)];
         for (key, given) in keys {
-            if let Some(at) = given.written() {
+            if let Some(at) = given.written().filter(|_| is_plain_only) {
                 let message = format!("`{key}` belongs to TLS, and `url` says `mqtt://`");
                 notes.error(&at.spot, message, "write `mqtts://` in `url`, or remove it");
             }
         }
-        if let Some(password) = self.password.written().filter(|_| !url.endpoint.is_loopback()) {
+        let is_far = plain.any(|url| !url.value.endpoint.is_loopback());
+        if let Some(password) = self.password.written().filter(|_| is_far) {
             let message = "without TLS everybody on the way can read this password";
             notes.warning(&password.spot, message, "write `mqtts://` in `url` if the broker can");
         }
@@ -249,6 +355,32 @@ impl Uplink {
             _ => None,
         }
     }
+}
+
+/// The QoS of rules that do not say their own.
+fn qos_of(uplink: &Uplink) -> QoS {
+    uplink.qos.or(QoS::AtLeastOnce)
+}
+
+fn yes_or_no(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<bool>> {
+    field.choice(&[("true", true), ("false", false)], &[], notes)
+}
+
+fn urls(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Vec<At<Url>>>> {
+    let texts = field.text_list(URLS_EXAMPLE, notes)?;
+    if texts.is_empty() {
+        notes.error(&field.spot, "`urls` is empty", URLS_EXAMPLE);
+        return None;
+    }
+    let urls: Vec<At<Url>> = texts.iter().filter_map(|text| url::read(text, notes)).collect();
+    let mut known: Vec<&At<Url>> = Vec::new();
+    for url in &urls {
+        if known.iter().any(|first| first.value.endpoint == url.value.endpoint) {
+            notes.error(&url.spot, "this broker is in the list already", "remove one of the two");
+        }
+        known.push(url);
+    }
+    (urls.len() == texts.len()).then(|| At { value: urls, spot: field.spot.clone() })
 }
 
 fn path(at: &At<Rc<str>>) -> PathBuf {

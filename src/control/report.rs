@@ -95,6 +95,9 @@ pub struct TotalsReport {
     pub expired: u64,
     /// Larger than the other side takes.
     pub too_large: u64,
+    /// Not sent to a gateway they had been through, or not taken from there.
+    #[serde(default)]
+    pub returning: u64,
     /// Dropped to keep the queue's bounds.
     pub dropped: u64,
     /// Removed by command.
@@ -113,13 +116,24 @@ impl From<Counters> for TotalsReport {
             refused,
             expired,
             too_large,
+            returning,
             dropped,
             purged,
             republished,
             denied,
             ..
         } = counters;
-        Self { delivered, refused, expired, too_large, dropped, purged, republished, denied }
+        Self {
+            delivered,
+            refused,
+            expired,
+            too_large,
+            returning,
+            dropped,
+            purged,
+            republished,
+            denied,
+        }
     }
 }
 

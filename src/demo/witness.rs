@@ -31,6 +31,8 @@ impl Witness {
             packet_bytes_max: None,
             will: None,
             principal: Principal::unnamed("witness"),
+            bridge: false,
+            peer: None,
         };
         let (attached, inbound) = hub.attach_client(client).await?;
         let filter = SubscribeFilter {

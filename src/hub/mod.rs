@@ -10,6 +10,7 @@ mod engine;
 mod episode;
 pub mod inbox;
 mod mailbox;
+pub mod node;
 mod numbers;
 pub mod outbox;
 mod outgoing;
@@ -29,8 +30,11 @@ pub use engine::{
     EngineOptions, Fact, HubStatus, Output, UplinkSession,
 };
 pub use mailbox::Inbound;
+pub use node::{NodeId, Peer};
 pub use outbox::Oldest;
 pub use outgoing::LiveFirst;
 pub use retouch::{Marks, Retouch};
-pub use session::{ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription};
-pub use task::{ConnectionEvent, Hub, HubError, HubHandle};
+pub use session::{
+    Accept, ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription,
+};
+pub use task::{ConnectionEvent, Hub, HubError, HubHandle, UplinkLoad, UplinkView};

@@ -14,6 +14,7 @@ pub use operator::Oldest;
 
 use self::flights::Flights;
 use self::waiting::Waiting;
+use super::node::has_passed;
 use super::numbers::NumberMap;
 pub use super::outgoing::{
     Acknowledged, FlightNumber, LiveFirst, Lost, Outcome, Outgoing, PickLimits, Send, Settled,
@@ -177,8 +178,7 @@ impl Outbox {
     /// What was staged is gone: packet ids from `first` round to `last` may be open at the other side, and are released
     /// before they are given again.
     pub fn distrust(&mut self, first: NonZeroU16, last: NonZeroU16) {
-        let ids = &self.ids;
-        self.packet_ids.distrust(first, last, |id| ids.contains_key(&id));
+        self.packet_ids.distrust(first, last, self.ids.keys().copied());
     }
 
     /// Whether a block of packet ids was reserved since this was asked last.
@@ -470,6 +470,8 @@ impl Outbox {
             set_right(&mut out);
             let outcome = if limits.clock.is_expired(out.seq, &out.message, limits.now) {
                 Outcome::Expired
+            } else if limits.peer.is_some_and(|peer| has_passed(&out.message, peer)) {
+                Outcome::Returning
             } else if !fits(&out) {
                 Outcome::TooLarge
             } else {

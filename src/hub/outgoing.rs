@@ -4,6 +4,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::clock::Clock;
+use super::node::NodeId;
 use crate::model::{Message, Moment, QoS, Seq};
 use crate::store::Target;
 
@@ -90,6 +91,8 @@ pub enum Outcome {
     TooLarge,
     /// The rules allow its delivery no longer.
     Denied,
+    /// The gateway at the other end had it already.
+    Returning,
 }
 
 /// The order in which messages were picked.
@@ -137,4 +140,6 @@ pub struct PickLimits {
     pub trimming: bool,
     /// The highest QoS the other side takes.
     pub qos_max: QoS,
+    /// The gateway at the other end: what has been through it is not sent there.
+    pub peer: Option<NodeId>,
 }

@@ -4,8 +4,9 @@
 //! What is staged does not survive a power cut, so after one the other side may hold packet ids of QoS 2 messages that
 //! we know nothing of; a new message under such an id would be taken for a repeat and swallowed. So ids for QoS 2 are
 //! reserved ahead, in blocks that are committed before their first use, and after a power cut all of the last block that
-//! is not known to be in use is released (PUBREL) before it is given again. Until all of it is, the blocks reserved
-//! meanwhile begin where it does, and a start has it released again: a process may end before the other side is reached.
+//! is not known to be in use is released (PUBREL) before it is given again. Until all of it is, it stays reserved, the
+//! blocks reserved meanwhile begin where it does, and a start has it released again: a process may end before the other
+//! side is reached.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
@@ -79,12 +80,17 @@ impl PacketIds {
         &mut self,
         first: NonZeroU16,
         last: NonZeroU16,
-        known: impl Fn(NonZeroU16) -> bool,
+        known: impl IntoIterator<Item = NonZeroU16>,
     ) {
         let span = 0..=distance(first, last);
-        self.distrusted =
-            span.map(|steps| forward(first, steps)).filter(|id| !known(*id)).collect();
+        self.distrusted = span.map(|steps| forward(first, steps)).collect();
+        for id in known {
+            self.distrusted.remove(&id);
+        }
         self.lost_from = Some(first);
+        // It stands in the store. Where it leaves no ids beside it, those given next lie in it: a block up to a little
+        // behind them would be smaller, and what lies beyond would never be released.
+        self.reserved = Some((first, last));
         self.last = last.get();
     }
 
@@ -107,7 +113,12 @@ impl PacketIds {
     /// Whether no id may be open any more, if some might have been when this was asked last.
     pub fn take_closed(&mut self) -> bool {
         let is_closed = self.distrusted.is_empty() && self.closing.is_empty();
-        is_closed && self.lost_from.take().is_some()
+        let is_news = is_closed && self.lost_from.take().is_some();
+        if is_news {
+            // The next block is a small one again, however many power cuts the last one stands for.
+            self.reserved = None;
+        }
+        is_news
     }
 
     /// The next id to release, if fewer than `window` are being released.
@@ -150,7 +161,7 @@ mod tests {
     #[test]
     fn when_every_id_may_be_open_none_is_given_before_one_is_released() {
         let mut ids = PacketIds::default();
-        ids.distrust(id(1), id(MESSAGE_ID_MAX), |known| known == id(7));
+        ids.distrust(id(1), id(MESSAGE_ID_MAX), [id(7)]);
         assert!(ids.is_exhausted(1));
         let released = ids.poll_release(1).expect("there are many");
         assert!(ids.is_exhausted(1), "it is still open");
@@ -191,7 +202,7 @@ mod tests {
     #[test]
     fn what_may_be_open_is_released_before_it_is_given_again() {
         let mut ids = PacketIds::default();
-        ids.distrust(id(65_533), id(2), |known| known == id(1));
+        ids.distrust(id(65_533), id(2), [id(1)]);
         assert_eq!(ids.next(|_| false), id(3));
         let released: Vec<_> = std::iter::from_fn(|| ids.poll_release(2)).collect();
         assert_eq!(released, [id(2), id(65_533)]);
@@ -205,16 +216,105 @@ mod tests {
     }
 
     #[test]
+    fn a_block_of_which_some_may_be_open_stays_reserved_when_ids_in_it_are_given_again() {
+        let mut ids = PacketIds::default();
+        ids.distrust(id(1), id(MESSAGE_ID_MAX), []);
+        assert_eq!(ids.poll_release(9), Some(id(1)));
+        assert!(ids.handle_pubcomp(id(1)));
+        assert_eq!(ids.next(|_| false), id(1));
+        assert_eq!(ids.reserve(id(1), id(1)), None, "65,533 others are still to be released");
+    }
+
+    #[test]
     fn a_block_reserved_while_some_may_be_open_begins_where_they_do() {
         let mut ids = PacketIds::default();
         assert!(!ids.take_closed(), "none was open");
-        ids.distrust(id(5), id(6), |_| false);
+        ids.distrust(id(5), id(6), []);
         assert_eq!(ids.reserve(id(7), id(7)), Some((id(5), id(7 + BLOCK))));
         assert_eq!((ids.poll_release(9), ids.poll_release(9)), (Some(id(5)), Some(id(6))));
         assert!(ids.handle_pubcomp(id(5)) && !ids.take_closed());
         assert!(ids.handle_pubcomp(id(6)) && ids.take_closed());
         assert!(!ids.take_closed(), "told once");
-        let next = 8 + BLOCK;
-        assert_eq!(ids.reserve(id(next), id(next)), Some((id(next), id(next + BLOCK))));
+        assert_eq!(ids.reserve(id(8), id(7)), Some((id(7), id(8 + BLOCK))));
+    }
+
+    /// One session and its other side, through restarts and power cuts.
+    #[derive(Default)]
+    struct Model {
+        ids: PacketIds,
+        /// In use, oldest first.
+        flights: Vec<NonZeroU16>,
+        is_lost: bool,
+        reserved: Option<(NonZeroU16, NonZeroU16)>,
+        /// `flights` and `is_lost` as a power cut finds them.
+        synced: (Vec<NonZeroU16>, bool),
+        open: BTreeSet<NonZeroU16>,
+    }
+
+    impl Model {
+        fn give(&mut self) {
+            if self.ids.is_exhausted(self.flights.len()) {
+                return;
+            }
+            let id = self.ids.next(|id| self.flights.contains(&id));
+            let oldest = self.flights.first().copied().unwrap_or(id);
+            self.flights.push(id);
+            if let Some(block) = self.ids.reserve(id, oldest) {
+                self.reserved = Some(block);
+                self.synced = (self.flights.clone(), self.is_lost);
+            }
+            assert!(self.open.insert(id), "the message under {id} is taken for a repeat");
+        }
+
+        fn acknowledge(&mut self) {
+            if !self.flights.is_empty() {
+                self.open.remove(&self.flights.remove(0));
+            }
+        }
+
+        fn release(&mut self, count: usize) {
+            for _ in 0..count {
+                let Some(id) = self.ids.poll_release(10) else { break };
+                self.open.remove(&id);
+                assert!(self.ids.handle_pubcomp(id));
+            }
+            if self.ids.take_closed() {
+                assert!(self.open.iter().all(|id| self.flights.contains(id)), "one is left open");
+                self.is_lost = false;
+            }
+        }
+
+        fn power_cut(&mut self) {
+            (self.flights, self.is_lost) = self.synced.clone();
+            self.is_lost |= self.reserved.is_some();
+            // What a start sends again is open then, whatever was before.
+            self.open.extend(&self.flights);
+            self.restart();
+        }
+
+        fn restart(&mut self) {
+            self.synced = (self.flights.clone(), self.is_lost);
+            self.ids = PacketIds::default();
+            self.flights.iter().for_each(|id| self.ids.handle_known(*id));
+            if let Some((first, last)) = self.reserved.filter(|_| self.is_lost) {
+                self.ids.distrust(first, last, self.flights.iter().copied());
+            }
+        }
+    }
+
+    #[test]
+    fn no_id_is_given_while_it_is_open_however_often_the_power_fails_before_all_are_released() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let mut model = Model::default();
+        for _ in 0..1500 {
+            match rng.u8(..100) {
+                0..45 => model.give(),
+                45..80 => model.acknowledge(),
+                80..98 => model.release(rng.usize(..20)),
+                98 if rng.u8(..20) == 0 => model.release(usize::MAX),
+                98 => model.restart(),
+                _ => model.power_cut(),
+            }
+        }
     }
 }

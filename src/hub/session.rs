@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::drops::{Drops, TellDrops};
 use super::engine::Rights;
 use super::inbox::Inbox;
+use super::node::Peer;
 use super::outbox::{FlightNumber, Oldest, Outbox};
-use crate::model::{Message, QoS, Seq, TopicFilter};
+use crate::model::{Message, QoS, Seq, TopicFilter, TopicRename};
 use crate::mqtt::{Packet, RetainHandling, SubscribeFilter, Version};
 use crate::store::{SessionId, SessionOwner};
 
@@ -47,8 +48,9 @@ impl Subscription {
 
     /// What an uplink's `forward` rule at this place asks for.
     #[must_use]
-    pub fn of_rule(rule: usize, qos: QoS) -> Self {
-        Self { qos, no_local: true, retain_as_published: true, id: None, rule: Some(rule) }
+    pub fn of_rule(place: usize, rule: &Forward) -> Self {
+        let (qos, retain_as_published) = (rule.qos, rule.retain);
+        Self { qos, no_local: true, retain_as_published, id: None, rule: Some(place) }
     }
 
     /// The options byte of 3.8.3.1, without retain handling, which matters only once.
@@ -77,8 +79,21 @@ pub struct Forward {
     pub filter: TopicFilter,
     /// QoS upstream.
     pub qos: QoS,
-    /// The topic upstream, with `{rest}` for what the wildcards took; `None` keeps the topic.
-    pub to: Option<Arc<str>>,
+    /// The topic upstream; `None` keeps the topic.
+    pub to: Option<TopicRename>,
+    /// Whether it keeps its retain flag.
+    pub retain: bool,
+}
+
+/// What an uplink takes from upstream, and under which name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accept {
+    /// Which topics, as they are called upstream.
+    pub filter: TopicFilter,
+    /// The topic here; `None` keeps the topic.
+    pub to: Option<TopicRename>,
+    /// Whether it keeps its retain flag.
+    pub retain: bool,
 }
 
 /// A message to publish when the connection is lost (3.1.2.5), and how long after.
@@ -131,6 +146,16 @@ pub(super) struct Session {
     pub(super) subscriptions: HashMap<TopicFilter, Subscription>,
     /// An uplink's rules; empty for clients.
     pub(super) forward: Vec<Forward>,
+    /// What it takes from upstream; empty for clients.
+    pub(super) accept: Vec<Accept>,
+    /// Topics an uplink is never given.
+    pub(super) withheld: Option<TopicFilter>,
+    /// Whether it is another broker that dials in: it does not want back what it published.
+    pub(super) bridge: bool,
+    /// The gateway at the other end, as far as one was ever there.
+    pub(super) peer: Option<Peer>,
+    /// Which broker an uplink's session stands at.
+    pub(super) server: Option<Arc<str>>,
     /// An uplink takes PUBREC for the delivery when the upstream lost the session.
     pub(super) trust_received: bool,
     /// Whether an uplink is in the configuration; true for clients.
@@ -160,6 +185,8 @@ pub struct Counters {
     pub expired: u64,
     /// Larger than the other side takes.
     pub too_large: u64,
+    /// Not sent to a gateway they had been through, or not taken from there.
+    pub returning: u64,
     /// Dropped to keep the bounds of its queue, stored or in memory.
     pub dropped: u64,
     /// Publications of this client that were not taken.
@@ -222,32 +249,9 @@ pub(super) fn sends_retained(handling: RetainHandling, existed: bool) -> bool {
     }
 }
 
-/// The topic a message has upstream under a rule: `{rest}` is what the filter's wildcards took.
-///
-/// `lan/alarms/#` with `sites/x/{rest}` turns `lan/alarms/door/2` into `sites/x/door/2`.
-pub(super) fn rewrite(filter: &TopicFilter, to: &str, topic: &str) -> String {
-    let literal: Vec<&str> =
-        filter.levels().take_while(|level| !matches!(*level, "+" | "#")).collect();
-    let rest: Vec<&str> = topic.split('/').skip(literal.len()).collect();
-    let rest = rest.join("/");
-    let text = to.replace("{rest}", &rest);
-    // `a/#` takes `a` itself, and then `x/{rest}` would end in an empty level.
-    if rest.is_empty() { text.trim_end_matches('/').to_owned() } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_rest_of_a_topic_moves_under_another_name() {
-        let filter = |text| TopicFilter::new(text).unwrap();
-        let to = "sites/x/{rest}";
-        assert_eq!(rewrite(&filter("lan/alarms/#"), to, "lan/alarms/door/2"), "sites/x/door/2");
-        assert_eq!(rewrite(&filter("lan/alarms/#"), to, "lan/alarms"), "sites/x");
-        assert_eq!(rewrite(&filter("lan/+/temp"), to, "lan/hall/temp"), "sites/x/hall/temp");
-        assert_eq!(rewrite(&filter("a"), "b", "a"), "b");
-    }
 
     #[test]
     fn options_come_back_from_their_byte() {

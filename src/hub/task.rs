@@ -1,11 +1,12 @@
 //! shell: the hub's task. Owns the engine, talks to the store, speaks with everybody else over channels.
 #![allow(clippy::disallowed_methods, reason = "this shell waits for the deadlines of the engine")]
 
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 use tracing::{debug, error, info, warn};
@@ -17,6 +18,7 @@ use super::engine::{
 };
 use super::episode::{Episode, Over};
 use super::mailbox::{Inbound, Mailbox, Opened, mailbox};
+use super::node::NodeId;
 use super::numbers::NumberMap;
 use super::session::ConnectionId;
 use crate::access::Acl;
@@ -77,14 +79,46 @@ enum Command {
     Stop(oneshot::Sender<()>),
 }
 
+/// What waits for an uplink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UplinkLoad {
+    /// Messages that are not settled.
+    pub queued: u64,
+    /// Those of them that are under way.
+    pub inflight: usize,
+}
+
+/// An uplink's session as its uplink sees it.
+#[derive(Debug, Clone)]
+pub struct UplinkView {
+    /// Which broker the session stood at when the program started.
+    pub server: Option<Arc<str>>,
+    /// What waits for it.
+    pub load: watch::Receiver<UplinkLoad>,
+}
+
 /// How everybody else speaks with the hub. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct HubHandle {
+    node: NodeId,
+    uplinks: Arc<HashMap<Arc<str>, UplinkView>>,
     commands: mpsc::Sender<Command>,
     questions: mpsc::Sender<Question>,
 }
 
 impl HubHandle {
+    /// Which gateway this is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The session of an uplink that was registered when the hub started.
+    #[must_use]
+    pub fn uplink(&self, name: &str) -> Option<&UplinkView> {
+        self.uplinks.get(name)
+    }
+
     /// Publishes messages of the gateway itself, in order. Waits while the hub is behind.
     ///
     /// # Errors
@@ -303,6 +337,8 @@ pub struct Hub {
     /// Who has been let in and must hear of it only once a batch is durable.
     entering: Vec<Entering>,
     flushing: Vec<oneshot::Sender<()>>,
+    /// Who wants to know what waits for each uplink.
+    loads: Vec<(Arc<str>, watch::Sender<UplinkLoad>)>,
     asides: Asides,
     stopping: Option<oneshot::Sender<()>>,
     /// Reads that fail.
@@ -322,9 +358,16 @@ impl Hub {
         events: mpsc::UnboundedReceiver<StoreEvent>,
     ) -> (HubHandle, JoinHandle<()>) {
         let mut engine = Engine::new(options, snapshot, now());
+        let (mut views, mut loads) = (HashMap::new(), Vec::new());
         for uplink in uplinks {
+            let name = uplink.name.clone();
             engine.register_uplink(uplink);
+            let (teller, load) = watch::channel(UplinkLoad::default());
+            let server = engine.uplink_server(&name);
+            views.insert(name.clone(), UplinkView { server, load });
+            loads.push((name, teller));
         }
+        let node = engine.node();
         engine.report_gone_uplinks();
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
@@ -334,12 +377,15 @@ impl Hub {
             connections: NumberMap::default(),
             entering: Vec::new(),
             flushing: Vec::new(),
+            loads,
             asides: Asides::default(),
             stopping: None,
             reading: Episode::default(),
             trimming: Episode::default(),
         };
-        (HubHandle { commands, questions }, tokio::spawn(hub.run(inbox, asked, events)))
+        let uplinks = Arc::new(views);
+        let handle = HubHandle { node, uplinks, commands, questions };
+        (handle, tokio::spawn(hub.run(inbox, asked, events)))
     }
 
     async fn run(
@@ -470,6 +516,11 @@ impl Hub {
             log_fact(&fact);
         }
         self.asides.tell(&self.engine, &self.store);
+        for (name, teller) in &self.loads {
+            let (queued, inflight) = self.engine.uplink_load(name);
+            let load = UplinkLoad { queued, inflight };
+            teller.send_if_modified(|have| std::mem::replace(have, load) != load);
+        }
         let durable = |entering: &mut Entering| self.engine.is_committed(entering.attached.needs);
         let entered: Vec<Entering> = self.entering.extract_if(.., durable).collect();
         for entering in entered {
@@ -633,6 +684,15 @@ fn log_fact(fact: &Fact) {
         }
         Fact::UplinkGone { uplink, queued } => {
             warn!(%uplink, queued, "stored messages wait for an uplink that is not configured");
+        }
+        Fact::Returned { session, topic, count: 1 } => {
+            warn!(%session, %topic, "message came back over a bridge and was not taken again; more of these at debug level");
+        }
+        Fact::Returned { session, topic, count } => {
+            debug!(%session, %topic, count, "message came back over a bridge");
+        }
+        Fact::Unasked { uplink, topic } => {
+            debug!(%uplink, %topic, "upstream sent what no rule accepts; it is not taken");
         }
     }
 }

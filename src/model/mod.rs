@@ -6,6 +6,7 @@
 mod message;
 mod qos;
 mod reading;
+mod rename;
 mod secret;
 mod time;
 mod topic;
@@ -13,6 +14,7 @@ mod topic;
 pub use message::{Body, Message, MessageProperties, Seq};
 pub use qos::QoS;
 pub use reading::{PointName, Quality, Reading, ReadingId, Value};
+pub use rename::{RenameError, TopicRename};
 pub use secret::Secret;
 pub use time::{ClockState, Moment, Timestamp};
 pub use topic::{TopicError, TopicFilter, TopicName};

@@ -174,6 +174,40 @@ impl TopicFilter {
     pub fn selects(&self, topic: &TopicName) -> bool {
         takes(self.shared().map_or(&self.0, |(_, filter)| filter), topic.as_str())
     }
+
+    /// Whether some topic falls under both filters.
+    ///
+    /// ```
+    /// use fieldpost::model::TopicFilter;
+    /// let filter = |text| TopicFilter::new(text).expect("well formed");
+    /// assert!(filter("a/+/c").overlaps(&filter("+/b/#")));
+    /// assert!(!filter("a/+").overlaps(&filter("a/b/c")));
+    /// ```
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let hides =
+            |one: &Self, two: &Self| one.0.starts_with('$') && two.0.starts_with(['+', '#']);
+        if hides(self, other) || hides(other, self) {
+            return false;
+        }
+        let (mut ours, mut theirs) = (self.levels(), other.levels());
+        loop {
+            match (ours.next(), theirs.next()) {
+                // `a/#` takes `a` as well.
+                (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+                (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
+                (Some(one), Some(two)) if one == two => {}
+                (_, _) => return false,
+            }
+        }
+    }
+
+    /// The filter inside a shared subscription (`$share/NAME/FILTER`, 4.8.2), or the filter itself.
+    #[must_use]
+    pub fn unshared(&self) -> Self {
+        let inner = self.0.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
+        inner.and_then(|(_, filter)| Self::new(filter).ok()).unwrap_or_else(|| self.clone())
+    }
 }
 
 /// With what a shared subscription begins.

@@ -118,7 +118,8 @@ pub fn connect_version(bytes: &[u8]) -> Option<Version> {
     let (Kind::Connect, _) = fixed_header(first, Version::V5).ok()? else { return None };
     let (_, length_bytes) = read::variable(after).ok()??;
     let body = after.get(length_bytes..)?;
-    connect::read_version(&mut Reader::new("CONNECT", Version::V5, body)).ok()
+    let read = connect::read_version(&mut Reader::new("CONNECT", Version::V5, body));
+    read.ok().map(|(version, _)| version)
 }
 
 /// The packet types (2.1.2) with their number on the wire.

@@ -16,6 +16,9 @@ const WILL_RETAIN: u8 = 0b0010_0000;
 const PASSWORD: u8 = 0b0100_0000;
 const USERNAME: u8 = 0b1000_0000;
 
+/// The bit of the level by which a broker says that it bridges.
+const BRIDGE: u8 = 0x80;
+
 fn protocol(version: Version) -> (&'static str, u8) {
     match version {
         Version::V31 => ("MQIsdp", 3),
@@ -24,20 +27,23 @@ fn protocol(version: Version) -> (&'static str, u8) {
     }
 }
 
-/// Reads protocol name and level (3.1.2.1, 3.1.2.2).
-pub(super) fn read_version(reader: &mut Reader<'_>) -> Result<Version, CodecError> {
+/// Reads protocol name and level (3.1.2.1, 3.1.2.2), and whether the level says that a broker bridges: bit 7, which
+/// mosquitto sets before 5.0 (`try_private`).
+pub(super) fn read_version(reader: &mut Reader<'_>) -> Result<(Version, bool), CodecError> {
     let name = reader.str()?;
     let level = reader.byte()?;
     match (name, level) {
-        ("MQIsdp", 3) => Ok(Version::V31),
-        ("MQTT", 4) => Ok(Version::V311),
-        ("MQTT", 5) => Ok(Version::V5),
+        ("MQIsdp", 3) => Ok((Version::V31, false)),
+        ("MQIsdp", 0x83) => Ok((Version::V31, true)),
+        ("MQTT", 4) => Ok((Version::V311, false)),
+        ("MQTT", 0x84) => Ok((Version::V311, true)),
+        ("MQTT", 5) => Ok((Version::V5, false)),
         _ => Err(CodecError::UnsupportedVersion { name: name.chars().take(16).collect(), level }),
     }
 }
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<Connect, CodecError> {
-    let version = read_version(reader)?;
+    let (version, bridge) = read_version(reader)?;
     reader.set_version(version);
     let flags = reader.byte()?;
     check_flags(flags, version)?;
@@ -59,6 +65,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Connect, CodecError> {
     let password = if has(reader, flags, PASSWORD) { Some(reader.binary()?) } else { None };
     Ok(Connect {
         version,
+        bridge,
         clean_start,
         keep_alive,
         client_id,
@@ -115,6 +122,9 @@ pub(super) fn check(connect: &Connect) -> Result<(), EncodeError> {
     let properties = &connect.properties;
     match connect.version {
         Version::V5 => {
+            if connect.bridge {
+                return Err(EncodeError::BridgeOfV5);
+            }
             if properties.authentication_data.is_some()
                 && properties.authentication_method.is_none()
             {
@@ -136,7 +146,7 @@ pub(super) fn check(connect: &Connect) -> Result<(), EncodeError> {
 pub(super) fn write<S: Sink>(connect: &Connect, sink: &mut S) {
     let (name, level) = protocol(connect.version);
     sink.text(name);
-    sink.byte(level);
+    sink.byte(if connect.bridge { level | BRIDGE } else { level });
     sink.byte(flags(connect));
     sink.two(connect.keep_alive);
     if connect.version == Version::V5 {

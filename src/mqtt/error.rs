@@ -321,6 +321,9 @@ pub enum EncodeError {
     /// 3.1.1 [MQTT-3.1.2-22].
     #[error("CONNECT has a password without a user name")]
     PasswordWithoutUsername,
+    /// 5.0 has no bit for bridges.
+    #[error("CONNECT of 5.0 cannot say that a broker bridges")]
+    BridgeOfV5,
     /// 3.1.2.11.10, 3.15.2.2.2.
     #[error("{packet} lacks the authentication method")]
     AuthenticationMethodMissing {

@@ -140,6 +140,8 @@ impl Packet {
 pub struct Connect {
     /// The version the client speaks.
     pub version: Version,
+    /// Whether the client is a broker that bridges: bit 7 of the level, which mosquitto made of it before 5.0.
+    pub bridge: bool,
     /// Clean start (5.0) or clean session (3.x).
     pub clean_start: bool,
     /// Keep alive in seconds; 0 turns it off.
@@ -161,6 +163,7 @@ impl std::fmt::Debug for Connect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connect")
             .field("version", &self.version)
+            .field("bridge", &self.bridge)
             .field("clean_start", &self.clean_start)
             .field("keep_alive", &self.keep_alive)
             .field("client_id", &self.client_id)

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::{
-    Body, ClockState, Message, QoS, Reading, ReadingId, Timestamp, TopicError, TopicName, Value,
+    Body, ClockState, Message, QoS, Reading, ReadingId, Timestamp, TopicError, TopicFilter,
+    TopicName, Value,
 };
 
 /// What stands behind the time of a reading while the clock cannot be believed.
@@ -34,6 +35,22 @@ impl Publisher {
     /// [`TopicError`] if the gateway id is no topic level.
     pub fn status_topic(gateway: &str) -> Result<TopicName, TopicError> {
         TopicName::new(&format!("{gateway}/status"))
+    }
+
+    /// The topic where the LAN is told how an uplink is doing.
+    ///
+    /// # Errors
+    /// [`TopicError`] if the gateway id or the name is no topic level.
+    pub fn uplink_topic(gateway: &str, uplink: &str) -> Result<TopicName, TopicError> {
+        TopicName::new(&format!("{gateway}/uplinks/{uplink}/state"))
+    }
+
+    /// All of these topics: they are of no use upstream.
+    ///
+    /// # Errors
+    /// [`TopicError`] if the gateway id is no topic level.
+    pub fn uplinks_filter(gateway: &str) -> Result<TopicFilter, TopicError> {
+        TopicFilter::new(&format!("{gateway}/uplinks/#"))
     }
 
     /// The topic where an upstream is told of messages it will not get.

@@ -325,6 +325,8 @@ pub struct StoredFlight {
 /// Everything a start finds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
+    /// The number of the store: drawn when it was made, kept for its life.
+    pub store: u64,
     /// The how-manieth start of this store this is, from 1; durable before it is handed out.
     pub start: u64,
     /// Whether what was staged before is gone: the machine was restarted without a clean stop.

@@ -377,10 +377,11 @@ impl Database {
         let wills = load_wills(&self.connection)?;
         let last_seq = Seq(last_seq);
         let boot_first = boot::note(&self.connection, boot::id(), last_seq)?;
-        let staged_lost = false;
+        let store = meta(&self.connection, "store")?;
         Ok(Snapshot {
+            store,
             start,
-            staged_lost,
+            staged_lost: false,
             last_seq,
             boot_first,
             last_session,

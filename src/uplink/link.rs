@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::settings::UplinkSettings;
-use crate::hub::AttachUplink;
+use crate::hub::node::NODE_PROPERTY;
+use crate::hub::{AttachUplink, NodeId, Peer};
 use crate::model::{MessageProperties, QoS, TopicFilter, TopicName};
 use crate::mqtt::{
     Connect, ConnectProperties, Packet, PacketId, ReasonCode, RetainHandling, Subscribe,
@@ -17,6 +18,8 @@ use crate::mqtt::{
 
 /// How long the upstream has for its CONNACK.
 const CONNACK_MAX: Duration = Duration::from_secs(15);
+/// How long the upstream may leave every message unacknowledged.
+const UNANSWERED_MAX: Duration = Duration::from_secs(60);
 /// The largest packet taken from upstream.
 pub(super) const PACKET_BYTES_MAX: u32 = 1024 * 1024;
 /// The packet id of our SUBSCRIBE: the one id no message is given.
@@ -34,11 +37,20 @@ pub enum LinkError {
         /// Why.
         reason: ReasonCode,
     },
+    /// No SUBACK in time.
+    #[error("no answer to SUBSCRIBE within {} s", CONNACK_MAX.as_secs())]
+    NoSubAck,
     /// Nothing came for one and a half keep alive intervals.
     #[error("nothing heard for {} s although we asked: the link or the broker is dead", silence.as_secs())]
     Silent {
         /// For how long.
         silence: Duration,
+    },
+    /// It answers when it is asked whether it lives, and acknowledges nothing.
+    #[error("no message acknowledged for {} s: the broker is stuck", since.as_secs())]
+    Unanswered {
+        /// For how long.
+        since: Duration,
     },
     /// The upstream said DISCONNECT.
     #[error("the broker ended the connection: {reason}")]
@@ -69,8 +81,12 @@ fn hint(reason: ReasonCode) -> &'static str {
 /// What a packet from the upstream means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkEvent {
-    /// The connection is up: attach the session.
+    /// Send this at once.
+    Send(Packet),
+    /// The connection is up: attach the session; what is for it already is had from [`Link::take_early`].
     Up(AttachUplink),
+    /// All subscriptions are made.
+    Subscribed,
     /// The session's business.
     ForSession(Packet),
     /// A subscription was refused.
@@ -84,9 +100,29 @@ pub enum LinkEvent {
     Nothing,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a connection begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dial {
+    /// The broker's address.
+    pub server: Arc<str>,
+    /// Which gateway this is.
+    pub node: NodeId,
+    /// Whether 3.1.1 says that we bridge.
+    pub bridge: bool,
+    /// Whether what the broker keeps for us is thrown away: our session stands at another one.
+    pub clean_start: bool,
+}
+
+#[derive(Debug)]
 enum State {
-    AwaitConnAck { until: Instant },
+    AwaitConnAck {
+        until: Instant,
+    },
+    /// In 3.1.1 a gateway is asked which it is before anything else; any other broker just grants a subscription.
+    AwaitNode {
+        until: Instant,
+        attach: Box<AttachUplink>,
+    },
     Up,
 }
 
@@ -96,40 +132,51 @@ pub struct Link {
     name: Arc<str>,
     version: Version,
     keep_alive: Duration,
-    accept: Vec<(Arc<str>, QoS)>,
+    accept: Vec<(TopicFilter, QoS)>,
+    dial: Dial,
+    /// Where we say in 3.1.1 which gateway we are, and are told which the other is.
+    node_topic: String,
     state: State,
+    /// What came for the session before it was attached.
+    early: Vec<Packet>,
     last_sent: Instant,
     last_heard: Instant,
+    traffic: Instant,
+    /// When something for the session last came, or when it was first seen to wait for that.
+    answered: Option<Instant>,
     pinged: bool,
 }
 
 impl Link {
     /// A connection whose CONNECT leaves at `now`.
     #[must_use]
-    pub fn new(settings: &UplinkSettings, now: Instant) -> Self {
+    pub fn new(settings: &UplinkSettings, dial: Dial, now: Instant) -> Self {
         Self {
             name: settings.name.clone(),
             version: settings.version,
             keep_alive: settings.keep_alive,
-            accept: settings
-                .accept
-                .iter()
-                .map(|rule| (Arc::from(rule.filter.as_str()), rule.qos))
-                .collect(),
+            accept: settings.accept.iter().map(|rule| (rule.filter.clone(), rule.qos)).collect(),
+            node_topic: us(settings, dial.node).topic(),
+            dial: Dial { bridge: dial.bridge && settings.version != Version::V5, ..dial },
+            early: Vec::new(),
             state: State::AwaitConnAck { until: now + CONNACK_MAX },
             last_sent: now,
             last_heard: now,
+            traffic: now,
+            answered: None,
             pinged: false,
         }
     }
 
     /// The CONNECT: our session is kept, and the will says `offline` on the status topic.
     #[must_use]
-    pub fn connect_packet(settings: &UplinkSettings, status_topic: &TopicName) -> Packet {
+    pub fn connect_packet(&self, settings: &UplinkSettings, status_topic: &TopicName) -> Packet {
+        let node = || (NODE_PROPERTY.into(), us(settings, self.dial.node).to_string().into());
         let expiry = u32::try_from(settings.session_expiry.as_secs()).unwrap_or(u32::MAX);
         Packet::Connect(Box::new(Connect {
             version: settings.version,
-            clean_start: false,
+            bridge: self.dial.bridge,
+            clean_start: self.dial.clean_start,
             keep_alive: u16::try_from(settings.keep_alive.as_secs()).unwrap_or(u16::MAX),
             client_id: settings.client_id.clone(),
             will: Some(Will {
@@ -154,6 +201,7 @@ impl Link {
                 // A larger message would end every connection it is sent on.
                 maximum_packet_size: NonZeroU32::new(PACKET_BYTES_MAX)
                     .filter(|_| settings.version == Version::V5),
+                user_properties: (settings.version == Version::V5).then(node).into_iter().collect(),
                 ..ConnectProperties::default()
             },
         }))
@@ -166,26 +214,25 @@ impl Link {
         let filters: Vec<SubscribeFilter> = self
             .accept
             .iter()
-            .filter_map(|(filter, qos)| {
-                Some(SubscribeFilter {
-                    filter: TopicFilter::new(filter).ok()?,
-                    qos: *qos,
-                    no_local: self.version == Version::V5,
-                    retain_as_published: self.version == Version::V5,
-                    retain_handling: if self.version == Version::V5 {
-                        RetainHandling::SendIfNew
-                    } else {
-                        RetainHandling::Send
-                    },
-                })
+            .map(|(filter, qos)| SubscribeFilter {
+                // [MQTT-3.8.3-4]: not for a shared subscription.
+                no_local: self.version == Version::V5 && filter.unshared() == *filter,
+                filter: filter.clone(),
+                qos: *qos,
+                retain_as_published: self.version == Version::V5,
+                retain_handling: if self.version == Version::V5 {
+                    RetainHandling::SendIfNew
+                } else {
+                    RetainHandling::Send
+                },
             })
             .collect();
-        (!filters.is_empty()).then_some(Packet::Subscribe(Subscribe {
-            packet_id: SUBSCRIBE_ID,
-            subscription_id: None,
-            user_properties: Vec::new(),
-            filters,
-        }))
+        (!filters.is_empty()).then(|| subscribe(filters))
+    }
+
+    /// What came for the session before it was attached, in order.
+    pub fn take_early(&mut self) -> Vec<Packet> {
+        std::mem::take(&mut self.early)
     }
 
     /// A packet came.
@@ -195,16 +242,15 @@ impl Link {
     pub fn handle_packet(&mut self, packet: Packet, now: Instant) -> Result<LinkEvent, LinkError> {
         self.handle_heard(now);
         let name = packet.name();
-        match (self.state, packet) {
+        match (&mut self.state, packet) {
             (State::AwaitConnAck { .. }, Packet::ConnAck(ack)) => {
                 if ack.reason.is_failure() {
                     return Err(LinkError::Refused { reason: ack.reason });
                 }
-                self.state = State::Up;
                 if let Some(seconds) = ack.properties.server_keep_alive.filter(|s| *s > 0) {
                     self.keep_alive = Duration::from_secs(seconds.into());
                 }
-                Ok(LinkEvent::Up(AttachUplink {
+                let attach = AttachUplink {
                     name: self.name.clone(),
                     session_present: ack.session_present,
                     version: self.version,
@@ -212,29 +258,105 @@ impl Link {
                     packet_bytes_max: ack.properties.maximum_packet_size.map(|size| size.get()),
                     qos_max: ack.properties.maximum_qos.unwrap_or(QoS::ExactlyOnce),
                     retain_available: ack.properties.retain_available.unwrap_or(true),
-                    accept: self.accept_filters(),
-                }))
+                    peer: Peer::among(&ack.properties.user_properties),
+                    server: Some(self.dial.server.clone()),
+                };
+                Ok(self.greet(attach, now))
             }
             (_, Packet::Disconnect(disconnect)) => {
                 Err(LinkError::Disconnected { reason: disconnect.reason })
+            }
+            (State::AwaitNode { attach, .. }, Packet::Publish(publish))
+                if publish
+                    .topic
+                    .as_ref()
+                    .is_some_and(|topic| topic.as_str() == self.node_topic) =>
+            {
+                attach.peer = std::str::from_utf8(&publish.payload).ok().and_then(Peer::parse);
+                Ok(LinkEvent::Nothing)
+            }
+            (State::AwaitNode { attach, .. }, Packet::SubAck(_)) => {
+                let attach = (**attach).clone();
+                self.state = State::Up;
+                Ok(LinkEvent::Up(attach))
+            }
+            (State::AwaitNode { .. }, packet) if packet.sent_by_server() => {
+                self.early.push(packet);
+                Ok(LinkEvent::Nothing)
             }
             (State::Up, Packet::PingResp) => Ok(LinkEvent::Nothing),
             (State::Up, Packet::SubAck(ack)) => {
                 let refused =
                     ack.reasons.iter().zip(&self.accept).find(|(reason, _)| reason.is_failure());
-                Ok(refused.map_or(LinkEvent::Nothing, |(reason, (filter, _))| {
-                    LinkEvent::SubscriptionRefused { filter: filter.clone(), reason: *reason }
+                Ok(refused.map_or(LinkEvent::Subscribed, |(reason, (filter, _))| {
+                    let filter = filter.as_str().into();
+                    LinkEvent::SubscriptionRefused { filter, reason: *reason }
                 }))
             }
-            (State::Up, packet) if packet.sent_by_server() => Ok(LinkEvent::ForSession(packet)),
+            (State::Up, packet) if packet.sent_by_server() => {
+                self.traffic = now;
+                self.answered = self.answered.map(|_| now);
+                Ok(LinkEvent::ForSession(packet))
+            }
             (_, _) => Err(LinkError::Unexpected { packet: name }),
         }
+    }
+
+    /// The connection is accepted. Where the CONNECT could not say which gateway we are, we do so before all else: what
+    /// the other side has been through must be known before anything goes there.
+    fn greet(&mut self, attach: AttachUplink, now: Instant) -> LinkEvent {
+        let filter = TopicFilter::new(&self.node_topic).ok().filter(|_| self.dial.bridge);
+        let Some(filter) = filter else {
+            self.state = State::Up;
+            return LinkEvent::Up(attach);
+        };
+        let attach = Box::new(attach);
+        self.state = State::AwaitNode { until: now + CONNACK_MAX, attach };
+        LinkEvent::Send(subscribe(vec![SubscribeFilter {
+            filter,
+            qos: QoS::AtMostOnce,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::Send,
+        }]))
     }
 
     /// Bytes came, whatever they mean: the link lives.
     pub fn handle_heard(&mut self, now: Instant) {
         self.last_heard = now;
         self.pinged = false;
+    }
+
+    /// Something for or from the session is on its way.
+    pub fn handle_traffic(&mut self, now: Instant) {
+        self.traffic = now;
+    }
+
+    /// When something for or from the session was last on its way.
+    #[must_use]
+    pub fn traffic(&self) -> Instant {
+        self.traffic
+    }
+
+    /// Whether the session waits for acknowledgements, said now and then: a broker that gives none for a minute and more
+    /// is left, since with a full window it would be waited for without an end.
+    ///
+    /// # Errors
+    /// [`LinkError::Unanswered`].
+    pub fn handle_waiting(&mut self, waits: bool, now: Instant) -> Result<(), LinkError> {
+        let answered = self.answered.filter(|_| waits).unwrap_or(now);
+        self.answered = waits.then_some(answered);
+        let since = now.duration_since(answered);
+        if since < UNANSWERED_MAX { Ok(()) } else { Err(LinkError::Unanswered { since }) }
+    }
+
+    /// What it means that nothing came by [`Self::poll_timeout`] while the connection comes about.
+    #[must_use]
+    pub fn overdue(&self) -> LinkError {
+        match self.state {
+            State::AwaitNode { .. } => LinkError::NoSubAck,
+            State::AwaitConnAck { .. } | State::Up => LinkError::NoConnAck,
+        }
     }
 
     /// Bytes left.
@@ -246,7 +368,7 @@ impl Link {
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
         match self.state {
-            State::AwaitConnAck { until } => until,
+            State::AwaitConnAck { until } | State::AwaitNode { until, .. } => until,
             State::Up if self.pinged => self.last_heard + self.silence_max(),
             State::Up => self.last_sent.min(self.last_heard) + self.keep_alive,
         }
@@ -263,6 +385,7 @@ impl Link {
         }
         match self.state {
             State::AwaitConnAck { .. } => Err(LinkError::NoConnAck),
+            State::AwaitNode { .. } => Err(LinkError::NoSubAck),
             State::Up if now.duration_since(self.last_heard) >= self.silence_max() => {
                 Err(LinkError::Silent { silence: now.duration_since(self.last_heard) })
             }
@@ -274,13 +397,23 @@ impl Link {
         }
     }
 
-    fn accept_filters(&self) -> Vec<TopicFilter> {
-        self.accept.iter().filter_map(|(filter, _)| TopicFilter::new(filter).ok()).collect()
-    }
-
     fn silence_max(&self) -> Duration {
         self.keep_alive + self.keep_alive / 2
     }
+}
+
+/// How we say which gateway we are.
+fn us(settings: &UplinkSettings, node: NodeId) -> Peer {
+    Peer { node, same_names: settings.accept.iter().all(|rule| rule.to.is_none()) }
+}
+
+fn subscribe(filters: Vec<SubscribeFilter>) -> Packet {
+    Packet::Subscribe(Subscribe {
+        packet_id: SUBSCRIBE_ID,
+        subscription_id: None,
+        user_properties: Vec::new(),
+        filters,
+    })
 }
 
 #[cfg(test)]
@@ -291,9 +424,10 @@ mod tests {
     fn settings() -> UplinkSettings {
         UplinkSettings {
             name: "cloud".into(),
-            host: "localhost".into(),
-            port: 1883,
-            tls: None,
+            servers: Vec::new(),
+            return_to_first: true,
+            start: crate::uplink::Start::Automatic,
+            try_private: true,
             version: Version::V5,
             client_id: "gw".into(),
             username: None,
@@ -318,8 +452,13 @@ mod tests {
         Instant::now()
     }
 
+    fn dial() -> Dial {
+        let node = NodeId(7);
+        Dial { server: "localhost:1883".into(), node, bridge: true, clean_start: false }
+    }
+
     fn up(start: Instant) -> Link {
-        let mut link = Link::new(&settings(), start);
+        let mut link = Link::new(&settings(), dial(), start);
         let event = link.handle_packet(connack(ReasonCode::Success), start);
         assert!(matches!(event, Ok(LinkEvent::Up(AttachUplink { session_present: true, .. }))));
         link
@@ -328,14 +467,14 @@ mod tests {
     #[test]
     fn an_upstream_that_never_answers_connect_is_given_up() {
         let start = start();
-        let mut link = Link::new(&settings(), start);
+        let mut link = Link::new(&settings(), dial(), start);
         assert_eq!(link.handle_timeout(link.poll_timeout()), Err(LinkError::NoConnAck));
     }
 
     #[test]
     fn a_refusal_says_what_to_check() {
         let start = start();
-        let mut link = Link::new(&settings(), start);
+        let mut link = Link::new(&settings(), dial(), start);
         let error = link.handle_packet(connack(ReasonCode::BadUserNameOrPassword), start);
         let text = error.expect_err("refused").to_string();
         assert!(text.contains("check `username`"), "{text}");
@@ -370,13 +509,77 @@ mod tests {
     }
 
     #[test]
+    fn a_broker_that_lives_and_acknowledges_nothing_is_left() {
+        let start = start();
+        let mut link = up(start);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(link.handle_waiting(false, at(500)), Ok(()));
+        // What was sent a moment ago need not be acknowledged.
+        assert_eq!(link.handle_waiting(true, at(510)), Ok(()));
+        assert_eq!(link.handle_waiting(true, at(560)), Ok(()));
+        let ack = Packet::PubAck(Ack::new(SUBSCRIBE_ID, ReasonCode::Success));
+        assert!(matches!(link.handle_packet(ack, at(565)), Ok(LinkEvent::ForSession(_))));
+        assert_eq!(link.handle_waiting(true, at(600)), Ok(()));
+        let since = Duration::from_secs(60);
+        assert_eq!(link.handle_waiting(true, at(625)), Err(LinkError::Unanswered { since }));
+    }
+
+    #[test]
     fn what_only_a_client_may_send_ends_the_link() {
         let start = start();
         let mut link = up(start);
         let error = link.handle_packet(Packet::PingReq, start);
         assert_eq!(error, Err(LinkError::Unexpected { packet: "PINGREQ" }));
-        let early = Link::new(&settings(), start)
+        let early = Link::new(&settings(), dial(), start)
             .handle_packet(Packet::PubAck(Ack::new(SUBSCRIBE_ID, ReasonCode::Success)), start);
         assert_eq!(early, Err(LinkError::Unexpected { packet: "PUBACK" }));
+    }
+
+    #[test]
+    fn a_bridge_of_3_1_1_learns_which_gateway_is_there_before_its_session_is_attached() {
+        let start = start();
+        let settings = UplinkSettings { version: Version::V311, ..settings() };
+        let mut link = Link::new(&settings, dial(), start);
+        let Packet::Connect(connect) =
+            link.connect_packet(&settings, &TopicName::new("gw/status").unwrap())
+        else {
+            panic!("a CONNECT")
+        };
+        assert!(connect.bridge && connect.properties.user_properties.is_empty());
+        let Ok(LinkEvent::Send(Packet::Subscribe(asked))) =
+            link.handle_packet(connack(ReasonCode::Success), start)
+        else {
+            panic!("it asks who is there")
+        };
+        assert_eq!(asked.filters[0].filter.as_str(), "$SYS/fieldpost/node/0000000000000007/same");
+        let publish = |topic: &str, payload: &'static str| {
+            Packet::Publish(crate::mqtt::Publish {
+                dup: false,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                topic: TopicName::new(topic).ok(),
+                packet_id: None,
+                payload: Bytes::from_static(payload.as_bytes()),
+                properties: None,
+                message_expiry: None,
+                topic_alias: None,
+                subscription_ids: Vec::new(),
+            })
+        };
+        let waits = publish("a", "x");
+        assert_eq!(link.handle_packet(waits.clone(), start), Ok(LinkEvent::Nothing));
+        let answer = publish(asked.filters[0].filter.as_str(), "0000000000000008");
+        assert_eq!(link.handle_packet(answer, start), Ok(LinkEvent::Nothing));
+        let granted = Packet::SubAck(crate::mqtt::SubAck {
+            packet_id: SUBSCRIBE_ID,
+            reason_string: None,
+            user_properties: Vec::new(),
+            reasons: vec![ReasonCode::Success],
+        });
+        let Ok(LinkEvent::Up(attach)) = link.handle_packet(granted, start) else {
+            panic!("it is up")
+        };
+        assert_eq!(attach.peer.map(|peer| peer.node), Some(NodeId(8)));
+        assert_eq!(link.take_early(), [waits]);
     }
 }

@@ -1,23 +1,26 @@
 //! core: what an uplink is run with, checked and with every default applied.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{QoS, Secret, TopicFilter};
+use crate::model::{QoS, Secret, TopicFilter, TopicRename};
 use crate::mqtt::Version;
+use crate::tls::TlsSettings;
 
 /// One upstream broker and what goes to it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UplinkSettings {
     /// The key under `uplinks`.
     pub name: Arc<str>,
-    /// Host name or address.
-    pub host: Arc<str>,
-    /// TCP port: 1883, or 8883 with TLS, unless configured.
-    pub port: u16,
-    /// TLS, if the URL says `mqtts`.
-    pub tls: Option<TlsSettings>,
+    /// Where the broker is: the one that is wanted, then those that stand in for it. At least one.
+    pub servers: Vec<Server>,
+    /// Whether the first is gone back to once it is there again.
+    pub return_to_first: bool,
+    /// When it connects.
+    pub start: Start,
+    /// Whether 3.1.1 tells the broker that we bridge, so that it does not send back what we publish. A broker that does
+    /// not understand it is asked again without.
+    pub try_private: bool,
     /// Protocol version: 3.1.1 or 5.
     pub version: Version,
     /// Client id at the upstream; the gateway id unless configured.
@@ -42,29 +45,45 @@ pub struct UplinkSettings {
     pub accept: Vec<AcceptRule>,
 }
 
+/// One broker's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Host name or address.
+    pub host: Arc<str>,
+    /// TCP port: 1883, or 8883 with TLS, unless configured.
+    pub port: u16,
+    /// TLS, if the URL says `mqtts`.
+    pub tls: Option<TlsSettings>,
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// When an uplink connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// With the program, and again whenever the connection is lost.
+    #[default]
+    Automatic,
+    /// When so many messages wait, until nothing was sent or received for so long.
+    Lazy {
+        /// At least 1.
+        threshold: u64,
+        /// From one second on.
+        idle: Duration,
+    },
+    /// Once in a run of the program: a connection that was lost is not made again.
+    Once,
+}
+
 /// How what waited follows when new messages have passed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backfill {
     /// Messages a second, at least 1; `None` is as fast as the upstream takes them.
     pub rate: Option<u32>,
-}
-
-/// TLS towards an upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TlsSettings {
-    /// A PEM file of the authorities to trust instead of the system's.
-    pub ca: Option<PathBuf>,
-    /// PEM files of our certificate chain and its key.
-    pub client: Option<ClientCertificate>,
-}
-
-/// Our certificate towards an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// PEM file of the chain, ours first.
-    pub certificate: PathBuf,
-    /// PEM file of the private key.
-    pub key: PathBuf,
 }
 
 /// What happens to QoS 2 messages the upstream had received (PUBREC) but not released when it lost our session.
@@ -84,15 +103,21 @@ pub struct ForwardRule {
     pub filter: TopicFilter,
     /// QoS at the upstream. Readings are stored whatever it says.
     pub qos: QoS,
-    /// The topic upstream; `{rest}` stands for what the filter's wildcards took. `None` keeps the topic.
-    pub to: Option<Arc<str>>,
+    /// The topic upstream; `None` keeps the topic.
+    pub to: Option<TopicRename>,
+    /// Whether a message keeps its retain flag.
+    pub retain: bool,
 }
 
 /// One subscription at the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptRule {
-    /// Which topics.
+    /// Which topics, as they are called upstream.
     pub filter: TopicFilter,
     /// The highest QoS wanted.
     pub qos: QoS,
+    /// The topic here; `None` keeps the topic.
+    pub to: Option<TopicRename>,
+    /// Whether a message keeps its retain flag.
+    pub retain: bool,
 }

@@ -1,26 +1,33 @@
 //! shell: one task an uplink: connects, drives the link and the session over one socket, waits, connects again.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this shell owns a socket")]
 
+use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info, warn};
 
-use super::link::{Link, LinkError, LinkEvent, PACKET_BYTES_MAX};
-use super::settings::UplinkSettings;
-use super::tls::{TlsError, connector, server_name};
+use super::link::{Dial, Link, LinkError, LinkEvent, PACKET_BYTES_MAX};
+use super::report::report;
+use super::servers::Servers;
+use super::settings::{Server, Start, UplinkSettings};
+use super::socket::connect;
+use super::state::{Condition, Situation};
 use crate::backoff::Backoff;
-use crate::hub::{Attached, ConnectionEvent, DetachCause, HubError, HubHandle, Inbound};
+use crate::hub::{
+    Attached, ConnectionEvent, DetachCause, HubError, HubHandle, Inbound, UplinkLoad,
+};
 use crate::model::{Body, Message, QoS, Timestamp, TopicName};
 use crate::mqtt::{
-    DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError, ReasonCode,
+    DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError, ReasonCode, Version,
 };
 use crate::step::{self, Step};
+use crate::tls::{TlsError, connector, server_name};
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -32,6 +39,8 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(60);
 const PROVEN_AFTER: Duration = Duration::from_secs(10);
 /// How long the farewell may take.
 const FAREWELL_MAX: Duration = Duration::from_secs(3);
+/// The longest pause between two looks for the first of several brokers.
+const LOOK_AGAIN_LONGEST: Duration = Duration::from_secs(300);
 /// Bytes in the write queue at which QoS 0 messages wait.
 const CONGESTED_BYTES: usize = 256 * 1024;
 
@@ -70,75 +79,232 @@ enum UplinkError {
     Hub(#[from] HubError),
 }
 
-/// How a served connection ended without an error.
-#[derive(Debug, PartialEq, Eq)]
+/// Why a served connection ended without an error: we said goodbye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
-    /// We were asked to stop and said so.
+    /// We were asked to stop.
     Stopped,
+    /// `start: lazy`: nothing was to be done for a while.
+    Idle,
+    /// The first broker is there again.
+    FirstFound,
+}
+
+/// Whether 3.1.1 tells the upstream that we bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Private {
+    /// Yes.
+    Said,
+    /// It did not understand that, or seems not to.
+    Refused,
 }
 
 /// One uplink.
 #[derive(Debug)]
 pub struct Uplink {
     settings: UplinkSettings,
-    status_topic: TopicName,
+    topics: UplinkTopics,
     hub: HubHandle,
     state: watch::Sender<UplinkState>,
+    situation: watch::Sender<Situation>,
+    load: watch::Receiver<UplinkLoad>,
     stop: watch::Receiver<bool>,
     backoff: Backoff,
+    servers: Servers,
+    /// Which broker our session stands at, where that may be another than the one that is tried.
+    stands_at: Option<Arc<str>>,
+    private: Private,
+    /// Whether this session has its subscriptions.
+    subscribed: bool,
     /// When the connection that is there, or the last one, came up.
     up_since: Option<Instant>,
     /// When the last connection ended, or when the program started.
     down_since: Instant,
+    /// The broker that was tried last.
+    tried: String,
     /// Why the last try failed.
     said: Option<String>,
 }
 
+/// Where an uplink says how it is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UplinkTopics {
+    /// Upstream: `online` or `offline`, retained.
+    pub status: TopicName,
+    /// In the LAN: JSON, retained.
+    pub state: TopicName,
+}
+
 impl Uplink {
-    /// An uplink whose session the hub knows; `status_topic` is where `online` and `offline` are said.
+    /// An uplink whose session the hub knows.
     #[must_use]
     pub fn new(
         settings: UplinkSettings,
-        status_topic: TopicName,
+        topics: UplinkTopics,
         hub: HubHandle,
         stop: watch::Receiver<bool>,
     ) -> (Self, watch::Receiver<UplinkState>) {
         let (state, watched) = watch::channel(UplinkState::Down { failures: 0 });
-        let (backoff, up_since, down_since, said) =
-            (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), None, Instant::now(), None);
-        let uplink =
-            Self { settings, status_topic, hub, state, stop, backoff, up_since, down_since, said };
+        let view = hub.uplink(&settings.name).cloned();
+        let (stands_at, load) = match view {
+            Some(view) => (view.server, view.load),
+            None => (None, watch::channel(UplinkLoad::default()).1),
+        };
+        let uplink = Self {
+            servers: Servers::new(settings.servers.len(), settings.return_to_first),
+            private: if settings.try_private { Private::Said } else { Private::Refused },
+            settings,
+            topics,
+            hub,
+            state,
+            situation: watch::channel(Situation::default()).0,
+            load,
+            stop,
+            backoff: Backoff::new(PAUSE_FIRST, PAUSE_LONGEST),
+            stands_at,
+            subscribed: false,
+            up_since: None,
+            down_since: Instant::now(),
+            tried: String::new(),
+            said: None,
+        };
         (uplink, watched)
     }
 
     /// Runs until stopped: says `offline` then, if it is connected.
     pub async fn run(mut self) {
+        self.tell(Condition::Offline, None);
+        let reporter = tokio::spawn(report(
+            self.settings.name.clone(),
+            self.topics.state.clone(),
+            self.hub.clone(),
+            self.situation.subscribe(),
+            self.load.clone(),
+        ));
+        self.connect_again_and_again().await;
+        self.tell(Condition::Offline, None);
+        drop(self);
+        let _ = reporter.await;
+    }
+
+    async fn connect_again_and_again(&mut self) {
         let (mut stop, state) = (self.stop.clone(), self.state.subscribe());
         loop {
+            tokio::select! {
+                () = self.wait_for_work() => {}
+                () = stopped_while(&mut stop, || true) => return,
+            }
             self.up_since = None;
             let result = tokio::select! {
                 result = self.connect_and_serve() => result,
                 () = stopped_while(&mut stop, || *state.borrow() != UplinkState::Up) => return,
             };
+            self.handle_connection_over();
             let error = match result {
                 Ok(Ended::Stopped) | Err(UplinkError::Hub(HubError::Stopped)) => return,
+                Ok(Ended::Idle) => continue,
+                Ok(Ended::FirstFound) => {
+                    self.servers.handle_first_found();
+                    continue;
+                }
                 Err(error) => error,
             };
-            if let Some(since) = self.up_since {
-                self.down_since = Instant::now();
-                if since.elapsed() >= PROVEN_AFTER {
-                    self.backoff.reset();
-                }
+            if self.up_since.is_some() && self.settings.start == Start::Once {
+                let (uplink, cause) = (&self.settings.name, error.to_string());
+                warn!(%uplink, %cause, "uplink lost, and with `start: once` not made again before the next start");
+                self.tell(Condition::Over, Some(cause));
+                stopped_while(&mut stop, || true).await;
+                return;
             }
-            let pause = self.backoff.next_pause(fastrand::f64());
+            if self.is_tried_otherwise(&error) {
+                continue;
+            }
+            let is_round_over = self.up_since.is_some() || self.servers.handle_unreachable();
+            let pause = if is_round_over {
+                self.backoff.next_pause(fastrand::f64())
+            } else {
+                Duration::ZERO
+            };
             self.log_failure(&error, pause);
             let failures = self.backoff.failures();
             self.state.send_replace(UplinkState::Down { failures });
+            self.tell(Condition::Offline, Some(error.to_string()));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = stopped_while(&mut stop, || true) => return,
             }
         }
+    }
+
+    /// With `start: lazy`, waits until enough messages do.
+    async fn wait_for_work(&mut self) {
+        let Start::Lazy { threshold, .. } = self.settings.start else { return };
+        if self.load.borrow().queued < threshold {
+            self.tell(Condition::Resting, None);
+            // A hub that is gone is found out by what comes next.
+            let _ = self.load.wait_for(|load| load.queued >= threshold).await;
+        }
+    }
+
+    fn handle_connection_over(&mut self) {
+        let Some(since) = self.up_since else { return };
+        self.state.send_replace(UplinkState::Down { failures: self.backoff.failures() });
+        self.down_since = Instant::now();
+        if since.elapsed() >= PROVEN_AFTER {
+            self.backoff.reset();
+            self.servers.handle_proven();
+        }
+    }
+
+    /// A broker that ends the connection over what 3.1.1 does not have is asked again without it.
+    fn is_tried_otherwise(&mut self, error: &UplinkError) -> bool {
+        let tries = self.settings.version != Version::V5 && self.settings.try_private;
+        if !tries || self.up_since.is_some() {
+            return false;
+        }
+        let refused = matches!(
+            error,
+            UplinkError::Link(LinkError::Refused { reason }) if *reason == ReasonCode::UnsupportedProtocolVersion
+        );
+        let is_over = refused
+            || matches!(
+                error,
+                UplinkError::Read(ReadError::Closed | ReadError::Io(_))
+                    | UplinkError::Link(LinkError::NoSubAck)
+            );
+        match self.private {
+            Private::Said if is_over => {
+                self.private = Private::Refused;
+                let (uplink, cause) = (&self.settings.name, error.to_string());
+                debug!(%uplink, %cause, "upstream may not know what a bridge is; trying without");
+                true
+            }
+            // It was something else.
+            Private::Refused if is_over && !refused => {
+                self.private = Private::Said;
+                false
+            }
+            Private::Said | Private::Refused => false,
+        }
+    }
+
+    fn tell(&self, condition: Condition, error: Option<String>) {
+        let now = Timestamp::from(std::time::SystemTime::now());
+        self.situation.send_if_modified(|situation| {
+            let is_same = situation.condition == condition && !situation.broker.is_empty();
+            let next = Situation {
+                condition,
+                since: if is_same { situation.since } else { now },
+                broker: self.server().to_string(),
+                error: error.or_else(|| situation.error.take()),
+                failures: self.backoff.failures(),
+            };
+            std::mem::replace(situation, next) != *situation
+        });
+    }
+
+    fn server(&self) -> &Server {
+        &self.settings.servers[self.servers.current()]
     }
 
     /// One line when the trouble begins and one when it is another trouble, the rest at debug level.
@@ -151,7 +317,7 @@ impl Uplink {
         if self.up_since.is_some() {
             warn!(%uplink, %cause, %retry_in, "uplink lost; readings wait in the queue");
         } else if is_other {
-            let host = format_args!("{}:{}", self.settings.host, self.settings.port);
+            let host = &self.tried;
             warn!(%uplink, %host, %cause, %retry_in, "uplink unreachable; readings wait in the queue");
         } else {
             debug!(%uplink, %cause, failures, %retry_in, "uplink still unreachable");
@@ -162,22 +328,28 @@ impl Uplink {
     fn log_connected(&self, session_present: bool) {
         let (uplink, failures) = (&self.settings.name, self.backoff.failures());
         let away = format_args!("{:.1}s", self.down_since.elapsed().as_secs_f64());
-        info!(%uplink, session_present, %away, failures, "uplink connected");
+        let broker =
+            (self.settings.servers.len() > 1).then(|| tracing::field::display(self.server()));
+        info!(%uplink, broker, session_present, %away, failures, "uplink connected");
+        if self.settings.version != Version::V5
+            && self.settings.try_private
+            && self.private == Private::Refused
+        {
+            info!(%uplink, "upstream does not know what a bridge is: it sends back what it is sent where `accept` takes that");
+        }
     }
 
     async fn connect_and_serve(&mut self) -> Result<Ended, UplinkError> {
-        let UplinkSettings { host, port, tls, .. } = self.settings.clone();
-        let connect = async {
-            let stream = TcpStream::connect((&*host, port)).await.map_err(UplinkError::Connect)?;
-            stream.set_nodelay(true).map_err(UplinkError::Connect)?;
-            Ok::<_, UplinkError>(stream)
-        };
-        let stream =
-            timeout(CONNECT_MAX, connect).await.map_err(|_| UplinkError::ConnectTimeout)??;
-        match tls {
+        let server = self.server().clone();
+        self.tried = server.to_string();
+        let stream = timeout(CONNECT_MAX, connect(&server, self.settings.keep_alive))
+            .await
+            .map_err(|_| UplinkError::ConnectTimeout)?
+            .map_err(UplinkError::Connect)?;
+        match &server.tls {
             None => self.serve(stream).await,
             Some(tls) => {
-                let handshake = connector(&tls)?.connect(server_name(&host)?, stream);
+                let handshake = connector(tls)?.connect(server_name(&server.host)?, stream);
                 let stream = timeout(CONNECT_MAX, handshake)
                     .await
                     .map_err(|_| UplinkError::ConnectTimeout)?
@@ -185,6 +357,17 @@ impl Uplink {
                 self.serve(stream).await
             }
         }
+    }
+
+    /// What the next connection begins with. With one broker a session is where it was; with several it stands at the one
+    /// that was connected last, and what another one keeps of it from before means nothing any more.
+    fn dial(&self) -> (Dial, Option<Arc<str>>) {
+        let server: Arc<str> = self.server().to_string().into();
+        let is_known = self.settings.servers.len() > 1 || self.stands_at.is_some();
+        let stands_at = is_known.then(|| server.clone());
+        let clean_start = self.stands_at.is_some() && self.stands_at != stands_at;
+        let bridge = self.private == Private::Said;
+        (Dial { server, node: self.hub.node(), bridge, clean_start }, stands_at)
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
@@ -196,40 +379,95 @@ impl Uplink {
         let options = DecodeOptions { version, packet_bytes_max: PACKET_BYTES_MAX };
         let mut reader = PacketReader::new(read, options);
         let mut writer = PacketWriter::new(write, version);
-        let mut link = Link::new(&self.settings, Instant::now());
-        self.queue(&mut writer, &Link::connect_packet(&self.settings, &self.status_topic));
+        let (dial, stands_at) = self.dial();
+        let mut link = Link::new(&self.settings, dial, Instant::now());
+        self.queue(&mut writer, &link.connect_packet(&self.settings, &self.topics.status));
         writer.write_all().await.map_err(UplinkError::Write)?;
-        let packet = tokio::select! {
-            packet = reader.read_first() => packet?,
-            () = tokio::time::sleep_until(link.poll_timeout().into()) => {
-                return Err(LinkError::NoConnAck.into());
+        let mut packets = VecDeque::from([self.await_packets(&link, reader.read_first()).await?]);
+        let mut attach = loop {
+            let Some(packet) = packets.pop_front() else {
+                packets.extend(self.await_packets(&link, reader.read()).await?);
+                continue;
+            };
+            match link.handle_packet(packet, Instant::now())? {
+                LinkEvent::Up(attach) => break attach,
+                LinkEvent::Send(packet) => {
+                    self.queue(&mut writer, &packet);
+                    writer.write_all().await.map_err(UplinkError::Write)?;
+                }
+                LinkEvent::ForSession(_)
+                | LinkEvent::SubscriptionRefused { .. }
+                | LinkEvent::Subscribed
+                | LinkEvent::Nothing => {}
             }
         };
-        let LinkEvent::Up(attach) = link.handle_packet(packet, Instant::now())? else {
-            return Err(LinkError::Unexpected { packet: "nothing of use" }.into());
-        };
         let present = attach.session_present;
+        attach.server.clone_from(&stands_at);
         let (attached, inbound) = self.hub.attach_uplink(attach).await?;
+        self.stands_at = stands_at;
         self.up_since = Some(Instant::now());
         self.said = None;
+        self.servers.handle_reached();
         self.state.send_replace(UplinkState::Up);
+        self.tell(Condition::Online, None);
         self.log_connected(present);
         self.hub.say(attached.connection, self.status("online"), false).await?;
-        if let Some(subscribe) = link.subscribe_packet() {
+        let mut early = link.take_early();
+        early.extend(self.sort(&mut link, packets)?);
+        self.subscribed &= present;
+        // Whoever keeps our subscriptions need not send everything retained again, as 3.1.1 does at each SUBSCRIBE.
+        let has_them = self.subscribed && version != Version::V5;
+        if let Some(subscribe) = link.subscribe_packet().filter(|_| !has_them) {
             self.queue(&mut writer, &subscribe);
+        }
+        if !early.is_empty() {
+            self.hub.packets(attached.connection, early).await?;
         }
         let result = self.exchange(&mut reader, &mut writer, link, attached, inbound).await;
         let cause = match result {
-            Ok(Ended::Stopped) => DetachCause::Goodbye { expiry: None },
+            Ok(_) => DetachCause::Goodbye { expiry: None },
             Err(_) => DetachCause::Lost,
         };
         self.hub.detach(attached.connection, cause).await?;
         result
     }
 
+    /// What comes before the session is attached, in the time the link grants.
+    async fn await_packets<T>(
+        &self,
+        link: &Link,
+        reading: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, UplinkError> {
+        match timeout_at(link.poll_timeout().into(), reading).await {
+            Ok(read) => Ok(read?),
+            Err(_) => Err(link.overdue().into()),
+        }
+    }
+
+    /// What the link leaves for the session.
+    fn sort(
+        &mut self,
+        link: &mut Link,
+        packets: impl IntoIterator<Item = Packet>,
+    ) -> Result<Vec<Packet>, LinkError> {
+        let mut for_session = Vec::new();
+        for packet in packets {
+            match link.handle_packet(packet, Instant::now())? {
+                LinkEvent::ForSession(packet) => for_session.push(packet),
+                LinkEvent::SubscriptionRefused { filter, reason } => {
+                    let uplink = &self.settings.name;
+                    warn!(%uplink, %filter, %reason, "upstream refused a subscription");
+                }
+                LinkEvent::Subscribed => self.subscribed = true,
+                LinkEvent::Up(_) | LinkEvent::Send(_) | LinkEvent::Nothing => {}
+            }
+        }
+        Ok(for_session)
+    }
+
     /// Carries packets both ways until the connection ends.
     async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
-        &self,
+        &mut self,
         reader: &mut PacketReader<R>,
         writer: &mut PacketWriter<W>,
         mut link: Link,
@@ -238,25 +476,21 @@ impl Uplink {
     ) -> Result<Ended, UplinkError> {
         let connection = attached.connection;
         let mut stop = self.stop.clone();
-        let mut farewell: Option<Instant> = None;
+        let mut load = self.load.clone();
+        let mut farewell: Option<Farewell> = None;
         let mut congested = false;
+        let first_found = self.look_for_first();
+        tokio::pin!(first_found);
         loop {
-            let wake = farewell.map_or(link.poll_timeout(), |end| end.min(link.poll_timeout()));
+            let rest = self.poll_rest(&link).filter(|_| farewell.is_none());
+            let end = farewell.as_ref().map(|farewell| farewell.until);
+            let wake = [rest, end].into_iter().flatten().fold(link.poll_timeout(), Instant::min);
+            let mut leave = None;
             tokio::select! {
                 packets = reader.read() => {
-                    let mut for_session = Vec::new();
                     let packets = packets?;
                     step::pass(Step::ReadAfter);
-                    for packet in packets {
-                        match link.handle_packet(packet, Instant::now())? {
-                            LinkEvent::ForSession(packet) => for_session.push(packet),
-                            LinkEvent::SubscriptionRefused { filter, reason } => {
-                                let uplink = &self.settings.name;
-                                warn!(%uplink, %filter, %reason, "upstream refused a subscription");
-                            }
-                            LinkEvent::Up(_) | LinkEvent::Nothing => {}
-                        }
-                    }
+                    let for_session = self.sort(&mut link, packets)?;
                     if !for_session.is_empty() {
                         self.hub.packets(connection, for_session).await?;
                     }
@@ -265,13 +499,15 @@ impl Uplink {
                     let mut event = Some(event.ok_or(HubError::Stopped)?);
                     while let Some(next) = event.take() {
                         match next {
-                            ConnectionEvent::Packet(packet) => self.queue(writer, &packet),
-                            ConnectionEvent::Said if farewell.is_some() => {
-                                self.queue(writer, &Packet::Disconnect(goodbye()));
-                                let _ = timeout(FAREWELL_MAX, writer.finish()).await;
-                                return Ok(Ended::Stopped);
+                            ConnectionEvent::Packet(packet) => {
+                                link.handle_traffic(Instant::now());
+                                self.queue(writer, &packet);
                             }
-                            ConnectionEvent::Said => {}
+                            ConnectionEvent::Said => {
+                                if let Some(farewell) = &mut farewell {
+                                    farewell.is_said = true;
+                                }
+                            }
                             ConnectionEvent::Close(reason) => return Err(UplinkError::Closed(reason)),
                         }
                         event = inbound.try_recv();
@@ -286,24 +522,84 @@ impl Uplink {
                     result.map_err(UplinkError::Write)?;
                     link.handle_sent(Instant::now());
                 }
+                changed = load.changed(), if farewell.is_some() => {
+                    changed.map_err(|_| HubError::Stopped)?;
+                }
                 () = tokio::time::sleep_until(wake.into()) => {
-                    if farewell.is_some_and(|end| end <= Instant::now()) {
+                    let now = Instant::now();
+                    if let Some(farewell) = farewell.as_ref().filter(|farewell| farewell.until <= now) {
                         // Closing without DISCONNECT lets the broker say `offline` by the will.
-                        return Ok(Ended::Stopped);
+                        return Ok(farewell.why);
                     }
-                    if let Some(ping) = link.handle_timeout(Instant::now())? {
+                    if rest.is_some_and(|rest| rest <= now) {
+                        leave = Some(Ended::Idle);
+                    }
+                    link.handle_waiting(load.borrow().inflight > 0, now)?;
+                    if let Some(ping) = link.handle_timeout(now)? {
                         self.queue(writer, &ping);
                     }
                 }
+                () = &mut first_found, if farewell.is_none() => leave = Some(Ended::FirstFound),
                 () = stopped_while(&mut stop, || true), if farewell.is_none() => {
-                    farewell = Some(Instant::now() + FAREWELL_MAX);
-                    self.hub.say(connection, self.status("offline"), true).await?;
+                    leave = Some(Ended::Stopped);
+                }
+            }
+            if let Some(why) = leave {
+                self.log_leave(why);
+                farewell =
+                    Some(Farewell { why, until: Instant::now() + FAREWELL_MAX, is_said: false });
+                self.hub.say(connection, self.status("offline"), true).await?;
+            }
+            if let Some(farewell) = farewell.as_ref().filter(|farewell| farewell.is_said) {
+                // What is under way when a session is left for good would be sent twice.
+                let is_left = farewell.why == Ended::FirstFound;
+                if !is_left || load.borrow_and_update().inflight == 0 {
+                    self.queue(writer, &Packet::Disconnect(goodbye()));
+                    let _ = timeout(FAREWELL_MAX, writer.finish()).await;
+                    return Ok(farewell.why);
                 }
             }
             let full = writer.queued() > CONGESTED_BYTES;
             if full != congested {
                 congested = full;
                 self.hub.congestion(connection, congested).await?;
+            }
+        }
+    }
+
+    /// When the connection has nothing to do any more; `None` if it stays all the same, or something waits.
+    fn poll_rest(&self, link: &Link) -> Option<Instant> {
+        let Start::Lazy { idle, .. } = self.settings.start else { return None };
+        (*self.load.borrow() == UplinkLoad::default()).then(|| link.traffic() + idle)
+    }
+
+    /// Completes when the first of several brokers takes connections again while another one serves.
+    fn look_for_first(&mut self) -> impl Future<Output = ()> + use<> {
+        let pause = self.servers.next_look(fastrand::f64());
+        let (first, keep_alive) = (self.settings.servers[0].clone(), self.settings.keep_alive);
+        let mut longest = pause.unwrap_or_default();
+        async move {
+            if pause.is_none() {
+                std::future::pending::<()>().await;
+            }
+            loop {
+                tokio::time::sleep(longest).await;
+                if let Ok(Ok(_)) = timeout(CONNECT_MAX, connect(&first, keep_alive)).await {
+                    return;
+                }
+                longest = (longest * 2).min(LOOK_AGAIN_LONGEST);
+            }
+        }
+    }
+
+    fn log_leave(&self, why: Ended) {
+        let uplink = &self.settings.name;
+        match why {
+            Ended::Stopped => {}
+            Ended::Idle => info!(%uplink, "uplink has nothing to do and disconnects"),
+            Ended::FirstFound => {
+                let broker = &self.settings.servers[0];
+                info!(%uplink, %broker, "first broker is there again; uplink goes back to it");
             }
         }
     }
@@ -318,7 +614,7 @@ impl Uplink {
 
     fn status(&self, text: &'static str) -> Message {
         Message {
-            topic: self.status_topic.clone(),
+            topic: self.topics.status.clone(),
             payload: Bytes::from_static(text.as_bytes()),
             qos: QoS::AtLeastOnce,
             retain: true,
@@ -328,6 +624,16 @@ impl Uplink {
             body: Body::Foreign,
         }
     }
+}
+
+/// The last words on a connection.
+#[derive(Debug)]
+struct Farewell {
+    why: Ended,
+    /// How long they may take.
+    until: Instant,
+    /// The upstream has them.
+    is_said: bool,
 }
 
 fn goodbye() -> Disconnect {

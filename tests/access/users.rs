@@ -87,6 +87,11 @@ fn a_users_file_with_a_fault_is_said_with_its_line_and_nothing_starts() {
     let site = Site::new();
     std::fs::write(users_file(&site), "# ours\nann:\n").expect("a file");
     crate::broker::write_config(&site, NAMED, USERS, "");
+    let mut checked = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+    let checked = checked.arg("check").arg(site.config()).output().expect("it runs");
+    assert_eq!(checked.status.code(), Some(2), "{checked:?}");
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(said.contains("users:2: user `ann`: there is no password"), "{said}");
     let mut gateway = site.start();
     assert!(!gateway.process().wait().success());
     let log = gateway.log();

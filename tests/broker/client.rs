@@ -21,6 +21,7 @@ pub use QoS::{AtLeastOnce as QOS1, AtMostOnce as QOS0, ExactlyOnce as QOS2};
 pub fn connect(version: Version, client_id: &str) -> Connect {
     Connect {
         version,
+        bridge: false,
         clean_start: true,
         keep_alive: 60,
         client_id: client_id.into(),
@@ -84,9 +85,9 @@ pub fn subscription(filter: &str, qos: QoS) -> SubscribeFilter {
 }
 
 pub struct Client {
-    stream: TcpStream,
-    bytes: BytesMut,
-    version: Version,
+    pub stream: TcpStream,
+    pub bytes: BytesMut,
+    pub version: Version,
 }
 
 impl Client {
@@ -232,7 +233,7 @@ impl Client {
         let mut packets = Vec::new();
         loop {
             match self.receive() {
-                Packet::UnsubAck(_) => return packets,
+                Packet::UnsubAck(ack) if ack.packet_id == id(61_000) => return packets,
                 packet => packets.push(packet),
             }
         }

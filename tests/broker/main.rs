@@ -12,6 +12,8 @@
     reason = "tests touch the machine, and a failure here fails the test"
 )]
 
+#[path = "../malformed/mod.rs"]
+mod malformed;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -20,10 +22,15 @@ mod connect;
 mod gateway;
 mod hostile;
 mod limits;
+mod misplaced;
 mod peers;
 mod publish;
+mod refused;
 mod retain;
+mod rules;
 mod session;
 mod share;
+mod spoken;
 mod subscribe;
+mod tshark;
 mod will;

@@ -123,7 +123,7 @@ fn connect(version: Version) -> impl Strategy<Value = Packet> {
         }
     });
     let fields = (
-        any::<bool>(),
+        any::<(bool, bool)>(),
         any::<u16>(),
         text(),
         option::of(will()),
@@ -132,9 +132,18 @@ fn connect(version: Version) -> impl Strategy<Value = Packet> {
         properties,
     );
     fields.prop_map(
-        move |(clean_start, keep_alive, client_id, will, username, password, properties)| {
+        move |(
+            (clean_start, bridge),
+            keep_alive,
+            client_id,
+            will,
+            username,
+            password,
+            properties,
+        )| {
             Packet::Connect(Box::new(Connect {
                 version,
+                bridge: bridge && version != Version::V5,
                 clean_start: clean_start || client_id.is_empty(),
                 keep_alive,
                 client_id,

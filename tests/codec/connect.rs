@@ -3,84 +3,8 @@
 use fieldpost::model::QoS;
 use fieldpost::mqtt::{Packet, Version};
 
-use crate::notation::{ALL, Row, all_refused, all_taken, read};
-
-// CONNECT names its own version: every row must fail whatever version the connection is read in.
-#[rustfmt::skip]
-pub(crate) const MALFORMED: &[Row] = &[
-    // Name and level.
-    (ALL, "10 []", 0x81, "ends within a field"),
-    (ALL, "10 [ 0004 =MQT ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 00 02 003c 'c' ]", 0x84, "level 0"),
-    (ALL, "10 [ 'MQTT' 03 02 003c 'c' ]", 0x84, "level 3"),
-    (ALL, "10 [ 'MQTT' 06 02 003c () 'c' ]", 0x84, "level 6"),
-    (ALL, "10 [ 'MQTT' 84 02 003c 'c' ]", 0x84, "level 132"),
-    (ALL, "10 [ 'MQIsdp' 04 02 003c 'c' ]", 0x84, "level 4"),
-    (ALL, "10 [ 'MQIsdp' 05 02 003c () 'c' ]", 0x84, "level 5"),
-    (ALL, "10 [ 'mqtt' 04 02 003c 'c' ]", 0x84, "protocol name \"mqtt\""),
-    (ALL, "10 [ 'HTTP' 04 02 003c 'c' ]", 0x84, "protocol name \"HTTP\""),
-    (ALL, "10 [ '' 04 02 003c 'c' ]", 0x84, "protocol name \"\""),
-    (ALL, "10 [ 0004 4d51ff54 04 02 003c 'c' ]", 0x81, "not UTF-8"),
-    // Flags.
-    (ALL, "10 [ 'MQTT' 04 03 003c 'c' ]", 0x81, "reserved flag"),
-    (ALL, "10 [ 'MQTT' 05 03 003c () 'c' ]", 0x81, "reserved flag"),
-    (ALL, "10 [ 'MQTT' 04 0a 003c 'c' ]", 0x81, "will QoS or will retain without a will"),
-    (ALL, "10 [ 'MQTT' 04 12 003c 'c' ]", 0x81, "will QoS or will retain without a will"),
-    (ALL, "10 [ 'MQTT' 04 1a 003c 'c' ]", 0x81, "will QoS or will retain without a will"),
-    (ALL, "10 [ 'MQTT' 04 22 003c 'c' ]", 0x81, "will QoS or will retain without a will"),
-    (ALL, "10 [ 'MQTT' 05 0a 003c () 'c' ]", 0x81, "will QoS or will retain without a will"),
-    (ALL, "10 [ 'MQTT' 05 22 003c () 'c' ]", 0x81, "will QoS or will retain without a will"),
-    (ALL, "10 [ 'MQIsdp' 03 0a 003c 'c' ]", 0x81, "will QoS or will retain without a will"),
-    (ALL, "10 [ 'MQTT' 04 1e 003c 'c' 'w' 'p' ]", 0x81, "will QoS 3"),
-    (ALL, "10 [ 'MQTT' 05 1e 003c () 'c' () 'w' 'p' ]", 0x81, "will QoS 3"),
-    (ALL, "10 [ 'MQIsdp' 03 1e 003c 'c' 'w' 'p' ]", 0x81, "will QoS 3"),
-    (ALL, "10 [ 'MQTT' 04 42 003c 'c' 'p' ]", 0x81, "a password without a user name"),
-    (ALL, "10 [ 'MQIsdp' 03 42 003c 'c' 'p' ]", 0x81, "a password without a user name"),
-    // Client id.
-    (ALL, "10 [ 'MQTT' 04 00 003c '' ]", 0x85, "empty client id"),
-    (ALL, "10 [ 'MQTT' 04 02 003c 0002 c3 ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 04 02 003c 0001 ff ]", 0x81, "not UTF-8"),
-    (ALL, "10 [ 'MQTT' 05 02 003c () 0001 80 ]", 0x81, "not UTF-8"),
-    (ALL, "10 [ 'MQTT' 04 02 003c 0002 c080 ]", 0x81, "not UTF-8"),
-    (ALL, "10 [ 'MQTT' 04 02 003c 0002 c1bf ]", 0x81, "not UTF-8"),
-    (ALL, "10 [ 'MQTT' 04 02 003c 0003 e08080 ]", 0x81, "not UTF-8"),
-    (ALL, "10 [ 'MQTT' 04 02 003c 0003 eda080 ]", 0x81, "not UTF-8"),
-    (ALL, "10 [ 'MQTT' 05 02 003c () 0003 edbfbf ]", 0x81, "not UTF-8"),
-    (ALL, "10 [ 'MQTT' 05 02 003c () 0004 f4908080 ]", 0x81, "not UTF-8"),
-    (ALL, "10 [ 'MQIsdp' 03 02 003c 0003 eda080 ]", 0x81, "not UTF-8"),
-    (ALL, "10 [ 'MQTT' 04 02 003c 0001 00 ]", 0x81, "null character"),
-    (ALL, "10 [ 'MQTT' 05 02 003c () 0003 610062 ]", 0x81, "null character"),
-    (ALL, "10 [ 'MQIsdp' 03 02 003c 0001 00 ]", 0x81, "null character"),
-    // What the flags announce must come.
-    (ALL, "10 [ 'MQTT' 04 02 00 ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 04 02 003c ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 05 02 003c ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 05 02 003c () ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 05 02 003c 05 'c' ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 04 06 003c 'c' ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 04 06 003c 'c' 'w' ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 05 06 003c () 'c' ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQIsdp' 03 06 003c 'c' 'w' ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 04 82 003c 'c' ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 04 c2 003c 'c' 'u' ]", 0x81, "ends within a field"),
-    (ALL, "10 [ 'MQTT' 05 c2 003c () 'c' 'u' 0005 =pw ]", 0x81, "ends within a field"),
-    // Will topic.
-    (ALL, "10 [ 'MQTT' 04 06 003c 'c' '' 'p' ]", 0x90, "at least one character"),
-    (ALL, "10 [ 'MQTT' 05 06 003c () 'c' () '' 'p' ]", 0x90, "at least one character"),
-    (ALL, "10 [ 'MQIsdp' 03 06 003c 'c' 'w/#' 'p' ]", 0x90, "must not contain `#`"),
-    (ALL, "10 [ 'MQTT' 04 06 003c 'c' 'w/+' 'p' ]", 0x90, "must not contain `+`"),
-    (ALL, "10 [ 'MQTT' 05 06 003c () 'c' () 'w/#' 'p' ]", 0x90, "must not contain `#`"),
-    (ALL, "10 [ 'MQTT' 04 06 003c 'c' 0001 00 'p' ]", 0x81, "null character"),
-    // User name.
-    (ALL, "10 [ 'MQTT' 04 82 003c 'c' 0001 ff ]", 0x81, "not UTF-8"),
-    (ALL, "10 [ 'MQTT' 04 82 003c 'c' 0001 00 ]", 0x81, "null character"),
-    // Nothing follows.
-    (ALL, "10 [ 'MQTT' 04 02 003c 'c' 00 ]", 0x81, "CONNECT has 1 bytes after its last field"),
-    (ALL, "10 [ 'MQTT' 05 02 003c () 'c' 0000 ]", 0x81, "CONNECT has 2 bytes after its last field"),
-    (ALL, "10 [ 'MQIsdp' 03 02 003c 'c' 'x' ]", 0x81, "CONNECT has 3 bytes after its last field"),
-    (ALL, "10 [ 'MQTT' 04 82 003c 'c' 'u' 'p' ]", 0x81, "CONNECT has 3 bytes after its last field"),
-];
+use crate::malformed::connect::MALFORMED;
+use crate::notation::{ALL, all_refused, all_taken, read};
 
 #[test]
 fn malformed_connects_are_refused_whatever_version_was_expected() {
@@ -99,6 +23,8 @@ fn every_form_of_connect_is_taken_whatever_version_was_expected() {
         (ALL, "10 [ 'MQTT' 04 36 003c 'c' 'w' '' ]"),
         (ALL, "10 [ 'MQTT' 05 ee 003c () 'c' () 'w' 0002 ff00 'u' 'p' ]"),
         (ALL, "10 [ 'MQIsdp' 03 02 003c '' ]"),
+        (ALL, "10 [ 'MQTT' 84 02 003c 'c' ]"),
+        (ALL, "10 [ 'MQIsdp' 83 02 003c 'c' ]"),
         (ALL, "10 [ 'MQIsdp' 03 03 003c 'c' ]"),
         (ALL, "10 [ 'MQIsdp' 03 02 003c 'more-than-twenty-three-characters' ]"),
         (ALL, "10 [ 'MQTT' 04 02 003c 0004 f48fbfbf ]"),

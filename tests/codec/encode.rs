@@ -46,6 +46,7 @@ fn publish() -> Publish {
 fn connect(version: Version) -> Connect {
     Connect {
         version,
+        bridge: false,
         clean_start: true,
         keep_alive: 0,
         client_id: "c".into(),

@@ -3,77 +3,8 @@
 use bytes::BytesMut;
 use fieldpost::mqtt::{CodecError, DecodeOptions, Packet, Version, connect_version, decode};
 
-use crate::notation::{ALL, NOT_31, Row, V3, V5, V31, all_refused, options, read, wire};
-
-#[rustfmt::skip]
-pub(crate) const MALFORMED: &[Row] = &[
-    // Types.
-    (ALL, "00", 0x81, "packet type 0 is reserved"),
-    (ALL, "00 []", 0x81, "packet type 0 is reserved"),
-    (ALL, "02 [ 0001 ]", 0x81, "packet type 0 is reserved"),
-    (V3, "f0", 0x81, "packet type 15 is reserved"),
-    (V3, "f0 [ 18 ( 15 'm' ) ]", 0x81, "packet type 15 is reserved"),
-    // Flags: each packet has its own, the length need not have come.
-    (ALL, "11", 0x81, "CONNECT has fixed header flags 0b0001"),
-    (ALL, "12", 0x81, "CONNECT has fixed header flags 0b0010"),
-    (ALL, "18", 0x81, "CONNECT has fixed header flags 0b1000"),
-    (ALL, "1f", 0x81, "CONNECT has fixed header flags 0b1111"),
-    (ALL, "21", 0x81, "CONNACK has fixed header flags"),
-    (ALL, "28", 0x81, "CONNACK has fixed header flags"),
-    (ALL, "41", 0x81, "PUBACK has fixed header flags"),
-    (ALL, "42", 0x81, "PUBACK has fixed header flags"),
-    (ALL, "48", 0x81, "PUBACK has fixed header flags"),
-    (ALL, "51", 0x81, "PUBREC has fixed header flags"),
-    (ALL, "52", 0x81, "PUBREC has fixed header flags"),
-    (ALL, "60", 0x81, "PUBREL has fixed header flags 0b0000"),
-    (ALL, "61", 0x81, "PUBREL has fixed header flags"),
-    (ALL, "63", 0x81, "PUBREL has fixed header flags"),
-    (ALL, "64", 0x81, "PUBREL has fixed header flags"),
-    (NOT_31, "6a", 0x81, "PUBREL has fixed header flags 0b1010"),
-    (ALL, "71", 0x81, "PUBCOMP has fixed header flags"),
-    (ALL, "72", 0x81, "PUBCOMP has fixed header flags"),
-    (ALL, "80", 0x81, "SUBSCRIBE has fixed header flags 0b0000"),
-    (ALL, "81", 0x81, "SUBSCRIBE has fixed header flags"),
-    (ALL, "83", 0x81, "SUBSCRIBE has fixed header flags"),
-    (ALL, "86", 0x81, "SUBSCRIBE has fixed header flags"),
-    (NOT_31, "8a", 0x81, "SUBSCRIBE has fixed header flags 0b1010"),
-    (ALL, "91", 0x81, "SUBACK has fixed header flags"),
-    (ALL, "92", 0x81, "SUBACK has fixed header flags"),
-    (ALL, "a0", 0x81, "UNSUBSCRIBE has fixed header flags 0b0000"),
-    (ALL, "a3", 0x81, "UNSUBSCRIBE has fixed header flags"),
-    (NOT_31, "aa", 0x81, "UNSUBSCRIBE has fixed header flags 0b1010"),
-    (ALL, "b1", 0x81, "UNSUBACK has fixed header flags"),
-    (ALL, "b2", 0x81, "UNSUBACK has fixed header flags"),
-    (ALL, "c1", 0x81, "PINGREQ has fixed header flags"),
-    (ALL, "c2 []", 0x81, "PINGREQ has fixed header flags"),
-    (ALL, "d1", 0x81, "PINGRESP has fixed header flags"),
-    (ALL, "d8 []", 0x81, "PINGRESP has fixed header flags"),
-    (ALL, "e1", 0x81, "DISCONNECT has fixed header flags"),
-    (ALL, "e2 []", 0x81, "DISCONNECT has fixed header flags"),
-    (V5, "f1", 0x81, "AUTH has fixed header flags"),
-    (V5, "f2", 0x81, "AUTH has fixed header flags"),
-    (ALL, "36", 0x81, "PUBLISH has QoS 3"),
-    (ALL, "37", 0x81, "PUBLISH has QoS 3"),
-    (ALL, "3e", 0x81, "PUBLISH has QoS 3"),
-    (ALL, "3f", 0x81, "PUBLISH has QoS 3"),
-    (ALL, "38", 0x81, "PUBLISH has DUP at QoS 0"),
-    (ALL, "39", 0x81, "PUBLISH has DUP at QoS 0"),
-    // Remaining length.
-    (ALL, "30 80808080", 0x81, "longer than four bytes"),
-    (ALL, "30 ffffffff", 0x81, "longer than four bytes"),
-    (ALL, "30 ffffffff7f", 0x81, "longer than four bytes"),
-    (ALL, "c0 8080808000", 0x81, "longer than four bytes"),
-    (ALL, "c0 8000", 0x81, "uses 2 bytes and needs fewer"),
-    (ALL, "c0 808000", 0x81, "uses 3 bytes and needs fewer"),
-    (ALL, "c0 80808000", 0x81, "uses 4 bytes and needs fewer"),
-    (ALL, "40 8200 0001", 0x81, "uses 2 bytes and needs fewer"),
-    (ALL, "30 ffffff7f", 0x95, "at most 1000000 are taken"),
-    (ALL, "30 bd843d", 0x95, "has 1000001 bytes"),
-    // Pings have nothing in them.
-    (ALL, "c0 [ 00 ]", 0x81, "PINGREQ has 1 bytes after its last field"),
-    (ALL, "d0 [ 00 ]", 0x81, "PINGRESP has 1 bytes after its last field"),
-    (ALL, "c0 [ c000 ]", 0x81, "PINGREQ has 2 bytes after its last field"),
-];
+use crate::malformed::header::MALFORMED;
+use crate::notation::{V31, all_refused, options, read, wire};
 
 #[test]
 fn malformed_fixed_headers_are_refused() {

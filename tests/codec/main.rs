@@ -1,6 +1,11 @@
 //! The MQTT codec against tables of packets, against laws that hold for any packet, and against another codec.
 #![cfg(test)]
 
+#[path = "../malformed/mod.rs"]
+mod malformed;
+#[path = "../support/pcap.rs"]
+mod pcap;
+
 mod arbitrary;
 mod connack;
 mod connect;
@@ -16,4 +21,5 @@ mod properties;
 mod publish;
 mod reasons;
 mod subscribe;
+mod tshark;
 mod valid;

@@ -58,7 +58,11 @@ fn plain_credentials(connect: &mut Connect) {
 /// The packet as the other codec can know it; `None` if it cannot.
 fn known(mut packet: Packet, version: Version) -> Option<Packet> {
     match &mut packet {
-        Packet::Connect(connect) => plain_credentials(connect),
+        Packet::Connect(connect) => {
+            // It does not know what mosquitto made of the level.
+            connect.bridge = false;
+            plain_credentials(connect);
+        }
         // Its reader has no AUTH.
         Packet::Auth(_) => return None,
         // Its 5.0 reader wants a reason and a property length.

@@ -26,6 +26,7 @@ pub(crate) fn ours(theirs: &v4::Packet) -> Packet {
     match theirs {
         v4::Packet::Connect(connect) => Packet::Connect(Box::new(Connect {
             version: Version::V311,
+            bridge: false,
             clean_start: connect.clean_session,
             keep_alive: connect.keep_alive,
             client_id: connect.client_id.as_str().into(),

@@ -123,6 +123,7 @@ fn connect(
     });
     Connect {
         version: Version::V5,
+        bridge: false,
         clean_start: theirs.clean_start,
         keep_alive: theirs.keep_alive,
         client_id: theirs.client_id.as_str().into(),

@@ -3,63 +3,8 @@
 use fieldpost::model::QoS;
 use fieldpost::mqtt::{Packet, Version};
 
-use crate::notation::{ALL, Row, V3, V5, all_refused, all_taken, read};
-
-#[rustfmt::skip]
-pub(crate) const MALFORMED: &[Row] = &[
-    (ALL, "30 []", 0x81, "ends within a field"),
-    (ALL, "30 [ 00 ]", 0x81, "ends within a field"),
-    (ALL, "30 [ 0005 =abc ]", 0x81, "ends within a field"),
-    (ALL, "32 [ 'a' ]", 0x81, "ends within a field"),
-    (ALL, "34 [ 'a' 00 ]", 0x81, "ends within a field"),
-    (V5, "30 [ 'a' ]", 0x81, "ends within a field"),
-    (V5, "32 [ 'a' 0001 ]", 0x81, "ends within a field"),
-    (V5, "30 [ 'a' 05 01 ]", 0x81, "ends within a field"),
-    (V5, "30 [ 'a' 8000 ]", 0x81, "needs fewer"),
-    (V5, "30 [ 'a' 80808080 00 ]", 0x81, "longer than four bytes"),
-    // Packet id.
-    (V3, "32 [ 'a' 0000 =x ]", 0x82, "packet id 0"),
-    (V3, "34 [ 'a' 0000 ]", 0x82, "packet id 0"),
-    (V5, "32 [ 'a' 0000 () =x ]", 0x82, "packet id 0"),
-    (V5, "3c [ 'a' 0000 () =x ]", 0x82, "packet id 0"),
-    // Topic.
-    (V3, "30 [ '' =x ]", 0x90, "at least one character"),
-    (V5, "30 [ '' () =x ]", 0x82, "neither a topic nor a topic alias"),
-    (V5, "30 [ '' ( 01 01 ) =x ]", 0x82, "neither a topic nor a topic alias"),
-    (V3, "30 [ '+' =x ]", 0x90, "must not contain `+`"),
-    (V3, "30 [ 'a/+/b' =x ]", 0x90, "must not contain `+`"),
-    (V3, "30 [ '#' =x ]", 0x90, "must not contain `#`"),
-    (V3, "30 [ 'a#' =x ]", 0x90, "must not contain `#`"),
-    (V5, "30 [ 'a/#' () =x ]", 0x90, "must not contain `#`"),
-    (V5, "30 [ 'a+' ( 23 0001 ) =x ]", 0x90, "must not contain `+`"),
-    (ALL, "30 [ 0001 00 00 ]", 0x81, "null character"),
-    (ALL, "30 [ 0003 610062 00 ]", 0x81, "null character"),
-    (ALL, "30 [ 0001 ff 00 ]", 0x81, "not UTF-8"),
-    (ALL, "30 [ 0002 c3 28 00 ]", 0x81, "not UTF-8"),
-    (ALL, "30 [ 0002 c0af 00 ]", 0x81, "not UTF-8"),
-    (ALL, "30 [ 0003 e0809f 00 ]", 0x81, "not UTF-8"),
-    (ALL, "30 [ 0004 f08080af 00 ]", 0x81, "not UTF-8"),
-    (ALL, "30 [ 0003 eda080 00 ]", 0x81, "not UTF-8"),
-    (ALL, "30 [ 0003 edb080 00 ]", 0x81, "not UTF-8"),
-    (ALL, "30 [ 0004 f5808080 00 ]", 0x81, "not UTF-8"),
-    // Properties.
-    (V5, "30 [ 'a' ( 23 0000 ) =x ]", 0x94, "topic alias 0"),
-    (V5, "30 [ '' ( 23 0000 ) =x ]", 0x94, "topic alias 0"),
-    (V5, "30 [ 'a' ( 01 02 ) =x ]", 0x82, "payload format indicator with value 2"),
-    (V5, "30 [ 'a' ( 01 ff ) =x ]", 0x82, "payload format indicator with value 255"),
-    (V5, "30 [ 'a' ( 0b 00 ) =x ]", 0x82, "subscription identifier with value 0"),
-    (V5, "30 [ 'a' ( 0b 8100 ) =x ]", 0x81, "needs fewer"),
-    (V5, "30 [ 'a' ( 0b 8080808001 ) =x ]", 0x81, "longer than four bytes"),
-    (V5, "30 [ 'a' ( 08 'r/+' ) =x ]", 0x90, "must not contain `+`"),
-    (V5, "30 [ 'a' ( 08 '#' ) =x ]", 0x90, "must not contain `#`"),
-    (V5, "30 [ 'a' ( 08 '' ) =x ]", 0x90, "at least one character"),
-    (V5, "30 [ 'a' ( 03 0001 00 ) =x ]", 0x81, "null character"),
-    (V5, "30 [ 'a' ( 03 0001 ff ) =x ]", 0x81, "not UTF-8"),
-    (V5, "30 [ 'a' ( 26 0001 ff 'v' ) =x ]", 0x81, "not UTF-8"),
-    (V5, "30 [ 'a' ( 26 'k' 0001 00 ) =x ]", 0x81, "null character"),
-    (V5, "30 [ 'a' ( 26 'k' ) =x ]", 0x81, "ends within a field"),
-    (V5, "30 [ 'a' ( 09 0005 aa ) =x ]", 0x81, "ends within a field"),
-];
+use crate::malformed::publish::MALFORMED;
+use crate::notation::{ALL, V3, V5, all_refused, all_taken, read};
 
 #[test]
 fn malformed_publishes_are_refused() {

@@ -17,7 +17,7 @@ fn start(site: &Site, upstream: &Mosquitto) -> Fieldpost {
 
 /// The port it says it listens on.
 #[track_caller]
-fn port(gateway: &mut Fieldpost) -> u16 {
+pub(crate) fn port(gateway: &mut Fieldpost) -> u16 {
     gateway.wait_for_log("broker listens");
     let log = gateway.process().own_log();
     let address = log.split("address=127.0.0.1:").nth(1).expect("an address");
@@ -61,7 +61,7 @@ fn what_comes_from_upstream_reaches_a_lan_client_and_does_not_go_back() {
     let upstream = Mosquitto::start();
     let site = Site::new();
     let mut gateway = start(&site, &upstream);
-    let near = mosquitto_sub(port(&mut gateway), "#", &["-q", "2"]);
+    let near = mosquitto_sub(port(&mut gateway), "down/#", &["-q", "2"]);
     let far = mosquitto_sub(upstream.port(), "#", &["-q", "2"]);
     gateway.wait_for_log("uplink connected");
     crate::support::wait_until("the gateway has subscribed", || {

@@ -26,4 +26,5 @@ mod rules;
 mod service;
 mod status;
 mod tls;
+mod tshark;
 mod values;

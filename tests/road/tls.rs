@@ -2,59 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-
-use crate::support::{self, Fieldpost, ModbusServer, Mosquitto, Site, Subscriber};
+use crate::support::{self, Authority, Fieldpost, ModbusServer, Mosquitto, Site, Subscriber};
 
 const PASSWORD: &str = "correct horse battery";
-
-/// An authority, and a directory for the PEM files of whom it signs.
-struct Authority {
-    dir: tempfile::TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        fs::write(dir.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        Self { dir, issuer: Issuer::new(params, key) }
-    }
-
-    fn ca(&self) -> PathBuf {
-        self.dir.path().join("ca.pem")
-    }
-
-    /// Certificate and key for somebody of this name.
-    fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let file = |end: &str| self.dir.path().join(format!("{name}.{end}"));
-        fs::write(file("pem"), certificate.pem()).unwrap();
-        fs::write(file("key"), key.serialize_pem()).unwrap();
-        (file("pem"), file("key"))
-    }
-
-    /// A broker with a certificate for `name`.
-    fn broker(&self, name: &str, more: &str) -> Mosquitto {
-        let (certificate, key) = self.sign(name);
-        Mosquitto::start_with(&format!(
-            "allow_anonymous true\ncafile {}\ncertfile {}\nkeyfile {}\n{more}",
-            self.ca().display(),
-            certificate.display(),
-            key.display()
-        ))
-    }
-}
 
 /// A site whose gateway reads one point and sends it to `url`.
 fn site(device: &ModbusServer, url: &str, uplink: &str) -> Site {

@@ -106,7 +106,10 @@ fn the_will_of_a_session_that_ended_while_the_program_was_away_goes_to_every_upl
                 filter: TopicFilter::new("t/#").unwrap(),
                 qos: QoS::AtLeastOnce,
                 to: None,
+                retain: true,
             }],
+            accept: Vec::new(),
+            withheld: None,
             window: 10,
             trust_received: false,
             live_first: None,
@@ -123,7 +126,8 @@ fn the_will_of_a_session_that_ended_while_the_program_was_away_goes_to_every_upl
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
-            accept: Vec::new(),
+            peer: None,
+            server: None,
         };
         bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
         bench.settle();

@@ -151,7 +151,8 @@ impl Board {
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
-            accept: Vec::new(),
+            peer: None,
+            server: None,
         };
         let attached = self.engine.handle_attach_uplink(&attach, self.now).expect("registered");
         self.connection = Some(attached.connection);
@@ -249,7 +250,9 @@ fn engine(state: &mut State, clock: ClockState, qos: QoS, now: Moment) -> Engine
     let filter = TopicFilter::new("gw/#").unwrap();
     engine.register_uplink(UplinkSession {
         name: "cloud".into(),
-        forward: vec![Forward { filter, qos, to: None }],
+        forward: vec![Forward { filter, qos, to: None, retain: true }],
+        accept: Vec::new(),
+        withheld: None,
         window: 10,
         trust_received: false,
         live_first: None,

@@ -19,5 +19,6 @@ mod clients;
 mod clock;
 mod peer;
 mod random;
+mod rules;
 mod state;
 mod world;

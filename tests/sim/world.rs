@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fieldpost::access::Principal;
 use fieldpost::hub::{
-    AttachClient, AttachUplink, Attached, DetachCause, DropSummary, Engine, EngineOptions, Fact,
-    Forward, LiveFirst, Marks, Output, TellDrops, UplinkSession,
+    Accept, AttachClient, AttachUplink, Attached, DetachCause, DropSummary, Engine, EngineOptions,
+    Fact, Forward, LiveFirst, Marks, Output, TellDrops, UplinkSession,
 };
 use fieldpost::model::{Body, Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
 use fieldpost::mqtt::{Packet, ReasonCode, Version};
@@ -323,7 +323,8 @@ impl World {
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
-            accept: Vec::new(),
+            peer: None,
+            server: None,
         };
         // The upstream makes the session before it answers.
         self.peers[at].has_session = true;
@@ -340,6 +341,8 @@ impl World {
             packet_bytes_max: None,
             will: None,
             principal: Principal::unnamed(self.peers[at].name),
+            bridge: false,
+            peer: None,
         };
         let attached = self.engine.handle_attach_client(attach, self.now);
         assert!(!clean || !attached.session_present, "a clean start finds a session");
@@ -822,23 +825,32 @@ fn start(
 ) -> Engine {
     let mut engine = Engine::new(options, state.snapshot(), now);
     for (UplinkRules { window, live_first }, name) in uplinks.iter().zip(["uplink", "second"]) {
-        engine.register_uplink(UplinkSession {
-            name: name.into(),
-            forward: vec![Forward {
-                filter: TopicFilter::new("t/#").unwrap(),
-                qos: QoS::ExactlyOnce,
-                to: None,
-            }],
-            window: *window,
-            trust_received: false,
-            live_first: *live_first,
-            tell_drops: Some(TellDrops {
-                topic: TopicName::new("t/dropped").unwrap(),
-                payload: tell,
-            }),
-        });
+        engine.register_uplink(session(name, *window, *live_first));
     }
     engine
+}
+
+/// The rules of an uplink that takes everything and accepts what upstreams here send.
+pub fn session(name: &str, window: u16, live_first: Option<LiveFirst>) -> UplinkSession {
+    UplinkSession {
+        name: name.into(),
+        forward: vec![Forward {
+            filter: TopicFilter::new("t/#").unwrap(),
+            qos: QoS::ExactlyOnce,
+            to: None,
+            retain: true,
+        }],
+        accept: ["t/down", "t/gateway"].map(accepted).into(),
+        withheld: None,
+        window,
+        trust_received: false,
+        live_first,
+        tell_drops: Some(TellDrops { topic: TopicName::new("t/dropped").unwrap(), payload: tell }),
+    }
+}
+
+fn accepted(topic: &str) -> Accept {
+    Accept { filter: TopicFilter::new(topic).unwrap(), to: None, retain: true }
 }
 
 pub fn message(payload: u64, qos: QoS) -> Message {

@@ -13,9 +13,12 @@
     reason = "each test binary uses its own part of this, and a failure here fails the test"
 )]
 
+mod authority;
 mod broker;
+mod capture;
 mod device;
 mod line;
+pub mod pcap;
 mod peers;
 mod process;
 mod proxy;
@@ -23,10 +26,12 @@ mod site;
 mod subscriber;
 mod wait;
 
+pub use authority::Authority;
 pub use broker::{Mosquitto, free_port};
+pub use capture::Capture;
 pub use device::{Bank, ModbusServer};
 pub use line::{Line, pty_pair};
-pub use peers::{peers_missing, program, require_peers, script};
+pub use peers::{find, modules, peers_missing, program, require_peers, script, top};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use site::{Fieldpost, Site};

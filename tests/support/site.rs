@@ -66,7 +66,13 @@ impl Site {
     /// Starts the gateway of this site. It is not waited for.
     #[track_caller]
     pub fn start(&self) -> Fieldpost {
-        Fieldpost { process: spawn(self), config: self.config() }
+        self.start_with(&[])
+    }
+
+    /// The same with more in its environment, this time.
+    #[track_caller]
+    pub fn start_with(&self, env: &[(&str, &str)]) -> Fieldpost {
+        Fieldpost { process: spawn(self, env), config: self.config() }
     }
 }
 
@@ -125,12 +131,12 @@ impl Fieldpost {
     pub fn restart(&mut self, site: &Site) {
         assert!(self.process.has_ended(), "the gateway is running");
         assert_eq!(self.config, site.config(), "the gateway belongs to another site");
-        self.process = spawn(site);
+        self.process = spawn(site, &[]);
     }
 }
 
 #[track_caller]
-fn spawn(site: &Site) -> Process {
+fn spawn(site: &Site, env: &[(&str, &str)]) -> Process {
     let binary = env!("CARGO_BIN_EXE_fieldpost");
     let mut command = match &site.prelude {
         None => Command::new(binary),
@@ -150,6 +156,7 @@ fn spawn(site: &Site) -> Process {
         .env_remove("NOTIFY_SOCKET")
         .env_remove("JOURNAL_STREAM")
         .env_remove("RUST_LOG")
-        .envs(site.env.iter().map(|(name, value)| (name, value)));
+        .envs(site.env.iter().map(|(name, value)| (name, value)))
+        .envs(env.iter().copied());
     Process::spawn(command, &site.path().join("fieldpost.log"))
 }

@@ -60,6 +60,11 @@ impl Subscriber {
         whole.lines().filter_map(message).collect()
     }
 
+    /// All it has written.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// How often it has subscribed: once, and again after each reconnection (paho only).
     pub fn subscriptions(&self) -> usize {
         self.process.log().matches(r#"{"subscribed": true}"#).count()
@@ -128,7 +133,11 @@ fn message(line: &str) -> Option<Received> {
     let text = |name: &str| Some(json.get(name)?.as_str()?.to_owned());
     Some(Received {
         topic: text("topic")?,
-        payload: text("payload").or_else(|| text("payload_hex"))?,
+        payload: match json.get("payload") {
+            // mosquitto_sub's word for no payload.
+            Some(Value::Null) => String::new(),
+            _ => text("payload").or_else(|| text("payload_hex"))?,
+        },
         qos: number("qos"),
         retain: flag("retain"),
         dup: flag("dup"),

@@ -92,6 +92,7 @@ impl<E: End> Client<E> {
     fn connect(&self) -> Packet {
         Packet::Connect(Box::new(Connect {
             version: self.version,
+            bridge: false,
             clean_start: false,
             keep_alive: 0,
             client_id: self.id.into(),

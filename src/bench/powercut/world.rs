@@ -107,10 +107,13 @@ impl World {
                 filter: TopicFilter::new("#")?,
                 qos: QoS::ExactlyOnce,
                 to: None,
+                retain: true,
             }],
+            accept: Vec::new(),
             window: WINDOW,
             trust_received: false,
             live_first: None,
+            withheld: None,
             tell_drops: None,
         });
         let mut world = Self {
@@ -176,7 +179,8 @@ impl World {
             packet_bytes_max: None,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
-            accept: Vec::new(),
+            peer: None,
+            server: None,
         };
         if let Some(attached) = self.engine.handle_attach_uplink(&attach, self.now) {
             upstream.connection = Some(attached.connection);
@@ -199,6 +203,8 @@ impl World {
             packet_bytes_max: None,
             will: None,
             principal: Principal::unnamed("publisher"),
+            bridge: false,
+            peer: None,
         };
         let attached = self.engine.handle_attach_client(attach, self.now);
         publisher.connection = Some(attached.connection);

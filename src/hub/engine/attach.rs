@@ -5,18 +5,24 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bridge::server_of;
 use super::subscriptions::{subscription_ids, unsettled_shared};
 use super::{Engine, Fact, Output, Rights, Timer};
 use crate::access::Principal;
 use crate::hub::drops::{Drops, TellDrops};
 use crate::hub::inbox::Inbox;
+use crate::hub::node::{NodeId, Peer};
 use crate::hub::outbox::{LiveFirst, Outbox, Outgoing};
 use crate::hub::session::{
-    ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
+    Accept, ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
 };
 use crate::model::{Message, Moment, QoS, Seq, TopicFilter, TopicName};
 use crate::mqtt::{ReasonCode, Version};
 use crate::store::{Change, SessionId, SessionOwner, StoredSession};
+
+/// Messages in flight at most to a bridge of 3.1.1, which cannot say how many it takes: mosquitto drops those of QoS 2
+/// beyond 20 without a word.
+const BRIDGE_WINDOW: u16 = 20;
 
 /// A LAN client that wants in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +43,10 @@ pub struct AttachClient {
     pub will: Option<SessionWill>,
     /// As whom it has entered.
     pub principal: Arc<Principal>,
+    /// Whether it is a broker that dials in as a bridge.
+    pub bridge: bool,
+    /// Which gateway it is, if it said so in CONNECT.
+    pub peer: Option<Peer>,
 }
 
 /// An uplink's durable session, known before it first connects.
@@ -46,12 +56,16 @@ pub struct UplinkSession {
     pub name: Arc<str>,
     /// What goes up; the first rule that takes a topic decides.
     pub forward: Vec<Forward>,
+    /// What is taken from upstream, under which name; the first rule that takes a topic decides.
+    pub accept: Vec<Accept>,
     /// Messages in flight at most.
     pub window: u16,
     /// Whether PUBREC counts as delivery when the upstream loses the session.
     pub trust_received: bool,
     /// Whether new messages pass a backlog.
     pub live_first: Option<LiveFirst>,
+    /// Topics that stay here whatever `forward` says.
+    pub withheld: Option<TopicFilter>,
     /// How the upstream is told of messages it will not get; `None` tells nobody.
     pub tell_drops: Option<TellDrops>,
 }
@@ -73,8 +87,10 @@ pub struct AttachUplink {
     pub qos_max: QoS,
     /// Whether it takes retained messages (3.2.2.3.5).
     pub retain_available: bool,
-    /// What is subscribed to there: topics that are its own.
-    pub accept: Vec<TopicFilter>,
+    /// Which gateway the upstream is, if it said so.
+    pub peer: Option<Peer>,
+    /// Which of several brokers it is: its address. A session is resumed only where it stands.
+    pub server: Option<Arc<str>>,
 }
 
 /// A connection is in.
@@ -89,6 +105,8 @@ pub struct Attached {
     pub needs: u64,
     /// Seconds the session outlives the connection; `u32::MAX` never ends.
     pub expiry: u32,
+    /// Which gateway this is, for a peer that said which it is.
+    pub node: NodeId,
 }
 
 /// How a connection ended.
@@ -136,6 +154,10 @@ impl Engine {
         session.inbox = Inbox::new(stored.inbox);
         session.drops = Drops::new(stored.dropped);
         for (filter, options, subscription_id) in subscriptions {
+            if session.is_uplink() {
+                session.server = server_of(&filter).or(session.server);
+                continue;
+            }
             let subscription = Subscription::from_options(options, subscription_id);
             self.enter_filter(id, &filter, &subscription);
             session.subscriptions.insert(filter, subscription);
@@ -155,12 +177,13 @@ impl Engine {
         away
     }
 
-    /// Makes the session of an uplink known, or sets its rules if the store had it.
+    /// Makes the session of an uplink known, or sets its rules if the store had it. One that is new gets what is retained.
     pub fn register_uplink(&mut self, uplink: UplinkSession) {
-        let UplinkSession { name, forward, window, trust_received, live_first, tell_drops } =
-            uplink;
-        let id = match self.uplinks.get(&name) {
-            Some(id) => *id,
+        let UplinkSession { name, forward, accept, window, withheld, .. } = uplink;
+        let UplinkSession { trust_received, live_first, tell_drops, .. } = uplink;
+        let known = self.uplinks.get(&name).copied();
+        let id = match known {
+            Some(id) => id,
             None => {
                 let id = self.next_session();
                 let cursor = self.last_seq;
@@ -180,16 +203,22 @@ impl Engine {
                 id
             }
         };
-        for (rule, Forward { filter, qos, .. }) in forward.iter().enumerate().rev() {
-            self.tree.insert(filter, id, Subscription::of_rule(rule, *qos));
+        for (place, rule) in forward.iter().enumerate().rev() {
+            self.tree.insert(&rule.filter, id, Subscription::of_rule(place, rule));
         }
+        self.accepted_up.extend(accept.iter().map(|rule| rule.filter.unshared()));
         if let Some(session) = self.sessions.get_mut(&id) {
             session.forward = forward;
+            session.accept = accept;
+            session.withheld = withheld;
             session.configured = true;
             session.window = window;
             session.trust_received = trust_received;
             session.outbox.set_live_first(live_first);
             session.tell_drops = tell_drops;
+        }
+        if known.is_none() {
+            self.retain_again(id, self.started);
         }
     }
 
@@ -211,9 +240,10 @@ impl Engine {
             self.handle_detach(old, DetachCause::Lost, now);
         }
         let connection = self.next_connection();
+        let session_present = attach.session_present && !self.has_moved(id, attach);
         let session = self.sessions.get_mut(&id)?;
         let window = session.window.min(attach.receive_maximum.get());
-        if attach.session_present {
+        if session_present {
             session.outbox.handle_resumed(window);
         } else {
             let trust = session.trust_received;
@@ -245,33 +275,40 @@ impl Engine {
         let mut link = Link::new(connection, attach.version, attach.packet_bytes_max);
         (link.qos_max, link.retain_available) = (attach.qos_max, attach.retain_available);
         session.link = Some(link);
+        session.peer = attach.peer;
         self.connections.insert(connection, id);
         self.moved.insert(id);
         self.dirty.insert(id);
-        let session_present = attach.session_present;
+        self.note_server(id, attach.server.as_ref());
+        let session = self.sessions.get(&id)?;
         let needs = self.resets.get(&session.owner).copied().unwrap_or(0);
         if was_known && !session_present {
-            self.retain_again(id, &attach.accept, now);
+            self.retain_again(id, now);
         }
         self.tell_drops(id, now);
-        Some(Attached { connection, session_present, needs, expiry: u32::MAX })
+        Some(Attached { connection, session_present, needs, expiry: u32::MAX, node: self.node })
     }
 
     /// An upstream that forgot the session has mostly forgotten what was retained, too: it gets that again, behind what
     /// waits. What may have come from there is left to it.
-    fn retain_again(&mut self, id: SessionId, accept: &[TopicFilter], now: Moment) {
+    fn retain_again(&mut self, id: SessionId, now: Moment) {
         let Some(session) = self.sessions.get(&id) else { return };
+        let left: Vec<TopicFilter> =
+            session.accept.iter().map(Accept::image).chain(session.withheld.clone()).collect();
         let mut again: BTreeMap<TopicName, (Message, Subscription)> = BTreeMap::new();
-        for (rule, Forward { filter, qos, .. }) in session.forward.iter().enumerate() {
-            for message in self.retained_for(filter, now) {
-                if !accept.iter().any(|filter| filter.matches(&message.topic)) {
-                    let own = || (message.clone(), Subscription::of_rule(rule, *qos));
+        for (place, rule) in session.forward.iter().enumerate() {
+            for message in self.retained_for(&rule.filter, now) {
+                if !left.iter().any(|filter| filter.matches(&message.topic)) {
+                    let own = || (message.clone(), Subscription::of_rule(place, rule));
                     again.entry(message.topic.clone()).or_insert_with(own);
                 }
             }
         }
         for (message, subscription) in again.into_values() {
-            self.deliver_retained(id, &message, &subscription);
+            // A rule that drops the flag wants messages, not what is retained.
+            if subscription.retain_as_published {
+                self.deliver_retained(id, &message, &subscription);
+            }
         }
     }
 
@@ -288,7 +325,8 @@ impl Engine {
         };
         self.handle_entered(id, attach.principal.clone(), &mut attach.will);
         let connection = self.next_connection();
-        let window = self.options.client_window.min(attach.receive_maximum.get());
+        let bound = if attach.bridge { BRIDGE_WINDOW } else { self.options.client_window };
+        let window = bound.min(attach.receive_maximum.get());
         let had_will = self.wills.remove(&id).is_some();
         let will_needs = self.keep_will(id, attach.will.as_ref(), had_will);
         self.timers.retain(|(_, session, _)| *session != id);
@@ -302,6 +340,8 @@ impl Engine {
                 self.changes.push(Change::Away { session: id, since: None });
             }
             session.expiry = attach.expiry;
+            session.bridge = attach.bridge;
+            session.peer = attach.peer;
             session.outbox.handle_resumed(window);
             let mut link = Link::new(connection, attach.version, attach.packet_bytes_max);
             link.will = attach.will;
@@ -313,7 +353,7 @@ impl Engine {
         // A client that is told it is connected relies on its will. While the disk is stuck that can only be hoped for.
         let needs = if self.stuck.is_some() { needs } else { needs.max(will_needs) };
         let expiry = attach.expiry;
-        Attached { connection, session_present, needs, expiry }
+        Attached { connection, session_present, needs, expiry, node: self.node }
     }
 
     fn take_over(&mut self, id: SessionId, attach: &AttachClient, now: Moment) {
@@ -447,6 +487,11 @@ fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) ->
         expiry,
         subscriptions: std::collections::HashMap::new(),
         forward: Vec::new(),
+        accept: Vec::new(),
+        withheld: None,
+        bridge: false,
+        peer: None,
+        server: None,
         trust_received: false,
         known: false,
         window,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::subscriptions::subscription_ids;
 use super::{DeniedWhat, Engine, FETCH_BYTES, FETCH_COUNT, Fact, Output};
 use crate::hub::clock::Clock;
+use crate::hub::node::{NodeId, has_passed, passed};
 use crate::hub::outbox::{Outcome, Outgoing, PickLimits, Send, Settled, Transmit};
 use crate::hub::retouch::{Marks, Retouch};
-use crate::hub::session::{ConnectionId, Held, Link, Session, rewrite};
-use crate::model::{Body, Message, Moment, QoS, Seq, TopicName};
+use crate::hub::session::{ConnectionId, Forward, Held, Link, Session};
+use crate::model::{Body, Message, Moment, QoS, Seq, TopicFilter};
 use crate::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
 use crate::store::{DropReason, SessionId, StoreCommand, StoredMessage};
 
@@ -17,10 +18,14 @@ impl Engine {
     /// Sends what the session may send and asks the store for more if it runs low.
     pub(super) fn pump(&mut self, id: SessionId, now: Moment) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Session { link: Some(link), outbox, forward, rights, counters, durable, .. } =
+        let Session { link: Some(link), outbox, forward, rights, peer, counters, durable, .. } =
             session.as_mut()
         else {
             return;
+        };
+        let naming = Naming {
+            forward: forward.as_slice(),
+            mark: (!forward.is_empty()).then_some((self.node, self.accepted_up.as_slice())),
         };
         let mut settled = Vec::new();
         let clock = self.clock;
@@ -33,6 +38,7 @@ impl Engine {
                 congested: link.congested,
                 trimming: self.bounds.is_trimming(),
                 qos_max: link.qos_max,
+                peer: peer.map(|peer| peer.node),
             };
             let set_right = |out: &mut Outgoing| set_right(out, &clock, self.options.retouch, now);
             let left = |out: &Outgoing| clock.left(out.seq, &out.message, now);
@@ -40,7 +46,7 @@ impl Engine {
                 !rights.recalls(&out.message.topic)
                     && link.packet_bytes_max.is_none_or(|max| {
                         let packet =
-                            publish_packet(out, PacketId::new(1), false, forward, left(out));
+                            publish_packet(out, PacketId::new(1), false, naming, left(out));
                         let packet = Packet::Publish(packet);
                         crate::mqtt::encoded_len(&packet, link.version) <= max as usize
                     })
@@ -54,7 +60,7 @@ impl Engine {
                 Send::Publish { out, packet_id, dup, flight } => {
                     link.closing = link.farewell == Some(out.seq);
                     let packet_id = packet_id.map(PacketId);
-                    let mut packet = publish_packet(&out, packet_id, dup, forward, left(&out));
+                    let mut packet = publish_packet(&out, packet_id, dup, naming, left(&out));
                     packet.retain &= link.retain_available;
                     if packet_id.is_none() && flight.is_none() {
                         // It leaves here and now, and nobody has to hear more of it.
@@ -112,7 +118,7 @@ impl Engine {
                     let topic = settled.out.message.topic.as_str().into();
                     self.deny(id, DeniedWhat::Delivery, topic);
                 }
-                Outcome::Delivered | Outcome::Refused => {}
+                Outcome::Delivered | Outcome::Refused | Outcome::Returning => {}
             }
             self.handle_settled(id, settled);
         }
@@ -124,6 +130,11 @@ impl Engine {
         else {
             return;
         };
+        // [MQTT-3.1.2-24], [MQTT-3.1.2-25]: what is too large for the peer is left out.
+        let too_large = |max| crate::mqtt::encoded_len(&packet, link.version) > max as usize;
+        if link.packet_bytes_max.is_some_and(too_large) {
+            return;
+        }
         if link.held.is_empty() && needs <= self.committed_batch {
             self.outputs.push_back(Output::Packet(link.id, packet));
         } else {
@@ -168,6 +179,7 @@ impl Engine {
             Outcome::Expired => session.counters.expired += 1,
             // Counted where that was found.
             Outcome::Denied => {}
+            Outcome::Returning => session.counters.returning += 1,
             Outcome::TooLarge => {
                 session.counters.too_large += 1;
                 let session = session.name().clone();
@@ -287,30 +299,48 @@ fn set_right(out: &mut Outgoing, clock: &Clock, retouch: Retouch, now: Moment) {
     }
 }
 
+/// What a message is called where a session leads to.
+#[derive(Debug, Clone, Copy)]
+struct Naming<'a> {
+    /// An uplink's rules; empty for clients.
+    forward: &'a [Forward],
+    /// Of an uplink, this gateway, and what is accepted from any upstream: what may come back that way is marked.
+    mark: Option<(NodeId, &'a [TopicFilter])>,
+}
+
 fn publish_packet(
     out: &Outgoing,
     packet_id: Option<PacketId>,
     dup: bool,
-    forward: &[crate::hub::session::Forward],
+    Naming { forward, mark }: Naming<'_>,
     left: Option<Duration>,
 ) -> Publish {
     // What a connection says itself keeps its topic: the will that takes it back has that one, too.
     let rules = if out.stored.is_some() { forward } else { &[] };
     let rule = rules.iter().find(|rule| rule.filter.matches(&out.message.topic));
     let renamed = rule.and_then(|rule| {
-        let to = rule.to.as_deref()?;
+        let to = rule.to.as_ref()?;
         // A rule whose result is no topic (an empty rest) leaves the topic as it is.
-        TopicName::new(&rewrite(&rule.filter, to, out.message.topic.as_str())).ok()
+        to.apply(&out.message.topic).ok()
     });
+    let topic = renamed.unwrap_or_else(|| out.message.topic.clone());
+    let mut properties = out.message.properties.clone();
+    if let Some((node, accepted)) = mark
+        && out.stored.is_some()
+        && accepted.iter().any(|filter| filter.matches(&topic))
+        && !has_passed(&out.message, node)
+    {
+        properties = Some(passed(properties.as_ref(), [node]));
+    }
     let seconds = |left: Duration| u32::try_from(left.as_secs().max(1)).unwrap_or(u32::MAX);
     Publish {
         dup,
         qos: out.qos,
         retain: out.retain,
-        topic: Some(renamed.unwrap_or_else(|| out.message.topic.clone())),
+        topic: Some(topic),
         packet_id: packet_id.filter(|_| out.qos > QoS::AtMostOnce),
         payload: out.message.payload.clone(),
-        properties: out.message.properties.clone(),
+        properties,
         message_expiry: left.map(seconds),
         topic_alias: None,
         subscription_ids: out.subscription_ids.clone(),

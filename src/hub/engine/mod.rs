@@ -7,6 +7,7 @@
 mod access;
 mod attach;
 mod bounds;
+mod bridge;
 mod deliver;
 mod limits;
 mod packets;
@@ -28,6 +29,7 @@ pub use purge::EndUplinkError;
 use self::bounds::Bounds;
 use self::route::Wanted;
 use super::clock::Clock;
+use super::node::NodeId;
 use super::numbers::{NumberMap, Turns};
 use super::retained::Retained;
 use super::retouch::{Retouch, untouched};
@@ -35,7 +37,7 @@ use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscrip
 use super::share::Shares;
 use super::topic_tree::TopicTree;
 use crate::access::Acl;
-use crate::model::{ClockState, Moment, Seq, Timestamp};
+use crate::model::{ClockState, Moment, Seq, Timestamp, TopicFilter};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::store::{
     Change, DropReason, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent, WhenFull,
@@ -230,6 +232,22 @@ pub enum Fact {
         /// Messages that wait for it.
         queued: u64,
     },
+    /// A message came over a bridge that has been here before.
+    Returned {
+        /// From whom.
+        session: Arc<str>,
+        /// Its topic.
+        topic: Arc<str>,
+        /// How often that happened since the start.
+        count: u64,
+    },
+    /// An upstream sent what no rule of the uplink accepts.
+    Unasked {
+        /// Which uplink.
+        uplink: Arc<str>,
+        /// The topic.
+        topic: Arc<str>,
+    },
 }
 
 /// The hub as others see it.
@@ -269,8 +287,13 @@ enum Timer {
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
+    /// Which gateway this is.
+    node: NodeId,
+    /// What is accepted from any upstream.
+    accepted_up: Vec<TopicFilter>,
     clock: Clock,
     acl: Arc<Acl>,
+    started: Moment,
     sessions: NumberMap<SessionId, Box<Session>>,
     clients: HashMap<Arc<str>, SessionId>,
     uplinks: HashMap<Arc<str>, SessionId>,
@@ -336,8 +359,11 @@ impl Engine {
         undated.for_each(|message| message.expires = None);
         let mut engine = Self {
             options,
+            node: NodeId(snapshot.store),
+            accepted_up: Vec::new(),
             clock: Clock::new(options.clock, snapshot.boot_first, now),
             acl: Arc::new(Acl::open()),
+            started: now,
             sessions: NumberMap::default(),
             clients: HashMap::new(),
             uplinks: HashMap::new(),
@@ -403,6 +429,12 @@ impl Engine {
     /// Whether the wall clock may be believed has changed.
     pub fn handle_clock(&mut self, state: ClockState, now: Moment) {
         self.clock.handle_state(state, now);
+    }
+
+    /// Which gateway this is.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
     }
 
     /// What the shell must do next.

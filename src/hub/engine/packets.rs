@@ -105,24 +105,26 @@ impl Engine {
         };
         let durable = session.durable;
         let version = session.link.as_ref().map(|link| link.version);
+        let message = self.come_over(id, message);
         let told = publish.packet_id.filter(|_| version == Some(Version::V5));
-        let refusal = if self.denies_publish(id, &message.topic, DeniedWhat::Publish) {
-            Some(NOT_ALLOWED)
-        } else {
-            let refusal = self.publication_refused(&message, id);
-            if let Some(Refusal { reason, .. }) = refusal {
-                self.count_rejected(id, &message.topic, reason);
-            }
-            refusal
-        };
-        if let Some(packet_id) = told
-            && let Some(refusal) = refusal.or_else(|| self.no_room(&message, id))
+        let mut refusal = message.as_ref().and_then(|it| self.publication_refused(it, id));
+        if let (Some(Refusal { reason, .. }), Some(message)) = (refusal, &message) {
+            self.count_rejected(id, &message.topic, reason);
+        } else if let Some(message) = &message
+            && self.denies_publish(id, &message.topic, DeniedWhat::Publish)
         {
-            self.refuse(id, &message, packet_id, refusal);
+            refusal = Some(NOT_ALLOWED);
+        }
+        if let (Some(packet_id), Some(message)) = (told, &message)
+            && let Some(refusal) = refusal.or_else(|| self.no_room(message, id))
+        {
+            self.refuse(id, message, packet_id, refusal);
             return Ok(());
         }
-        // Before 5.0 nobody can be told, and would send it again for ever: it is acknowledged (3.1.1 section 3.3.5).
-        let mut needs = if refusal.is_some() { 0 } else { self.route(message, Some(id), now) };
+        // Before 5.0 nobody can be told, and who is not would send it again for ever: it is acknowledged (3.1.1 section
+        // 3.3.5). So is what is not taken over a bridge.
+        let taken = message.filter(|_| refusal.is_none());
+        let mut needs = taken.map_or(0, |message| self.route(message, Some(id), now));
         // Whoever is told that we have it will not send it again, also after a power cut.
         self.sync |= publish.packet_id.is_some() && needs > 0;
         match (publish.qos, publish.packet_id) {

@@ -18,7 +18,7 @@ pub(super) struct Wanted {
     pub(super) ids: Vec<u32>,
     /// As the member of a shared subscription.
     pub(super) shared: bool,
-    rule: Option<usize>,
+    pub(super) rule: Option<usize>,
 }
 
 impl Wanted {
@@ -70,6 +70,7 @@ impl Engine {
         let needs = if message.retain { self.keep_retained(&message, origin, now) } else { 0 };
         let mut wanted = std::mem::take(&mut self.wanted);
         let copies = self.find_wanted(&message, origin, true, &mut wanted);
+        self.keep_from_returning(&message, &mut wanted);
         let mut needs = needs;
         if !wanted.is_empty() {
             let message = Arc::new(message);
@@ -103,7 +104,7 @@ impl Engine {
                 seq,
                 message: message.clone(),
                 qos,
-                retain: message.retain && (session.is_uplink() || wanted.retain_as_published),
+                retain: message.retain && wanted.retain_as_published,
                 subscription_ids: wanted.ids,
                 shared: wanted.shared,
                 stored: None,

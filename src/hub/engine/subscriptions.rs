@@ -17,7 +17,13 @@ impl Engine {
         let mut retained = Vec::new();
         let mut reason_string = None;
         for wanted in &request.filters {
-            reasons.push(match self.refuse_subscription(id, &wanted.filter) {
+            if self.meet(id, &wanted.filter) {
+                reasons.push(ReasonCode::Success);
+                continue;
+            }
+            let refusal = self.refuse_subscription(id, &wanted.filter);
+            let denied = |engine: &mut Self| engine.denies_subscription(id, &wanted.filter);
+            reasons.push(match refusal.or_else(|| denied(self).then_some(NOT_ALLOWED)) {
                 Some(Refusal { reason, why }) => {
                     reason_string = Some(why.into());
                     reason
@@ -61,7 +67,11 @@ impl Engine {
         retained: &mut Vec<(Message, Subscription)>,
     ) -> ReasonCode {
         let filter = &wanted.filter;
-        let subscription = Subscription::from_request(wanted, subscription_id);
+        let mut subscription = Subscription::from_request(wanted, subscription_id);
+        // A bridge of 3.1.1 cannot ask for it.
+        let bridge = self.sessions.get(&id).is_some_and(|session| session.bridge);
+        subscription.no_local |= bridge;
+        subscription.retain_as_published |= bridge;
         let existed = self.enter_filter(id, filter, &subscription);
         let Some(session) = self.sessions.get_mut(&id) else { return ReasonCode::UnspecifiedError };
         session.subscriptions.insert(filter.clone(), subscription.clone());

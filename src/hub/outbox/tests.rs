@@ -61,6 +61,7 @@ fn poll_at(outbox: &mut Outbox, mono: Instant) -> Option<Transmit> {
         congested: false,
         trimming: false,
         qos_max: QoS::ExactlyOnce,
+        peer: None,
     };
     outbox.poll_transmit(limits, |_| {}, |_| true, &mut Vec::new(), &mut Vec::new())
 }
@@ -240,8 +241,16 @@ fn the_id_of_what_is_too_large_to_be_sent_again_is_released_before_it_is_given_a
     let now = Moment { mono: start(), wall: Timestamp::default(), boot_ms: 0 };
     let clock = Clock::new(ClockState::default(), Seq(0), now);
     let (batch, qos_max) = (1, QoS::ExactlyOnce);
-    let limits =
-        PickLimits { now, clock, batch, leaves: None, congested: false, trimming: false, qos_max };
+    let limits = PickLimits {
+        now,
+        clock,
+        batch,
+        leaves: None,
+        congested: false,
+        trimming: false,
+        qos_max,
+        peer: None,
+    };
     let mut settled = Vec::new();
     let next = outbox.poll_transmit(limits, |_| {}, |_| false, &mut Vec::new(), &mut settled);
     assert!(matches!(settled[..], [Settled { outcome: Outcome::TooLarge, .. }]), "{settled:?}");
@@ -260,8 +269,16 @@ fn a_backlog_that_waits_for_more_than_its_rate_has_no_time() {
     let now = Moment { mono: due, wall: Timestamp::default(), boot_ms: 0 };
     let clock = Clock::new(ClockState::default(), Seq(0), now);
     let (batch, qos_max) = (1, QoS::ExactlyOnce);
-    let limits =
-        PickLimits { now, clock, batch, leaves: None, congested: false, trimming: true, qos_max };
+    let limits = PickLimits {
+        now,
+        clock,
+        batch,
+        leaves: None,
+        congested: false,
+        trimming: true,
+        qos_max,
+        peer: None,
+    };
     let (mut changes, mut settled) = (Vec::new(), Vec::new());
     let next = outbox.poll_transmit(limits, |_| {}, |_| true, &mut changes, &mut settled);
     assert_eq!(next, None);

@@ -1,4 +1,4 @@
-//! shell: what TLS towards an upstream needs from the disk: authorities to trust, our certificate, our key.
+//! shell: what TLS towards a broker needs from the disk: authorities to trust, our certificate, our key.
 #![allow(clippy::disallowed_methods, reason = "this shell reads PEM files")]
 
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use tokio_rustls::rustls::pki_types::{
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::settings::TlsSettings;
+use super::verifier::AnyName;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +48,14 @@ pub enum TlsError {
 ///
 /// # Errors
 /// [`TlsError`] names the file.
-pub(super) fn connector(settings: &TlsSettings) -> Result<TlsConnector, TlsError> {
+pub fn connector(settings: &TlsSettings) -> Result<TlsConnector, TlsError> {
     let mut roots = RootCertStore::empty();
     match &settings.ca {
         Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| file_error(path, &error))?;
+            for path in authority_files(path)? {
+                for certificate in certificates(&path)? {
+                    roots.add(certificate).map_err(|error| file_error(&path, &error))?;
+                }
             }
         }
         None => {
@@ -62,10 +65,16 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<TlsConnector, TlsError
     if roots.is_empty() {
         return Err(TlsError::NoAuthorities);
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(TlsError::Setup)?
-        .with_root_certificates(roots);
+        .map_err(TlsError::Setup)?;
+    let builder = if settings.any_name {
+        let verifier = AnyName::new(roots, provider).map_err(TlsError::Setup)?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    } else {
+        builder.with_root_certificates(roots)
+    };
     let config = match &settings.client {
         None => builder.with_no_client_auth(),
         Some(client) => {
@@ -83,9 +92,26 @@ pub(super) fn connector(settings: &TlsSettings) -> Result<TlsConnector, TlsError
 ///
 /// # Errors
 /// [`TlsError::Host`].
-pub(super) fn server_name(host: &Arc<str>) -> Result<ServerName<'static>, TlsError> {
+pub fn server_name(host: &Arc<str>) -> Result<ServerName<'static>, TlsError> {
     ServerName::try_from(host.to_string())
         .map_err(|source| TlsError::Host { host: host.clone(), source })
+}
+
+/// The file itself, or each file of a directory whose name ends in `.crt` or `.pem`.
+fn authority_files(path: &Path) -> Result<Vec<PathBuf>, TlsError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path).map_err(|error| file_error(path, &error))?;
+    let files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| file.extension().is_some_and(|end| end == "crt" || end == "pem"))
+        .collect();
+    if files.is_empty() {
+        let problem = "no file in this directory ends in `.crt` or `.pem`";
+        return Err(file_error(path, &problem));
+    }
+    Ok(files)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

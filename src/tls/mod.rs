@@ -1,0 +1,12 @@
+//! TLS towards a broker: which authorities are trusted, which certificate is shown, what a failed handshake means.
+//!
+//! Knows certificates and the files they lie in. Does not know MQTT, nor who dials and why.
+
+mod connector;
+mod explain;
+mod settings;
+mod verifier;
+
+pub use connector::{TlsError, connector, server_name};
+pub use explain::explain;
+pub use settings::{ClientCertificate, TlsSettings};
