@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
@@ -18,7 +18,7 @@ use super::protocol::{Protocol, refusal};
 use super::settings::ListenerRules;
 use super::visitor::{Peer, Spoken, Visitor};
 use crate::access::Gate;
-use crate::hub::{AttachClient, DetachCause, HubHandle};
+use crate::hub::{AttachClient, ConnectionId, DetachCause, HubHandle, Inbound};
 use crate::mqtt::{
     CodecError, Connect, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
     ReasonCode, Version,
@@ -62,6 +62,35 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     hub: HubHandle,
     mut stop: watch::Receiver<bool>,
 ) {
+    // Beginning and end have boxes of their own: most connections are idle and do not carry the room for them along.
+    let begin = Box::pin(begin(stream, visitor, rules, &mut entry, &hub, &mut stop));
+    let Some(mut client) = begin.await else { return };
+    let ended = {
+        let Client { reader, writer, protocol, id, inbound, .. } = &mut client;
+        exchange(reader, writer, protocol, *id, inbound, &hub, &mut stop).await
+    };
+    Box::pin(end(client, ended, &hub)).await;
+}
+
+/// A client that is in.
+struct Client<S> {
+    reader: PacketReader<ReadHalf<S>>,
+    writer: PacketWriter<WriteHalf<S>>,
+    protocol: Protocol,
+    client_id: Arc<str>,
+    id: ConnectionId,
+    inbound: Inbound,
+}
+
+/// Hears CONNECT and lets the client in if it may; its CONNACK waits to be written.
+async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    visitor: Visitor,
+    rules: Arc<ListenerRules>,
+    entry: &mut Entry,
+    hub: &HubHandle,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<Client<S>> {
     let peer = visitor.peer;
     let (read, write) = tokio::io::split(stream);
     let packet_bytes_max = rules.limits.packet_bytes;
@@ -69,23 +98,28 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut reader = PacketReader::new(read, options);
     let first = tokio::select! {
         first = timeout_at(entry.deadline.into(), first_packet(&mut reader)) => first,
-        () = stopped(&mut stop) => return,
+        () = stopped(stop) => return None,
     };
-    let Ok(first) = first else { return entry.tell_slow(&peer) };
+    let Ok(first) = first else {
+        entry.tell_slow(&peer);
+        return None;
+    };
     entry.pass.handle_connect();
     let (version, outcome) = match first {
         Ok(First::Packet(Packet::Connect(connect))) => {
             let outcome = tokio::select! {
-                outcome = let_in(&connect, &visitor, &rules, &mut entry) => outcome,
-                () = stopped(&mut stop) => return,
+                outcome = let_in(&connect, &visitor, &rules, entry) => outcome,
+                () = stopped(stop) => return None,
             };
             (connect.version, outcome)
         }
         Ok(First::Packet(packet)) => {
-            return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
+            debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
+            return None;
         }
         Ok(First::Foreign(what)) => {
-            return entry.pass.door().say_foreign(&entry.named, &peer, what);
+            entry.pass.door().say_foreign(&entry.named, &peer, what);
+            return None;
         }
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
@@ -94,30 +128,39 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Err(ReadError::Codec(error)) if reader.version() == Version::V5 => {
             (Version::V5, Err((error.reason_code(), Some(error.to_string().into()))))
         }
-        Err(cause) => return debug!(%peer, %cause, "client ended before CONNECT"),
+        Err(cause) => {
+            debug!(%peer, %cause, "client ended before CONNECT");
+            return None;
+        }
     };
     reader.set_version(version);
     let mut writer = PacketWriter::new(write, version);
-    let (admitted, mut protocol, attach) = match outcome {
+    let (admitted, protocol, attach) = match outcome {
         Ok(accepted) => accepted,
         Err((reason, why)) => {
             debug!(%peer, %reason, why = why.as_deref(), "client refused");
             let refusal = refusal(in_words_of(version, reason), why);
-            return last_words(&mut writer, &refusal).await;
+            last_words(&mut writer, &refusal).await;
+            return None;
         }
     };
     let (client_id, user) = (attach.client_id.clone(), attach.principal.user.clone());
-    let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
+    let (attached, inbound) = hub.attach_client(attach).await.ok()?;
     // The hub sends away whom a change of the users finds connected; it may have come just before.
     if !admitted.still_holds(&entry.gate) {
         let _ = hub.detach(attached.connection, DetachCause::Lost).await;
         let refusal = refusal(ReasonCode::BadUserNameOrPassword, None);
-        return last_words(&mut writer, &refusal).await;
+        last_words(&mut writer, &refusal).await;
+        return None;
     }
     queue(&mut writer, &protocol.connack(&attached));
     info!(%client_id, user = user.as_deref(), %peer, ?version, session_present = attached.session_present, "client connected");
-    let id = attached.connection;
-    let ended = exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, stop).await;
+    Some(Client { reader, writer, protocol, client_id, id: attached.connection, inbound })
+}
+
+/// Tells the hub, the log, and the client where it is for us to say.
+async fn end<S: AsyncRead + AsyncWrite + Unpin>(client: Client<S>, ended: Ended, hub: &HubHandle) {
+    let Client { mut writer, mut protocol, client_id, id, .. } = client;
     let (cause, reason) = match ended {
         Ended::Theirs(cause) => (cause, None),
         Ended::Ours(reason, why) => (DetachCause::Lost, Some((reason, why))),
@@ -128,7 +171,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         None => info!(%client_id, ?cause, "client gone"),
         Some((reason, why)) => {
             info!(%client_id, %reason, why = why.as_deref(), "client sent away");
-            if version == Version::V5 {
+            if protocol.version() == Version::V5 {
                 let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
                 let mut bye = Packet::Disconnect(bye);
                 if protocol.handle_outgoing(&mut bye) {
