@@ -10,15 +10,15 @@ use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::admission::Denied;
-use super::counters::Seen;
-use super::door::{Named, Pass};
+use super::counters::{Seen, Traffic};
+use super::door::{Named, Pass, Whom};
 use super::exchange::{Ended, exchange, queue};
 use super::login::{Admitted, admit};
 use super::protocol::{Protocol, refusal};
 use super::settings::ListenerRules;
 use super::visitor::{Peer, Spoken, Visitor};
 use crate::access::Gate;
-use crate::hub::{AttachClient, DetachCause, HubHandle};
+use crate::hub::{AttachClient, Caller, DetachCause, HubHandle};
 use crate::mqtt::{
     CodecError, Connect, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
     ReasonCode, Version,
@@ -46,6 +46,11 @@ impl Entry {
     /// The time for CONNECT is over.
     pub(super) fn tell_slow(&self, peer: &Peer) {
         self.say(Seen::TooSlow, peer, &"no CONNECT came in time (`connect_timeout`); closed");
+    }
+
+    fn tell_malformed(&self, peer: &Peer, error: &CodecError) {
+        let what = format!("client refused: its CONNECT is malformed: {error}");
+        self.say(Seen::of(error.reason_code()), peer, &what);
     }
 
     fn say(&self, seen: Seen, peer: &Peer, what: &dyn std::fmt::Display) {
@@ -82,14 +87,22 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             (connect.version, outcome)
         }
         Ok(First::Packet(packet)) => {
-            return debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
+            let what = format!("client began with {} instead of CONNECT; closed", packet.name());
+            return entry.say(Seen::ProtocolError, &peer, &what);
         }
         Ok(First::Foreign(what)) => return entry.say(Seen::WrongProtocol, &peer, &what),
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
-        )) => (Version::V311, Err((error.reason_code(), None))),
-        // Only 5.0 has words for a CONNECT that is none.
-        Err(ReadError::Codec(error)) if reader.version() == Version::V5 => {
+        )) => {
+            entry.tell_malformed(&peer, &error);
+            (Version::V311, Err((error.reason_code(), None)))
+        }
+        Err(ReadError::Codec(error)) => {
+            entry.tell_malformed(&peer, &error);
+            // Only 5.0 has words for a CONNECT that is none.
+            if reader.version() != Version::V5 {
+                return;
+            }
             (Version::V5, Err((error.reason_code(), Some(error.to_string().into()))))
         }
         Err(cause) => return debug!(%peer, %cause, "client ended before CONNECT"),
@@ -99,12 +112,14 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let (admitted, mut protocol, attach) = match outcome {
         Ok(accepted) => accepted,
         Err((reason, why)) => {
-            debug!(%peer, %reason, why = why.as_deref(), "client refused");
             let refusal = refusal(in_words_of(version, reason), why);
-            return last_words(&mut writer, &refusal).await;
+            last_words(&mut writer, &refusal).await;
+            let (received, sent) = (reader.carried().take(), writer.carried().take());
+            return entry.pass.door().counters().carry(Traffic { received, sent });
         }
     };
     let (client_id, user) = (attach.client_id.clone(), attach.principal.user.clone());
+    let Caller { keep_alive, clean_start, .. } = *attach.caller;
     let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
     // The hub sends away whom a change of the users finds connected; it may have come just before.
     if !admitted.still_holds(&entry.gate) {
@@ -113,24 +128,45 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         return last_words(&mut writer, &refusal).await;
     }
     queue(&mut writer, &protocol.connack(&attached));
-    info!(%client_id, user = user.as_deref(), %peer, ?version, session_present = attached.session_present, "client connected");
-    let id = attached.connection;
-    let ended = exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, stop).await;
-    let (cause, reason) = match ended {
-        Ended::Theirs(cause) => (cause, None),
-        Ended::Ours(reason, why) => (DetachCause::Lost, Some((reason, why))),
+    let (door, listener, user) = (entry.pass.door(), &entry.named.name, user.as_deref());
+    let session_present = attached.session_present;
+    if door.may_say(&entry.named, Seen::Connected, &peer) {
+        info!(%client_id, user, %peer, %listener, %version, keep_alive, clean_start, session_present, "client connected");
+    } else {
+        debug!(%client_id, user, %peer, %listener, %version, keep_alive, clean_start, session_present, "client connected");
+    }
+    let (id, counters) = (attached.connection, door.counters());
+    let ended =
+        exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, counters, stop).await;
+    let cause = match &ended {
+        Ended::Theirs(cause, _) => *cause,
+        Ended::Ours(..) => DetachCause::Lost,
         Ended::Hub => return,
     };
     let _ = hub.detach(id, cause).await;
-    match reason {
-        None => info!(%client_id, ?cause, "client gone"),
-        Some((reason, why)) => {
-            info!(%client_id, %reason, why = why.as_deref(), "client sent away");
+    match ended {
+        Ended::Hub => {}
+        Ended::Theirs(_, reason) => {
+            if door.may_say(&entry.named, Seen::Gone, &peer) {
+                info!(%client_id, user, %peer, %listener, %reason, "client gone");
+            } else {
+                debug!(%client_id, user, %peer, %listener, %reason, "client gone");
+            }
+        }
+        Ended::Ours(reason, why) => {
+            let told = why.as_deref();
+            if door.may_say(&entry.named, Seen::of(reason), &peer) {
+                info!(%client_id, user, %peer, %listener, %reason, why = told, "client sent away");
+            } else {
+                debug!(%client_id, user, %peer, %listener, %reason, why = told, "client sent away");
+            }
             if version == Version::V5 {
                 let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
                 let mut bye = Packet::Disconnect(bye);
                 protocol.handle_outgoing(&mut bye);
                 last_words(&mut writer, &bye).await;
+                let sent = writer.carried().take();
+                counters.carry(Traffic { sent, ..Traffic::default() });
             }
         }
     }
@@ -174,19 +210,28 @@ async fn let_in(
         entry.say(Seen::Full, peer, &what);
         return Err((ReasonCode::QuotaExceeded, None));
     }
-    let denied = |reason: ReasonCode, why: &dyn std::fmt::Display| {
-        let what = format!("client `{}` refused ({reason}): {why}", connect.client_id);
-        entry.say(Seen::Denied, peer, &what);
+    let denied = |Denied { reason, why, seen }| {
+        let client_id = Some(&*connect.client_id);
+        let whom = Whom { client_id, user: connect.username.as_deref() };
+        let what = format!("client refused ({reason}): {why}");
+        entry.pass.door().say_of(&entry.named, seen, peer, whom, &what);
         (reason, None)
     };
-    let admitted = admit(connect, visitor, rules, &entry.gate).await;
-    let admitted = admitted.map_err(|Denied { reason, why }| denied(reason, &why))?;
+    let admitted = admit(connect, visitor, rules, &entry.gate).await.map_err(denied)?;
     let (mono, wall) = (Instant::now(), SystemTime::now().into());
     let options = rules.limits.protocol();
     let accepted = Protocol::accept(connect.clone(), options, fastrand::u64(..), mono, wall);
-    let (protocol, mut attach) = accepted
-        .map_err(|refused| denied(refused.reason, &"its CONNECT asks for what is not to be had"))?;
+    let (protocol, mut attach) = accepted.map_err(|refused| {
+        let why = "its CONNECT asks for what is not to be had".to_owned();
+        denied(Denied { reason: refused.reason, why, seen: Seen::Denied })
+    })?;
     attach.principal = admitted.principal(&attach.client_id, visitor);
+    attach.caller = Arc::new(Caller {
+        peer: peer.to_string().into(),
+        listener: entry.named.name.clone(),
+        keep_alive: protocol.keep_alive(),
+        clean_start: connect.clean_start,
+    });
     Ok((admitted, protocol, attach))
 }
 

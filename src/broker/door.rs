@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::task::AbortHandle;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::counters::{BrokerCounters, Seen};
 use super::gate::{Full, Gate, Ticket};
-use super::quiet::Quiet;
 use super::settings::Limits;
 use super::visitor::Peer;
+use crate::quiet::Quiet;
 
-/// Addresses whose warnings are kept apart; those of more at a time are not said.
-const QUIET_MAX: usize = 256;
+/// Lines a minute of each kind about one address: of what is amiss, and of clients that come and go.
+const WARNINGS_SAID: u32 = 1;
+const VISITS_SAID: u32 = 30;
 
 /// What all listeners of one broker share.
 #[derive(Debug)]
@@ -31,15 +32,20 @@ struct State {
     gate: Gate,
     /// How to end those who have not said CONNECT.
     waiting: HashMap<Ticket, AbortHandle>,
-    quiet: HashMap<(usize, Seen, Option<IpAddr>), Quiet>,
+    warnings: Quiet<Source>,
+    visits: Quiet<Source>,
 }
+
+/// Of which listener, what, and whose address.
+type Source = (usize, Seen, Option<IpAddr>);
 
 impl Door {
     /// The door of a broker with these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        let (gate, waiting, quiet) = (Gate::new(limits), HashMap::new(), HashMap::new());
-        let state = Mutex::new(State { gate, waiting, quiet });
+        let (gate, waiting) = (Gate::new(limits), HashMap::new());
+        let (warnings, visits) = (Quiet::new(WARNINGS_SAID), Quiet::new(VISITS_SAID));
+        let state = Mutex::new(State { gate, waiting, warnings, visits });
         Arc::new(Self { state, counters: BrokerCounters::default() })
     }
 
@@ -85,23 +91,50 @@ impl Door {
 
     /// Counts what others may provoke, and says it unless the same was said of this address just before.
     pub(super) fn say(&self, listener: &Named, seen: Seen, peer: &Peer, what: &dyn fmt::Display) {
+        self.say_of(listener, seen, peer, Whom::default(), what);
+    }
+
+    /// The same of a client that has said who it is.
+    pub(super) fn say_of(
+        &self,
+        listener: &Named,
+        seen: Seen,
+        peer: &Peer,
+        whom: Whom<'_>,
+        what: &dyn fmt::Display,
+    ) {
         self.counters.see(seen);
-        let (mut state, now) = (self.state(), Instant::now());
-        let key = (listener.index, seen, peer.ip());
-        if state.quiet.len() >= QUIET_MAX && !state.quiet.contains_key(&key) {
-            state.quiet.retain(|_, quiet| quiet.is_pausing(now));
-        }
-        let unsaid = match state.quiet.len() {
-            QUIET_MAX.. if !state.quiet.contains_key(&key) => None,
-            _ => state.quiet.entry(key).or_default().handle(now),
-        };
-        drop(state);
+        let source = (listener.index, seen, peer.ip());
+        let unsaid = self.state().warnings.handle(&source, Instant::now());
+        let Whom { client_id, user } = whom;
         match unsaid {
             Some(unsaid) => {
                 let unsaid = Some(unsaid).filter(|count| *count > 0);
-                warn!(listener = %listener.name, %peer, unsaid, "{what}");
+                warn!(listener = %listener.name, %peer, client_id, user, unsaid, "{what}");
             }
-            None => debug!(listener = %listener.name, %peer, "{what}"),
+            None => debug!(listener = %listener.name, %peer, client_id, user, "{what}"),
+        }
+    }
+
+    /// Counts a client that came or went; whether that is to be said.
+    pub(super) fn may_say(&self, listener: &Named, seen: Seen, peer: &Peer) -> bool {
+        self.counters.see(seen);
+        let source = (listener.index, seen, peer.ip());
+        self.state().visits.handle(&source, Instant::now()).is_some()
+    }
+
+    /// Says how much was left unsaid in the minute that is over.
+    pub(super) fn tell_unsaid(&self) {
+        let now = Instant::now();
+        let (warnings, visits) = {
+            let mut state = self.state();
+            (state.warnings.handle_timeout(now), state.visits.handle_timeout(now))
+        };
+        for ((_, seen, address), unsaid) in warnings {
+            warn!(address = address.map(display), unsaid, "more {}", seen.words());
+        }
+        for ((_, seen, address), unsaid) in visits {
+            info!(address = address.map(display), unsaid, "more {}", seen.words());
         }
     }
 
@@ -111,12 +144,19 @@ impl Door {
     }
 }
 
+/// Who a client says it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Whom<'a> {
+    pub(super) client_id: Option<&'a str>,
+    pub(super) user: Option<&'a str>,
+}
+
 /// A listener by number and name.
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) index: usize,
     /// As in the log: `mqtt://127.0.0.1:1883`.
-    pub(super) name: Box<str>,
+    pub(super) name: Arc<str>,
 }
 
 /// What a connection holds as long as it lasts; its place is free again when this goes.
@@ -152,7 +192,6 @@ impl Pass {
         state.gate.handle_entry(self.ticket)?;
         self.is_inside = true;
         self.door.counters.set_connected(state.gate.inside().into());
-        self.door.counters.see(Seen::Connected);
         Ok(())
     }
 }
