@@ -70,6 +70,12 @@ fn cuts_that_come_before_the_packet_ids_of_the_last_one_are_released_cost_no_mor
     assert_kept(&cut(800, 5_337_582_782_508_575_073, STAGED, false), 800);
 }
 
+/// In this run messages are settled soon after their PUBREC, and the cut comes when that is due.
+#[test]
+fn a_message_that_was_received_longer_than_commit_every_ago_is_not_repeated() {
+    assert_kept(&cut(180, 11_397_689_258_001_412_997, STAGED, false), 180);
+}
+
 #[test]
 fn cuts_of_a_seed_nobody_chose_cost_nothing_either() {
     let seed = fastrand::u64(..);

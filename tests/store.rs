@@ -199,6 +199,7 @@ fn whatever_was_committed_is_found_again_as_the_simulation_has_it() {
         let dir = tempfile::tempdir().unwrap();
         let (mut store, empty) = open(dir.path()).unwrap();
         let mut model = State::default();
+        model.store = empty.store;
         assert_eq!(empty, model.snapshot());
         let mut last_seq = 0;
         for round in 0..6 {
@@ -234,6 +235,7 @@ fn whatever_was_staged_is_found_again_after_a_close_and_a_kill() {
         let (mut store, empty) =
             open_staging(dir.path(), staging(dir.path(), commit_every)).unwrap();
         let mut model = State::default();
+        model.store = empty.store;
         assert_eq!(empty, model.snapshot());
         let mut last_seq = 0;
         for round in 0..6 {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
@@ -17,8 +17,8 @@ use super::login::{Admitted, admit};
 use super::protocol::{Protocol, refusal};
 use super::settings::ListenerRules;
 use super::visitor::{Peer, Spoken, Visitor};
-use crate::access::Gate;
-use crate::hub::{AttachClient, Caller, DetachCause, HubHandle};
+use crate::access::{Gate, Principal};
+use crate::hub::{AttachClient, Attached, Caller, ConnectionId, DetachCause, HubHandle, Inbound};
 use crate::mqtt::{
     CodecError, Connect, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
     ReasonCode, Version,
@@ -67,6 +67,37 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     hub: HubHandle,
     mut stop: watch::Receiver<bool>,
 ) {
+    // Beginning and end have boxes of their own: most connections are idle and do not carry the room for them along.
+    let begin = Box::pin(begin(stream, visitor, rules, &mut entry, &hub, &mut stop));
+    let Some(mut client) = begin.await else { return };
+    let ended = {
+        let Client { reader, writer, protocol, id, inbound, .. } = &mut client;
+        let counters = entry.pass.door().counters();
+        exchange(reader, writer, protocol, *id, inbound, &hub, counters, &mut stop).await
+    };
+    Box::pin(end(client, ended, &entry, &hub)).await;
+}
+
+/// A client that is in.
+struct Client<S> {
+    reader: PacketReader<ReadHalf<S>>,
+    writer: PacketWriter<WriteHalf<S>>,
+    protocol: Protocol,
+    principal: Arc<Principal>,
+    caller: Arc<Caller>,
+    id: ConnectionId,
+    inbound: Inbound,
+}
+
+/// Hears CONNECT and lets the client in if it may; its CONNACK waits to be written.
+async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    visitor: Visitor,
+    rules: Arc<ListenerRules>,
+    entry: &mut Entry,
+    hub: &HubHandle,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<Client<S>> {
     let peer = visitor.peer;
     let (read, write) = tokio::io::split(stream);
     let packet_bytes_max = rules.limits.packet_bytes;
@@ -74,23 +105,30 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut reader = PacketReader::new(read, options);
     let first = tokio::select! {
         first = timeout_at(entry.deadline.into(), first_packet(&mut reader)) => first,
-        () = stopped(&mut stop) => return,
+        () = stopped(stop) => return None,
     };
-    let Ok(first) = first else { return entry.tell_slow(&peer) };
+    let Ok(first) = first else {
+        entry.tell_slow(&peer);
+        return None;
+    };
     entry.pass.handle_connect();
     let (version, outcome) = match first {
         Ok(First::Packet(Packet::Connect(connect))) => {
             let outcome = tokio::select! {
-                outcome = let_in(&connect, &visitor, &rules, &mut entry) => outcome,
-                () = stopped(&mut stop) => return,
+                outcome = let_in(&connect, &visitor, &rules, entry) => outcome,
+                () = stopped(stop) => return None,
             };
             (connect.version, outcome)
         }
         Ok(First::Packet(packet)) => {
             let what = format!("client began with {} instead of CONNECT; closed", packet.name());
-            return entry.say(Seen::ProtocolError, &peer, &what);
+            entry.say(Seen::ProtocolError, &peer, &what);
+            return None;
         }
-        Ok(First::Foreign(what)) => return entry.say(Seen::WrongProtocol, &peer, &what),
+        Ok(First::Foreign(what)) => {
+            entry.pass.door().say_foreign(&entry.named, &peer, what);
+            return None;
+        }
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
         )) => {
@@ -101,72 +139,99 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             entry.tell_malformed(&peer, &error);
             // Only 5.0 has words for a CONNECT that is none.
             if reader.version() != Version::V5 {
-                return;
+                return None;
             }
             (Version::V5, Err((error.reason_code(), Some(error.to_string().into()))))
         }
-        Err(cause) => return debug!(%peer, %cause, "client ended before CONNECT"),
+        Err(cause) => {
+            debug!(%peer, %cause, "client ended before CONNECT");
+            return None;
+        }
     };
     reader.set_version(version);
     let mut writer = PacketWriter::new(write, version);
-    let (admitted, mut protocol, attach) = match outcome {
+    let (admitted, protocol, attach) = match outcome {
         Ok(accepted) => accepted,
         Err((reason, why)) => {
             let refusal = refusal(in_words_of(version, reason), why);
             last_words(&mut writer, &refusal).await;
             let (received, sent) = (reader.carried().take(), writer.carried().take());
-            return entry.pass.door().counters().carry(Traffic { received, sent });
+            entry.pass.door().counters().carry(Traffic { received, sent });
+            return None;
         }
     };
-    let (client_id, user) = (attach.client_id.clone(), attach.principal.user.clone());
-    let Caller { keep_alive, clean_start, .. } = *attach.caller;
-    let Ok((attached, inbound)) = hub.attach_client(attach).await else { return };
+    let (principal, caller) = (attach.principal.clone(), attach.caller.clone());
+    let (attached, inbound) = hub.attach_client(attach).await.ok()?;
     // The hub sends away whom a change of the users finds connected; it may have come just before.
     if !admitted.still_holds(&entry.gate) {
         let _ = hub.detach(attached.connection, DetachCause::Lost).await;
         let refusal = refusal(ReasonCode::BadUserNameOrPassword, None);
-        return last_words(&mut writer, &refusal).await;
+        last_words(&mut writer, &refusal).await;
+        return None;
     }
     queue(&mut writer, &protocol.connack(&attached));
-    let (door, listener, user) = (entry.pass.door(), &entry.named.name, user.as_deref());
-    let session_present = attached.session_present;
-    if door.may_say(&entry.named, Seen::Connected, &peer) {
+    let Attached { connection: id, session_present, .. } = attached;
+    tell_connected(entry, &principal, &caller, version, session_present);
+    Some(Client { reader, writer, protocol, principal, caller, id, inbound })
+}
+
+fn tell_connected(
+    entry: &Entry,
+    principal: &Principal,
+    caller: &Caller,
+    version: Version,
+    session_present: bool,
+) {
+    let Principal { user, client_id, address } = principal;
+    let Caller { peer, listener, keep_alive, clean_start } = caller;
+    let user = user.as_deref();
+    if entry.pass.door().may_say(&entry.named, Seen::Connected, *address) {
         info!(%client_id, user, %peer, %listener, %version, keep_alive, clean_start, session_present, "client connected");
     } else {
         debug!(%client_id, user, %peer, %listener, %version, keep_alive, clean_start, session_present, "client connected");
     }
-    let (id, counters) = (attached.connection, door.counters());
-    let ended =
-        exchange(&mut reader, &mut writer, &mut protocol, id, inbound, &hub, counters, stop).await;
-    let cause = match &ended {
-        Ended::Theirs(cause, _) => *cause,
-        Ended::Ours(..) => DetachCause::Lost,
+}
+
+/// Tells the hub, the log, and the client where it is for us to say.
+async fn end<S: AsyncRead + AsyncWrite + Unpin>(
+    client: Client<S>,
+    ended: Ended,
+    entry: &Entry,
+    hub: &HubHandle,
+) {
+    let Client { mut writer, mut protocol, principal, caller, id, .. } = client;
+    let Principal { user, client_id, address } = &*principal;
+    let (user, Caller { peer, listener, .. }) = (user.as_deref(), &*caller);
+    let (cause, seen) = match &ended {
+        Ended::Theirs(cause, _) => (*cause, Seen::Gone),
+        Ended::Ours(reason, _) => (DetachCause::Lost, Seen::of(*reason)),
         Ended::Hub => return,
     };
     let _ = hub.detach(id, cause).await;
+    let door = entry.pass.door();
+    let is_said = door.may_say(&entry.named, seen, *address);
     match ended {
         Ended::Hub => {}
+        Ended::Theirs(_, reason) if is_said => {
+            info!(%client_id, user, %peer, %listener, %reason, "client gone");
+        }
         Ended::Theirs(_, reason) => {
-            if door.may_say(&entry.named, Seen::Gone, &peer) {
-                info!(%client_id, user, %peer, %listener, %reason, "client gone");
-            } else {
-                debug!(%client_id, user, %peer, %listener, %reason, "client gone");
-            }
+            debug!(%client_id, user, %peer, %listener, %reason, "client gone");
         }
         Ended::Ours(reason, why) => {
             let told = why.as_deref();
-            if door.may_say(&entry.named, Seen::of(reason), &peer) {
+            if is_said {
                 info!(%client_id, user, %peer, %listener, %reason, why = told, "client sent away");
             } else {
                 debug!(%client_id, user, %peer, %listener, %reason, why = told, "client sent away");
             }
-            if version == Version::V5 {
+            if protocol.version() == Version::V5 {
                 let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
                 let mut bye = Packet::Disconnect(bye);
                 protocol.handle_outgoing(&mut bye);
                 last_words(&mut writer, &bye).await;
                 let sent = writer.carried().take();
-                counters.carry(Traffic { sent, ..Traffic::default() });
+                door.counters().carry(Traffic { sent, ..Traffic::default() });
             }
         }
     }

@@ -1,5 +1,5 @@
-//! shell: the gate of all listeners, asked by every connection: who may come in, and what is said of those who may not.
-#![allow(clippy::disallowed_methods, reason = "this shell tells the gate the time")]
+//! shell: the turnstile of all listeners, asked by every connection: who may come in, and what is said of those who may not.
+#![allow(clippy::disallowed_methods, reason = "this shell tells the turnstile the time")]
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,8 +11,8 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 use super::counters::{BrokerCounters, Seen};
-use super::gate::{Full, Gate, Ticket};
 use super::settings::Limits;
+use super::turnstile::{Full, Ticket, Turnstile};
 use super::visitor::Peer;
 use crate::quiet::Quiet;
 
@@ -29,23 +29,23 @@ pub struct Door {
 
 #[derive(Debug)]
 struct State {
-    gate: Gate,
+    turnstile: Turnstile,
     /// How to end those who have not said CONNECT.
     waiting: HashMap<Ticket, AbortHandle>,
     warnings: Quiet<Source>,
     visits: Quiet<Source>,
 }
 
-/// Of which listener, what, and whose address.
-type Source = (usize, Seen, Option<IpAddr>);
+/// Of which listener, what, whose address, and which of several.
+type Source = (usize, Seen, Option<IpAddr>, Option<&'static str>);
 
 impl Door {
     /// The door of a broker with these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        let (gate, waiting) = (Gate::new(limits), HashMap::new());
+        let (turnstile, waiting) = (Turnstile::new(limits), HashMap::new());
         let (warnings, visits) = (Quiet::new(WARNINGS_SAID), Quiet::new(VISITS_SAID));
-        let state = Mutex::new(State { gate, waiting, warnings, visits });
+        let state = Mutex::new(State { turnstile, waiting, warnings, visits });
         Arc::new(Self { state, counters: BrokerCounters::default() })
     }
 
@@ -56,7 +56,7 @@ impl Door {
     }
 
     pub(super) fn add_listener(&self, connections_max: Option<u32>) -> usize {
-        self.state().gate.add_listener(connections_max)
+        self.state().turnstile.add_listener(connections_max)
     }
 
     /// Somebody dialled. Gives its pass and whether its address comes too often.
@@ -67,7 +67,7 @@ impl Door {
     ) -> Option<(Pass, bool)> {
         self.counters.see(Seen::Dialled);
         let mut state = self.state();
-        let arrival = state.gate.handle_arrival(listener.index, peer.ip(), Instant::now())?;
+        let arrival = state.turnstile.handle_arrival(listener.index, peer.ip(), Instant::now())?;
         let evicted = arrival.evicted.and_then(|ticket| state.waiting.remove(&ticket));
         // Its pass asks for the state when it goes.
         drop(state);
@@ -84,12 +84,17 @@ impl Door {
     /// Remembers how to end a connection while it waits.
     pub(super) fn remember(&self, ticket: Ticket, handle: AbortHandle) {
         let mut state = self.state();
-        if state.gate.is_waiting(ticket) {
+        if state.turnstile.is_waiting(ticket) {
             state.waiting.insert(ticket, handle);
         }
     }
 
-    /// Counts what others may provoke, and says it unless the same was said of this address just before.
+    /// Counts a peer that speaks something else, and says so unless the same was said of this address just before.
+    pub(super) fn say_foreign(&self, listener: &Named, peer: &Peer, what: &'static str) {
+        self.say_one_of(listener, (Seen::WrongProtocol, Some(what)), peer, Whom::default(), &what);
+    }
+
+    /// Counts what others may provoke, and says it unless the like was said of this address just before.
     pub(super) fn say(&self, listener: &Named, seen: Seen, peer: &Peer, what: &dyn fmt::Display) {
         self.say_of(listener, seen, peer, Whom::default(), what);
     }
@@ -103,8 +108,19 @@ impl Door {
         whom: Whom<'_>,
         what: &dyn fmt::Display,
     ) {
+        self.say_one_of(listener, (seen, None), peer, whom, what);
+    }
+
+    fn say_one_of(
+        &self,
+        listener: &Named,
+        (seen, kind): (Seen, Option<&'static str>),
+        peer: &Peer,
+        whom: Whom<'_>,
+        what: &dyn fmt::Display,
+    ) {
         self.counters.see(seen);
-        let source = (listener.index, seen, peer.ip());
+        let source = (listener.index, seen, peer.ip(), kind);
         let unsaid = self.state().warnings.handle(&source, Instant::now());
         let Whom { client_id, user } = whom;
         match unsaid {
@@ -117,9 +133,9 @@ impl Door {
     }
 
     /// Counts a client that came or went; whether that is to be said.
-    pub(super) fn may_say(&self, listener: &Named, seen: Seen, peer: &Peer) -> bool {
+    pub(super) fn may_say(&self, listener: &Named, seen: Seen, address: Option<IpAddr>) -> bool {
         self.counters.see(seen);
-        let source = (listener.index, seen, peer.ip());
+        let source = (listener.index, seen, address, None);
         self.state().visits.handle(&source, Instant::now()).is_some()
     }
 
@@ -130,10 +146,10 @@ impl Door {
             let mut state = self.state();
             (state.warnings.handle_timeout(now), state.visits.handle_timeout(now))
         };
-        for ((_, seen, address), unsaid) in warnings {
+        for ((_, seen, address, _), unsaid) in warnings {
             warn!(address = address.map(display), unsaid, "more {}", seen.words());
         }
-        for ((_, seen, address), unsaid) in visits {
+        for ((_, seen, address, _), unsaid) in visits {
             info!(address = address.map(display), unsaid, "more {}", seen.words());
         }
     }
@@ -179,7 +195,7 @@ impl Pass {
     /// CONNECT has come.
     pub(super) fn handle_connect(&self) {
         let mut state = self.door.state();
-        state.gate.handle_connect(self.ticket);
+        state.turnstile.handle_connect(self.ticket);
         state.waiting.remove(&self.ticket);
     }
 
@@ -189,9 +205,9 @@ impl Pass {
     /// [`Full`].
     pub(super) fn enter(&mut self) -> Result<(), Full> {
         let mut state = self.door.state();
-        state.gate.handle_entry(self.ticket)?;
+        state.turnstile.handle_entry(self.ticket)?;
         self.is_inside = true;
-        self.door.counters.set_connected(state.gate.inside().into());
+        self.door.counters.set_connected(state.turnstile.inside().into());
         Ok(())
     }
 }
@@ -199,8 +215,8 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         let mut state = self.door.state();
-        state.gate.handle_end(self.ticket, self.is_inside);
+        state.turnstile.handle_end(self.ticket, self.is_inside);
         state.waiting.remove(&self.ticket);
-        self.door.counters.set_connected(state.gate.inside().into());
+        self.door.counters.set_connected(state.turnstile.inside().into());
     }
 }

@@ -21,8 +21,10 @@ use crate::hub::{ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle
 use crate::mqtt::{Packet, PacketReader, PacketWriter, ReadError, ReasonCode};
 use crate::step;
 
-/// Bytes in the write queue at which QoS 0 messages wait.
+/// Bytes that wait to be written at which the hub hands over no more messages.
 const CONGESTED_BYTES: usize = 256 * 1024;
+/// Bytes that are put together for one write.
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// How a connection ended.
 pub(super) enum Ended {
@@ -56,45 +58,95 @@ impl From<HubError> for Ended {
 
 /// What a connection waits for.
 enum Happened {
-    Events(Option<VecDeque<ConnectionEvent>>),
+    Events,
     Wrote(io::Result<()>),
     Packets(Result<Vec<Packet>, ReadError>),
     Silence,
     Stopped,
+    HubGone,
+}
+
+/// What the hub has said and is not put together for a write yet.
+#[derive(Default)]
+struct Unsaid {
+    events: VecDeque<ConnectionEvent>,
+    /// Bytes of payload in them.
+    bytes: usize,
+    /// The end of the connection is among them: it does not wait until a client reads that does not.
+    closes: bool,
+}
+
+impl Unsaid {
+    fn extend(&mut self, events: VecDeque<ConnectionEvent>) {
+        self.bytes += events.iter().map(payload_bytes).sum::<usize>();
+        self.closes |= events.iter().any(|event| matches!(event, ConnectionEvent::Close(_)));
+        if self.events.is_empty() {
+            self.events = events;
+        } else {
+            self.events.extend(events);
+        }
+    }
+
+    /// Whether more is to be put together, with so many bytes waiting for the socket.
+    fn goes_on(&self, queued: usize) -> bool {
+        !self.events.is_empty() && (self.closes || queued < WRITE_BYTES)
+    }
+
+    fn pop(&mut self) -> Option<ConnectionEvent> {
+        let event = self.events.pop_front()?;
+        self.bytes -= payload_bytes(&event);
+        if self.events.is_empty() {
+            self.events = VecDeque::new();
+        }
+        Some(event)
+    }
+}
+
+fn payload_bytes(event: &ConnectionEvent) -> usize {
+    match event {
+        ConnectionEvent::Packet(Packet::Publish(publish)) => publish.payload.len(),
+        ConnectionEvent::Packet(_) | ConnectionEvent::Said | ConnectionEvent::Close(_) => 0,
+    }
 }
 
 /// Runs until the connection is to end.
+#[allow(clippy::too_many_arguments, reason = "the parts of one connection")]
 pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: &mut PacketReader<R>,
     writer: &mut PacketWriter<W>,
     protocol: &mut Protocol,
     id: ConnectionId,
-    mut inbound: Inbound,
+    inbound: &mut Inbound,
     hub: &HubHandle,
     counters: &BrokerCounters,
-    mut stop: watch::Receiver<bool>,
+    stop: &mut watch::Receiver<bool>,
 ) -> Ended {
     let mut congested = false;
+    let mut unsaid = Unsaid::default();
     // Whether what waits to be written tells the client that something is done.
     let mut acknowledges = false;
-    let mut stopping = pin!(stopped(&mut stop));
+    let mut stopping = pin!(stopped(stop));
     // Each packet moves the deadline, so it is looked at only when an earlier one has come.
     let mut silence = pin!(protocol.poll_timeout().map(|at| sleep_until(at.into())));
     loop {
-        // Everything there is to say is put together before it is written, and written before more is read.
+        // What there is to say is put together before it is written, and written before more is read.
         let happened = poll_fn(|cx| {
             if stopping.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Happened::Stopped);
             }
             if let Poll::Ready(events) = inbound.poll_all(cx) {
-                return Poll::Ready(Happened::Events(events));
+                let Some(events) = events else { return Poll::Ready(Happened::HubGone) };
+                unsaid.extend(events);
+            }
+            if unsaid.goes_on(writer.queued()) {
+                return Poll::Ready(Happened::Events);
             }
             if writer.queued() > 0
                 && let Poll::Ready(result) = writer.poll_write_some(cx)
             {
                 return Poll::Ready(Happened::Wrote(result));
             }
-            if writer.queued() <= CONGESTED_BYTES
+            if writer.queued() + unsaid.bytes <= CONGESTED_BYTES
                 && let Poll::Ready(packets) = reader.poll_read(cx)
             {
                 return Poll::Ready(Happened::Packets(packets));
@@ -103,10 +155,8 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             silence.poll(cx).map(|()| Happened::Silence)
         });
         let ended = match happened.await {
-            Happened::Events(None) => Some(Ended::Hub),
-            Happened::Events(Some(events)) => {
-                take_events(events, protocol, writer, &mut acknowledges)
-            }
+            Happened::HubGone => Some(Ended::Hub),
+            Happened::Events => say(&mut unsaid, protocol, writer, &mut acknowledges),
             Happened::Wrote(Ok(())) => {
                 if writer.queued() == 0 && std::mem::take(&mut acknowledges) {
                     step::pass(step::Step::AckAfter);
@@ -117,7 +167,8 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 handle_packets(packets, protocol, writer, id, hub).await
             }
             Happened::Packets(Err(ReadError::Codec(error))) => {
-                Some(Ended::Ours(protocol.handle_malformed(&error), Some(error.to_string().into())))
+                let reason = protocol.handle_malformed(&error);
+                Some(Ended::Ours(reason, Some(error.to_string().into())))
             }
             Happened::Packets(Err(ReadError::Closed)) => {
                 Some(Ended::lost("closed by the client without DISCONNECT"))
@@ -142,7 +193,7 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         if let Some(ended) = ended {
             return ended;
         }
-        let full = writer.queued() > CONGESTED_BYTES;
+        let full = writer.queued() + unsaid.bytes > CONGESTED_BYTES;
         if full != congested {
             congested = full;
             if let Err(error) = hub.congestion(id, congested).await {
@@ -181,13 +232,16 @@ async fn handle_packets<W: AsyncWrite + Unpin>(
     ended
 }
 
-fn take_events<W: AsyncWrite + Unpin>(
-    events: VecDeque<ConnectionEvent>,
+/// Puts together what one write takes.
+fn say<W: AsyncWrite + Unpin>(
+    unsaid: &mut Unsaid,
     protocol: &mut Protocol,
     writer: &mut PacketWriter<W>,
     acknowledges: &mut bool,
 ) -> Option<Ended> {
-    for event in events {
+    while unsaid.goes_on(writer.queued())
+        && let Some(event) = unsaid.pop()
+    {
         match event {
             ConnectionEvent::Packet(mut packet) => {
                 protocol.handle_outgoing(&mut packet);

@@ -31,7 +31,7 @@ use crate::hub::HubHandle;
 /// How long to wait after the system refused to give a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often the files of a certificate are looked at.
-const CERTIFICATE_LOOK: Duration = Duration::from_secs(2);
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(1);
 /// How long before its end a certificate is spoken of.
 const EXPIRY_NOTICE: Duration = Duration::from_secs(14 * 86_400);
 
@@ -271,6 +271,7 @@ async fn attend(
         Ok(Err(Unreceived::Wrong { seen, what })) => {
             return door.say(&entry.named, seen, &peer, &what);
         }
+        Ok(Err(Unreceived::Foreign(what))) => return door.say_foreign(&entry.named, &peer, what),
         Ok(Err(Unreceived::Gone(cause))) => {
             return debug!(listener = %entry.named.name, %peer, %cause, "client ended before CONNECT");
         }

@@ -1,6 +1,6 @@
 //! Dial-in: an MQTT broker for the devices of one site, on the same hub and the same session engine as the uplinks.
 //!
-//! A connection's way in: `socket` takes it, `door` and `gate` say whether there is room, `welcome` speaks TLS
+//! A connection's way in: `socket` takes it, `door` and `turnstile` say whether there is room, `welcome` speaks TLS
 //! (`identity`, `certificate`) and WebSocket (`upgrade`, `websocket`) where the listener wants them, `connection` hears
 //! CONNECT and asks `admission`; from then on it speaks MQTT by `protocol`, whatever `stream` carries it.
 //!
@@ -16,7 +16,6 @@ mod connection;
 mod counters;
 mod door;
 mod exchange;
-mod gate;
 mod identity;
 mod listener;
 mod login;
@@ -25,6 +24,7 @@ mod settings;
 mod socket;
 mod stream;
 mod sys;
+mod turnstile;
 mod upgrade;
 mod visible;
 mod visitor;

@@ -43,7 +43,10 @@ impl From<Stream> for Received {
 /// Why nobody was received.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreceived {
-    /// The peer speaks something else, or not as it should.
+    /// The peer speaks something else.
+    #[error("{0}")]
+    Foreign(&'static str),
+    /// The peer does not speak as it should.
     #[error("{what}")]
     Wrong {
         /// As what it is counted.
@@ -119,7 +122,7 @@ async fn expect(tcp: &TcpStream, expected: Spoken) -> Result<(), Unreceived> {
         (_, Spoken::Tls) => "a peer that speaks no TLS on a TLS port",
         (_, _) => "a peer that speaks no HTTP on a WebSocket port",
     };
-    Err(wrong(Seen::WrongProtocol, what))
+    Err(Unreceived::Foreign(what))
 }
 
 fn wrong(seen: Seen, what: impl Into<String>) -> Unreceived {

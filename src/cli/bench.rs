@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 use super::ExitStatus;
-use super::bench_broker::{BrokerArgs, broker};
+use super::bench_broker::{BrokerBenchArgs, broker};
 use super::powercut::{PowercutArgs, powercut};
 use super::run::runtime;
 use crate::bench;
@@ -60,7 +60,7 @@ pub enum BenchWhat {
         common: Common,
     },
     /// The LAN broker beside an installed mosquitto: throughput, latency, processor time, memory, and what a kill leaves
-    Broker(BrokerArgs),
+    Broker(BrokerBenchArgs),
     /// Kill a gateway again and again, and count at the far side what was lost, doubled and out of order
     Crash(CrashArgs),
     /// What power cuts cost: the store on a disk in memory that is cut at any write, and what arrives upstream afterwards

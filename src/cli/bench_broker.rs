@@ -22,7 +22,7 @@ kill; 1 if not; 2 if the command line is wrong.";
 /// Arguments of `bench broker`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = STATUS)]
-pub struct BrokerArgs {
+pub struct BrokerBenchArgs {
     /// How long each load lasts on each broker
     #[arg(long, value_name = "TIME", default_value = "900ms", value_parser = humantime::parse_duration)]
     pub time: Duration,
@@ -44,7 +44,7 @@ pub struct BrokerArgs {
 ///
 /// # Errors
 /// What is measured cannot be run, or `out` cannot be written to.
-pub(super) fn broker(args: &BrokerArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
+pub(super) fn broker(args: &BrokerBenchArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     if args.time.is_zero() {
         bail!("nothing can be measured in no time: write `--time 1s`");
     }

@@ -20,7 +20,7 @@ mod reload;
 mod run;
 
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
-pub use bench_broker::BrokerArgs as BenchBrokerArgs;
+pub use bench_broker::BrokerBenchArgs;
 pub use broker::{BrokerArgs, broker};
 pub use check::{CheckArgs, check};
 pub use clients::{ClientsArgs, ClientsWhat, clients};

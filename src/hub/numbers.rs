@@ -80,6 +80,16 @@ impl<K: Copy + Eq + Hash> Turns<K> {
     }
 }
 
+impl<K: Copy + Eq + Hash> IntoIterator for Turns<K> {
+    type Item = K;
+    type IntoIter = std::vec::IntoIter<K>;
+
+    /// Everybody, in turn.
+    fn into_iter(mut self) -> Self::IntoIter {
+        std::iter::from_fn(|| self.pop_first()).collect::<Vec<K>>().into_iter()
+    }
+}
+
 impl<'a, K: Copy + Eq + Hash + 'a> Extend<&'a K> for Turns<K> {
     fn extend<I: IntoIterator<Item = &'a K>>(&mut self, keys: I) {
         keys.into_iter().for_each(|key| self.insert(*key));

@@ -286,6 +286,13 @@ impl Outbox {
         Some(self.progress.loaded_to())
     }
 
+    /// Whether there is more in the store than in memory.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let end = self.progress.live_from().unwrap_or(self.last_appended);
+        self.durable.is_some() && self.progress.loaded_to() < end
+    }
+
     /// Takes what the store had: messages for this session, oldest first, and the last place looked at; `None` if there
     /// is nothing beyond.
     pub fn handle_fetched(

@@ -16,7 +16,7 @@ pub struct TopicTree<K, V> {
 #[derive(Debug)]
 struct Node<K, V> {
     /// The branches of the levels that are no wildcards.
-    children: HashMap<Box<str>, Self>,
+    branches: Branches<K, V>,
     /// The branch of `+`.
     any: Option<Box<Self>>,
     /// The branch of `#`, which has no others.
@@ -24,9 +24,72 @@ struct Node<K, V> {
     here: Vec<(K, V)>,
 }
 
+/// Nodes by their levels. Most have one branch or none, and there may be a node for each of many clients.
+#[derive(Debug)]
+enum Branches<K, V> {
+    Few(Vec<(Box<str>, Node<K, V>)>),
+    Many(HashMap<Box<str>, Node<K, V>>),
+}
+
+/// The most that are looked through one by one.
+const FEW: usize = 4;
+
+impl<K, V> Branches<K, V> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Few(few) => few.is_empty(),
+            Self::Many(many) => many.is_empty(),
+        }
+    }
+
+    fn get(&self, level: &str) -> Option<&Node<K, V>> {
+        match self {
+            Self::Few(few) => few.iter().find(|(have, _)| **have == *level).map(|(_, node)| node),
+            Self::Many(many) => many.get(level),
+        }
+    }
+
+    fn get_mut(&mut self, level: &str) -> Option<&mut Node<K, V>> {
+        match self {
+            Self::Few(few) => {
+                few.iter_mut().find(|(have, _)| **have == *level).map(|(_, node)| node)
+            }
+            Self::Many(many) => many.get_mut(level),
+        }
+    }
+
+    fn get_or_insert(&mut self, level: &str) -> &mut Node<K, V> {
+        if let Self::Few(few) = self
+            && few.len() >= FEW
+            && few.iter().all(|(have, _)| **have != *level)
+        {
+            *self = Self::Many(std::mem::take(few).into_iter().collect());
+        }
+        match self {
+            Self::Few(few) => {
+                let place = few.iter().position(|(have, _)| **have == *level);
+                let place = place.unwrap_or_else(|| {
+                    few.reserve_exact(1);
+                    few.push((level.into(), Node::default()));
+                    few.len() - 1
+                });
+                &mut few[place].1
+            }
+            Self::Many(many) => many.entry(level.into()).or_default(),
+        }
+    }
+
+    fn remove(&mut self, level: &str) {
+        match self {
+            Self::Few(few) => few.retain(|(have, _)| **have != *level),
+            Self::Many(many) => _ = many.remove(level),
+        }
+    }
+}
+
 impl<K, V> Default for Node<K, V> {
     fn default() -> Self {
-        Self { children: HashMap::new(), any: None, rest: None, here: Vec::new() }
+        Self { branches: Branches::Few(Vec::new()), any: None, rest: None, here: Vec::new() }
     }
 }
 
@@ -35,7 +98,7 @@ impl<K, V> Node<K, V> {
         match level {
             "+" => self.any.as_deref_mut(),
             "#" => self.rest.as_deref_mut(),
-            level => self.children.get_mut(level),
+            level => self.branches.get_mut(level),
         }
     }
 
@@ -43,7 +106,7 @@ impl<K, V> Node<K, V> {
         match level {
             "+" => self.any.get_or_insert_default(),
             "#" => self.rest.get_or_insert_default(),
-            level => self.children.entry(level.into()).or_default(),
+            level => self.branches.get_or_insert(level),
         }
     }
 
@@ -51,13 +114,13 @@ impl<K, V> Node<K, V> {
         match level {
             "+" => self.any = None,
             "#" => self.rest = None,
-            level => _ = self.children.remove(level),
+            level => self.branches.remove(level),
         }
     }
 
     fn is_empty(&self) -> bool {
         let has_wildcard = self.any.is_some() || self.rest.is_some();
-        self.here.is_empty() && self.children.is_empty() && !has_wildcard
+        self.here.is_empty() && self.branches.is_empty() && !has_wildcard
     }
 }
 
@@ -79,6 +142,10 @@ impl<K: PartialEq, V> TopicTree<K, V> {
         match node.here.iter_mut().find(|(have, _)| *have == key) {
             Some((_, have)) => Some(std::mem::replace(have, value)),
             None => {
+                if node.here.is_empty() {
+                    // Mostly it stays the only one.
+                    node.here.reserve_exact(1);
+                }
                 node.here.push((key, value));
                 None
             }
@@ -135,14 +202,14 @@ fn walk<'a, K, V>(
         tell(rest);
     }
     let Some(left) = left else { return tell(node) };
-    if node.children.is_empty() && node.any.is_none() {
+    if node.branches.is_empty() && node.any.is_none() {
         return;
     }
     let (level, below) = left.split_once('/').map_or((left, None), |(l, below)| (l, Some(below)));
     if !hidden && let Some(any) = &node.any {
         walk(any, below, false, found);
     }
-    if let Some(child) = node.children.get(level) {
+    if let Some(child) = node.branches.get(level) {
         walk(child, below, false, found);
     }
 }

@@ -104,10 +104,10 @@ impl Overlay {
             }
             Change::Recall { session, seq } => {
                 let key = (session, seq);
-                self.flights.remove(&key);
+                let since = self.end_flights(key..=key, now);
                 if self.stored_flights.contains(&key) {
                     self.flights.insert(key, None);
-                    self.wait(now);
+                    self.wait(since);
                 }
             }
             Change::Settled { session, first, last } => self.settle(session, first, last, now),
@@ -175,29 +175,39 @@ impl Overlay {
 
     fn settle(&mut self, session: SessionId, first: Seq, last: Seq, now: Instant) {
         let within = (session, first)..=(session, last);
-        remove_range(&mut self.flights, within.clone());
+        let since = self.end_flights(within.clone(), now);
         remove_range(&mut self.settled, within.clone());
         self.settled.insert((session, first), last);
         // What never went to the database need not be settled there.
         if first <= self.stored_to || self.stored_flights.range(within).next().is_some() {
-            self.wait(now);
+            self.wait(since);
         }
     }
 
     fn move_cursor(&mut self, session: SessionId, cursor: Seq, now: Instant) {
         self.cursors.insert(session, cursor);
         let passed = (session, Seq(0))..=(session, cursor);
-        remove_range(&mut self.flights, passed.clone());
+        let since = self.end_flights(passed.clone(), now);
         remove_range(&mut self.settled, passed.clone());
         let is_stored = self.stored_flights.range(passed.clone()).next().is_some()
             || self.stored_settled.range(passed).next().is_some();
         if self.has_messages || is_stored {
-            self.wait(now);
+            self.wait(since);
         }
     }
 
-    fn wait(&mut self, now: Instant) {
-        self.waiting.get_or_insert(now);
+    /// Takes out flights that are over; gives since when the database has not heard of the oldest of them, at most `now`.
+    /// What ends a flight waits no longer than the flight would have: after a power cut the database goes back to what
+    /// was so `commit_every` ago, not to what was so before that.
+    fn end_flights(&mut self, range: RangeInclusive<(SessionId, Seq)>, now: Instant) -> Instant {
+        let staged = self.flights.range(range.clone()).filter_map(|(_, flight)| *flight);
+        let since = staged.map(|flight| flight.staged).fold(now, Instant::min);
+        remove_range(&mut self.flights, range);
+        since
+    }
+
+    fn wait(&mut self, since: Instant) {
+        self.waiting = Some(self.waiting.map_or(since, |waiting| waiting.min(since)));
     }
 
     /// Whether the database must have it before anything else is done.
@@ -404,8 +414,32 @@ fn after(seq: Seq) -> Seq {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ends_a_flight_goes_to_the_database_when_the_flight_would_have() {
+        const EVERY: Duration = Duration::from_secs(1);
+        let (session, packet_id) = (SessionId(1), NonZeroU16::MIN);
+        let flight = |phase| Change::Flight { session, seq: Seq(5), packet_id, phase };
+        let ends = [
+            Change::Cursor { session, cursor: Seq(5) },
+            Change::Settled { session, first: Seq(5), last: Seq(5) },
+            Change::Recall { session, seq: Seq(5) },
+        ];
+        for end in ends {
+            let begin = Instant::now();
+            let at = |ms| begin + Duration::from_millis(ms);
+            let mut overlay = Overlay::default();
+            overlay.handle_change(flight(Phase::Assigned), begin);
+            overlay.handle_flushed(true);
+            assert_eq!(overlay.poll_timeout(EVERY), None);
+            overlay.handle_change(flight(Phase::Released), at(300));
+            overlay.handle_change(end.clone(), at(900));
+            assert_eq!(overlay.poll_timeout(EVERY), Some(at(1300)), "{end:?}");
+        }
+    }
 
     #[test]
     fn deletes_that_touch_are_one_range_and_others_stay_apart() {

@@ -41,7 +41,7 @@ pub fn write_config(site: &Site, listener: &str, users: &str, rules: &str) {
 fn port(gateway: &mut Fieldpost) -> u16 {
     gateway.wait_for_log("gateway started");
     let log = gateway.process().own_log();
-    let address = log.split("address=127.0.0.1:").nth(1).expect("an address");
+    let address = log.split("address=mqtt://127.0.0.1:").nth(1).expect("an address");
     let digits: String = address.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().expect("a port")
 }

@@ -30,6 +30,8 @@ pub enum Event {
 
 #[derive(Debug, Clone, Default)]
 pub struct State {
+    /// Which store it is.
+    pub store: u64,
     pub starts: u64,
     pub messages: BTreeMap<Seq, StoredMessage>,
     pub sessions: BTreeMap<SessionId, SessionRow>,
@@ -266,7 +268,7 @@ impl State {
         self.boot_first =
             if is_first { last_seq.next() } else { self.boot_first.min(last_seq.next()) };
         Snapshot {
-            store: 1,
+            store: self.store,
             start: self.starts,
             staged_lost: false,
             last_seq,

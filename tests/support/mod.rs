@@ -31,7 +31,7 @@ pub use broker::{Mosquitto, free_port};
 pub use capture::Capture;
 pub use device::{Bank, ModbusServer};
 pub use line::{Line, pty_pair};
-pub use peers::{peers_missing, program, require_peers};
+pub use peers::{find, modules, peers_missing, program, require_peers, script, top};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use site::{Fieldpost, Site};

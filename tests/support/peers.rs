@@ -4,8 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const PROGRAMS: [&str; 6] =
-    ["mosquitto", "mosquitto_pub", "mosquitto_sub", "socat", "mbpoll", "tshark"];
+const PROGRAMS: [&str; 8] = [
+    "mosquitto",
+    "mosquitto_pub",
+    "mosquitto_sub",
+    "socat",
+    "mbpoll",
+    "tshark",
+    "node",
+    "chromium",
+];
 
 /// The top of the repository.
 pub fn top() -> &'static Path {
@@ -22,9 +30,12 @@ pub fn peers_missing() -> Option<String> {
     let programs = PROGRAMS.iter().filter(|name| find(name).is_none()).map(ToString::to_string);
     let python =
         Some(python()).filter(|path| !path.exists()).map(|path| path.display().to_string());
+    let mqtt_js = modules().join("node_modules/mqtt/dist/mqtt.esm.js");
+    let mqtt_js =
+        Some(mqtt_js).filter(|path| !path.exists()).map(|path| path.display().to_string());
     let libmodbus = [Path::new("/usr/include/modbus/modbus.h")];
     let libmodbus = libmodbus.iter().filter(|path| !path.exists()).map(|p| p.display().to_string());
-    let missing: Vec<String> = programs.chain(python).chain(libmodbus).collect();
+    let missing: Vec<String> = programs.chain(python).chain(mqtt_js).chain(libmodbus).collect();
     (!missing.is_empty())
         .then(|| format!("{} missing: run ./tests/run --setup-only", missing.join(", ")))
 }
@@ -56,6 +67,11 @@ pub fn program(name: &str) -> Command {
 /// The Python that has the peers' libraries.
 fn python() -> PathBuf {
     built().join("venv/bin/python")
+}
+
+/// Where the modules of `tests/peers/package.json` are installed.
+pub fn modules() -> PathBuf {
+    built().join("node")
 }
 
 /// A command that runs one of the scripts in `tests/peers`.

@@ -11,6 +11,8 @@ use super::wire::{self, PUBACK, PUBLISH, Template};
 const PUBLISHERS: usize = 20;
 /// Messages a publisher has unacknowledged, at most.
 const WINDOW: u64 = 100;
+/// Messages that are published at most: a queue of ours takes 100,000.
+const MESSAGES_MAX: u64 = 80_000;
 /// How long a turn waits at most.
 const TURN: Duration = Duration::from_millis(50);
 /// How long nothing more may come until a subscriber is taken to have all it will get.
@@ -27,7 +29,7 @@ pub(super) struct Offline {
     pub(super) acknowledged: Vec<u64>,
 }
 
-/// Subscribes, goes away, and publishes at QoS 1 for `time`.
+/// Subscribes, goes away, and publishes at QoS 1 for `time`, or [`MESSAGES_MAX`] messages.
 ///
 /// # Errors
 /// The broker closes a connection, or nothing gets on.
@@ -45,9 +47,11 @@ pub(super) fn publish(port: u16, time: Duration) -> anyhow::Result<Offline> {
     let mut published = vec![0; PUBLISHERS];
     let mut done = vec![0; PUBLISHERS];
     let start = Instant::now();
-    while start.elapsed() < time || published != done {
+    let goes_on =
+        |published: &[u64]| start.elapsed() < time && published.iter().sum::<u64>() < MESSAGES_MAX;
+    while goes_on(&published) || published != done {
         for number in 0..PUBLISHERS {
-            if start.elapsed() >= time || clients.is_blocked(number) {
+            if !goes_on(&published) || clients.is_blocked(number) {
                 continue;
             }
             let before = published[number];

@@ -147,8 +147,9 @@ pub async fn broker(
     options: &BrokerOptions,
 ) -> anyhow::Result<BrokerFigures> {
     // A socket of each connection is in this process, the other in the broker, which has the same limit.
-    // Where fewer are granted, opening that many connections says so.
-    let _ = crate::service::raise_open_files(u64::MAX);
+    let most = options.connections.iter().copied().max().unwrap_or(0) as u64;
+    let may = crate::service::raise_open_files(most + 500);
+    anyhow::ensure!(may > most, "only {may} files may be open here: raise `ulimit -n`");
     let bench = Bench { ours: Side::Fieldpost(program.to_owned()), peer: Side::mosquitto(), dir };
     let mut loads = Vec::new();
     for pattern in &options.patterns {

@@ -1,6 +1,7 @@
 //! shell: the brokers that are measured: this program or mosquitto, in a directory of its own, looked at from outside.
 #![allow(clippy::disallowed_methods, reason = "this shell writes configurations and reads /proc")]
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub(super) struct Broker {
     side: Side,
     running: Running,
     port: u16,
-    config: PathBuf,
+    arguments: Vec<OsString>,
     log: PathBuf,
     // Last: it goes when the process has ended.
     _scratch: Scratch,
@@ -52,41 +53,33 @@ impl Broker {
     pub(super) async fn start(side: &Side, dir: &Path) -> anyhow::Result<Self> {
         let scratch = Scratch::new_in(dir).context("cannot make a directory")?;
         let port = free_port();
-        let config = scratch.path().join("config");
-        let text = match side {
-            Side::Fieldpost(_) => format!(
-                "gateway: {{ id: bench, state_dir: \"{}\", clock: trusted }}\n\
-                 broker: {{ listeners: [ {{ tcp: 127.0.0.1:{port}, anonymous: true }} ] }}\n\
-                 queue: {{ max_size: 10GiB }}\nlog: {{ level: warn }}\n",
-                scratch.directory("state")?.display()
-            ),
-            // Without `user` one started by root changes to a user who may not read here.
-            Side::Mosquitto(_) => format!(
-                "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence false\n\
-                 max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n\
-                 log_dest stderr\nlog_type error\n"
-            ),
-        };
-        std::fs::write(&config, text)?;
+        let mut arguments: Vec<OsString> = Vec::new();
+        match side {
+            Side::Fieldpost(_) => {
+                let state = scratch.directory("state")?;
+                let listen = format!("127.0.0.1:{port}");
+                arguments.extend(["broker", "--anonymous", "--log", "warn"].map(OsString::from));
+                arguments.extend(["--listen".into(), listen.into()]);
+                arguments.extend(["--state-dir".into(), state.into_os_string()]);
+            }
+            Side::Mosquitto(_) => {
+                let file = scratch.path().join("mosquitto.conf");
+                // Without `user` one started by root changes to a user who may not read here.
+                let text = format!(
+                    "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence false\n\
+                     max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n\
+                     log_dest stderr\nlog_type error\n"
+                );
+                std::fs::write(&file, text)?;
+                arguments.extend(["-c".into(), file.into_os_string()]);
+            }
+        }
         let log = scratch.path().join("log");
-        let running = Self::spawn(side, &config, &log)?;
+        let running = spawn(side, &arguments, &log)?;
         let side = side.clone();
-        let mut broker = Self { side, running, port, config, log, _scratch: scratch };
+        let mut broker = Self { side, running, port, arguments, log, _scratch: scratch };
         listens(port, &mut broker.running).await?;
         Ok(broker)
-    }
-
-    fn spawn(side: &Side, config: &Path, log: &Path) -> anyhow::Result<Running> {
-        let mut command = match side {
-            Side::Fieldpost(program) => {
-                let mut command = Command::new(program);
-                command.arg("run");
-                command
-            }
-            Side::Mosquitto(program) => Command::new(program),
-        };
-        command.arg("-c").arg(config);
-        Running::spawn(command, log)
     }
 
     /// Where it listens.
@@ -109,7 +102,7 @@ impl Broker {
     /// Kills it without a word and starts it again on what it left.
     pub(super) async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         self.running.kill().await?;
-        self.running = Self::spawn(&self.side, &self.config, &self.log)?;
+        self.running = spawn(&self.side, &self.arguments, &self.log)?;
         listens(self.port, &mut self.running).await
     }
 
@@ -124,6 +117,13 @@ impl Broker {
         );
         Ok(())
     }
+}
+
+fn spawn(side: &Side, arguments: &[OsString], log: &Path) -> anyhow::Result<Running> {
+    let (Side::Fieldpost(program) | Side::Mosquitto(program)) = side;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Running::spawn(command, log)
 }
 
 /// A process seen from outside.

@@ -133,7 +133,7 @@ impl Engine {
         topic: &TopicName,
         what: DeniedWhat,
     ) -> bool {
-        let allows = |session: &Session| session.rights.permit.allows_publish(topic.as_str());
+        let allows = |session: &Box<Session>| session.rights.permit.allows_publish(topic.as_str());
         if self.sessions.get(&id).is_none_or(allows) {
             return false;
         }

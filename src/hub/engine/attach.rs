@@ -166,7 +166,7 @@ impl Engine {
             self.enter_filter(id, &filter, &subscription);
             session.subscriptions.insert(filter, subscription);
         }
-        let Session { outbox, subscriptions, .. } = &mut session;
+        let Session { outbox, subscriptions, .. } = &mut *session;
         outbox.name_subscriptions(|topic, shared| subscription_ids(subscriptions, topic, shared));
         // A session that was connected when the program ended has been away since now.
         // So has one that left, or is found, while the clock cannot be believed, as far as anybody can tell.
@@ -492,8 +492,8 @@ impl Engine {
     }
 }
 
-fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) -> Session {
-    Session {
+fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) -> Box<Session> {
+    Box::new(Session {
         configured: matches!(owner, SessionOwner::Client(_)),
         owner,
         durable: false,
@@ -517,5 +517,5 @@ fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) ->
         rights: Rights::default(),
         drops: Drops::default(),
         tell_drops: None,
-    }
+    })
 }

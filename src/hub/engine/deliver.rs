@@ -20,7 +20,8 @@ impl Engine {
     pub(super) fn pump(&mut self, id: SessionId, now: Moment) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let is_client = !session.is_uplink();
-        let Session { link: Some(link), outbox, forward, rights, peer, counters, .. } = session
+        let Session { link: Some(link), outbox, forward, rights, peer, counters, durable, .. } =
+            session.as_mut()
         else {
             return;
         };
@@ -102,15 +103,18 @@ impl Engine {
                 bytes_max,
             });
         }
+        if !link.held.is_empty() || outbox.is_behind() {
+            self.committing_for.insert(id);
+        }
+        if *durable {
+            self.moved.insert(id);
+        }
         let recalled = |settled: &&mut Settled| {
             settled.outcome == Outcome::TooLarge && rights.recalls(&settled.out.message.topic)
         };
         settled.iter_mut().filter(recalled).for_each(|settled| settled.outcome = Outcome::Denied);
         if outbox.queued() == 0 {
             rights.handle_empty();
-        }
-        if session.durable {
-            self.moved.insert(id);
         }
         for settled in settled {
             match settled.outcome {
@@ -141,24 +145,29 @@ impl Engine {
             self.outputs.push_back(Output::Packet(link.id, packet));
         } else {
             link.held.push_back(Held { needs, packet, written: None });
+            self.committing_for.insert(id);
         }
     }
 
     /// A batch is durable: what waited for it leaves, in order.
     pub(super) fn release_held(&mut self) {
         let mut all_settled = Vec::new();
-        for (id, session) in &mut self.sessions {
+        for id in std::mem::take(&mut self.committing_for) {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
             let Some(link) = &mut session.link else { continue };
             while link.held.front().is_some_and(|held| held.needs <= self.committed_batch) {
                 let Some(held) = link.held.pop_front() else { break };
                 if let Some(flight) = release(link.id, held, &mut self.outputs)
                     && let Some(settled) = session.outbox.handle_written(flight)
                 {
-                    all_settled.push((*id, settled));
+                    all_settled.push((id, settled));
                 }
             }
+            if !link.held.is_empty() {
+                self.committing_for.insert(id);
+            }
             if session.durable {
-                self.dirty.insert(*id);
+                self.dirty.insert(id);
             }
         }
         for (id, settled) in all_settled {

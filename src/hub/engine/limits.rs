@@ -71,7 +71,7 @@ impl Engine {
         message: &Message,
         origin: SessionId,
     ) -> Option<Refusal> {
-        if self.sessions.get(&origin).is_some_and(super::Session::is_uplink) {
+        if self.sessions.get(&origin).is_some_and(|session| session.is_uplink()) {
             return None;
         }
         let topic = message.topic.as_str();

@@ -166,7 +166,7 @@ pub struct Engine {
     clock: Clock,
     acl: Arc<Acl>,
     started: Moment,
-    sessions: NumberMap<SessionId, Session>,
+    sessions: NumberMap<SessionId, Box<Session>>,
     clients: HashMap<Arc<str>, SessionId>,
     uplinks: HashMap<Arc<str>, SessionId>,
     connections: NumberMap<ConnectionId, SessionId>,
@@ -212,6 +212,8 @@ pub struct Engine {
     wanted: Vec<(SessionId, Wanted)>,
     /// Sessions to look after before the next wait.
     dirty: Turns<SessionId>,
+    /// Sessions that may have more to say when a batch is durable.
+    committing_for: Turns<SessionId>,
     /// Sessions that moved in the open batch.
     moved: Turns<SessionId>,
     commands: VecDeque<StoreCommand>,
@@ -274,6 +276,7 @@ impl Engine {
             committed_to: snapshot.last_seq,
             wanted: Vec::new(),
             dirty: Turns::default(),
+            committing_for: Turns::default(),
             moved: Turns::default(),
             commands: VecDeque::new(),
             outputs: VecDeque::new(),

@@ -207,7 +207,7 @@ impl Engine {
                     self.answer(id, packet, transmit.needs);
                 }
             }
-            Acknowledged::Closed => _ = self.dirty.insert(id),
+            Acknowledged::Closed => self.dirty.insert(id),
             Acknowledged::Early | Acknowledged::Unknown => {}
         }
     }

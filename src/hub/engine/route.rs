@@ -113,11 +113,12 @@ impl Engine {
                 late: false,
             };
             if is_stored(session, qos) {
+                let is_full = is_queue_full(session, &self.options);
                 if let Some(reason) = self.bounds.refusing() {
                     self.count_dropped(id, reason, 1, now);
                     continue;
                 }
-                if is_queue_full(session, &self.options) {
+                if is_full {
                     self.count_overflow(id, Counted::DroppedStored, 1, now);
                     continue;
                 }
@@ -271,7 +272,7 @@ fn is_memory_full(session: &Session, options: &EngineOptions) -> bool {
 
 /// How well a session can take a message of a shared subscription.
 pub(super) fn readiness(
-    sessions: &NumberMap<SessionId, Session>,
+    sessions: &NumberMap<SessionId, Box<Session>>,
     options: &EngineOptions,
     id: SessionId,
     subscription: &Subscription,

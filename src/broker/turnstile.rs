@@ -9,7 +9,7 @@ use super::settings::{Limits, PerAddress};
 /// Addresses whose rate is remembered at most; beyond, all is forgotten rather than memory filled.
 const ADDRESSES_MAX: usize = 4096;
 
-/// One connection as the gate knows it.
+/// One connection as the turnstile knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Ticket {
     listener: usize,
@@ -33,7 +33,7 @@ pub(super) struct Full;
 
 /// The counts of all listeners.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Turnstile {
     limits: Limits,
     listeners: Vec<Lobby>,
     inside: u32,
@@ -52,8 +52,8 @@ struct Lobby {
     inside_max: Option<u32>,
 }
 
-impl Gate {
-    /// A gate without listeners.
+impl Turnstile {
+    /// A turnstile without listeners.
     pub(super) fn new(limits: Limits) -> Self {
         Self { limits, listeners: Vec::new(), inside: 0, next: 0, rates: HashMap::new() }
     }
@@ -187,79 +187,80 @@ mod tests {
     const B: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)));
 
     #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
-    fn gate(change: impl FnOnce(&mut Limits)) -> (Gate, Instant) {
+    fn turnstile(change: impl FnOnce(&mut Limits)) -> (Turnstile, Instant) {
         let mut limits = Limits::default();
         change(&mut limits);
-        let mut gate = Gate::new(limits);
-        gate.add_listener(None);
-        gate.add_listener(Some(1));
-        (gate, Instant::now())
+        let mut turnstile = Turnstile::new(limits);
+        turnstile.add_listener(None);
+        turnstile.add_listener(Some(1));
+        (turnstile, Instant::now())
     }
 
     #[test]
     fn the_longest_silent_one_makes_room() {
-        let (mut gate, now) = gate(|limits| limits.half_open = 2);
-        let arrive = |gate: &mut Gate| gate.handle_arrival(0, None, now).expect("a listener");
-        let (first, second) = (arrive(&mut gate), arrive(&mut gate));
+        let (mut turnstile, now) = turnstile(|limits| limits.half_open = 2);
+        let arrive =
+            |turnstile: &mut Turnstile| turnstile.handle_arrival(0, None, now).expect("a listener");
+        let (first, second) = (arrive(&mut turnstile), arrive(&mut turnstile));
         assert_eq!((first.evicted, second.evicted), (None, None));
-        gate.handle_connect(first.ticket);
-        let third = arrive(&mut gate);
+        turnstile.handle_connect(first.ticket);
+        let third = arrive(&mut turnstile);
         assert_eq!(third.evicted, None);
-        assert_eq!(arrive(&mut gate).evicted, Some(second.ticket));
-        assert!(!gate.is_waiting(second.ticket) && gate.is_waiting(third.ticket));
+        assert_eq!(arrive(&mut turnstile).evicted, Some(second.ticket));
+        assert!(!turnstile.is_waiting(second.ticket) && turnstile.is_waiting(third.ticket));
     }
 
     #[test]
     fn one_address_makes_room_for_itself_and_costs_the_others_nothing() {
-        let (mut gate, now) = gate(|limits| limits.half_open_per_address.max = 1);
-        let b = gate.handle_arrival(0, B, now).expect("a listener");
-        let a = gate.handle_arrival(0, A, now).expect("a listener");
-        let again = gate.handle_arrival(0, A, now).expect("a listener");
+        let (mut turnstile, now) = turnstile(|limits| limits.half_open_per_address.max = 1);
+        let b = turnstile.handle_arrival(0, B, now).expect("a listener");
+        let a = turnstile.handle_arrival(0, A, now).expect("a listener");
+        let again = turnstile.handle_arrival(0, A, now).expect("a listener");
         assert_eq!(again.evicted, Some(a.ticket));
-        gate.handle_end(again.ticket, false);
-        assert_eq!(gate.handle_arrival(0, A, now).expect("a listener").evicted, None);
-        assert!(gate.is_waiting(b.ticket));
+        turnstile.handle_end(again.ticket, false);
+        assert_eq!(turnstile.handle_arrival(0, A, now).expect("a listener").evicted, None);
+        assert!(turnstile.is_waiting(b.ticket));
     }
 
     #[test]
     fn connections_are_bounded_for_all_and_for_each_listener() {
-        let (mut gate, now) = gate(|limits| limits.connections = 2);
-        let enter = |gate: &mut Gate, listener| {
-            let ticket = gate.handle_arrival(listener, A, now).expect("a listener").ticket;
-            gate.handle_connect(ticket);
-            gate.handle_entry(ticket).map(|()| ticket)
+        let (mut turnstile, now) = turnstile(|limits| limits.connections = 2);
+        let enter = |turnstile: &mut Turnstile, listener| {
+            let ticket = turnstile.handle_arrival(listener, A, now).expect("a listener").ticket;
+            turnstile.handle_connect(ticket);
+            turnstile.handle_entry(ticket).map(|()| ticket)
         };
-        let first = enter(&mut gate, 1).expect("there is room");
-        assert_eq!(enter(&mut gate, 1), Err(Full), "the listener is full");
-        enter(&mut gate, 0).expect("there is room");
-        assert_eq!(enter(&mut gate, 0), Err(Full), "the broker is full");
-        gate.handle_end(first, true);
-        assert_eq!(gate.inside(), 1);
-        enter(&mut gate, 1).expect("there is room again");
+        let first = enter(&mut turnstile, 1).expect("there is room");
+        assert_eq!(enter(&mut turnstile, 1), Err(Full), "the listener is full");
+        enter(&mut turnstile, 0).expect("there is room");
+        assert_eq!(enter(&mut turnstile, 0), Err(Full), "the broker is full");
+        turnstile.handle_end(first, true);
+        assert_eq!(turnstile.inside(), 1);
+        enter(&mut turnstile, 1).expect("there is room again");
     }
 
     #[test]
     fn an_address_may_come_so_often_a_second_and_others_are_not_counted_with_it() {
-        let (mut gate, now) = gate(|limits| limits.connection_rate.max = 3);
-        let often = |gate: &mut Gate, address, ms| {
+        let (mut turnstile, now) = turnstile(|limits| limits.connection_rate.max = 3);
+        let often = |turnstile: &mut Turnstile, address, ms| {
             let now = now + Duration::from_millis(ms);
-            gate.handle_arrival(0, address, now).expect("a listener").too_often
+            turnstile.handle_arrival(0, address, now).expect("a listener").too_often
         };
-        let burst: Vec<bool> = (0..5).map(|_| often(&mut gate, A, 0)).collect();
+        let burst: Vec<bool> = (0..5).map(|_| often(&mut turnstile, A, 0)).collect();
         assert_eq!(burst, [false, false, false, true, true]);
-        assert!(!often(&mut gate, B, 0) && !often(&mut gate, None, 0));
-        assert!(!often(&mut gate, A, 334) && often(&mut gate, A, 335));
-        assert!(!often(&mut gate, A, 2000));
+        assert!(!often(&mut turnstile, B, 0) && !often(&mut turnstile, None, 0));
+        assert!(!often(&mut turnstile, A, 334) && often(&mut turnstile, A, 335));
+        assert!(!often(&mut turnstile, A, 2000));
     }
 
     #[test]
     fn the_addresses_remembered_are_bounded() {
-        let (mut gate, now) = gate(|limits| limits.half_open = 1);
+        let (mut turnstile, now) = turnstile(|limits| limits.half_open = 1);
         for number in 0..10_000u32 {
             let address = Some(IpAddr::V4(number.into()));
-            gate.handle_arrival(0, address, now).expect("a listener");
+            turnstile.handle_arrival(0, address, now).expect("a listener");
         }
-        assert!(gate.rates.len() <= ADDRESSES_MAX, "{}", gate.rates.len());
-        assert_eq!(gate.listeners[0].by_address.len(), 1);
+        assert!(turnstile.rates.len() <= ADDRESSES_MAX, "{}", turnstile.rates.len());
+        assert_eq!(turnstile.listeners[0].by_address.len(), 1);
     }
 }
