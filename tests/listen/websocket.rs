@@ -75,7 +75,7 @@ fn packets_span_frames_and_frames_hold_several_packets() {
     line.send(&frame(0x88, &1000u16.to_be_bytes()));
     line.until_closed();
     let log = broker.stop();
-    assert!(log.contains("cause=Goodbye"), "{log}");
+    assert!(log.contains("client said DISCONNECT"), "{log}");
 }
 
 #[test]
