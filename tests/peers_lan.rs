@@ -86,14 +86,14 @@ fn serve_page() -> (u16, Receiver<Value>) {
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let sender = sender.clone();
-            thread::spawn(move || answer(stream, &sender));
+            thread::spawn(move || answer(&stream, &sender));
         }
     });
     (port, results)
 }
 
-fn answer(stream: TcpStream, results: &Sender<Value>) {
-    let mut reader = BufReader::new(&stream);
+fn answer(mut stream: &TcpStream, results: &Sender<Value>) {
+    let mut reader = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head).is_ok_and(|count| count == 0) {
@@ -124,7 +124,6 @@ fn answer(stream: TcpStream, results: &Sender<Value>) {
         "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    let mut stream = &stream;
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
 }
 

@@ -53,6 +53,8 @@ struct Client {
     attached: Attached,
     /// CONNACK has been said.
     is_in: bool,
+    /// What the session said before that waits in the channel of the connection.
+    waiting: Vec<Packet>,
     /// Messages under way to it: where their handshake is.
     under_way: BTreeMap<u16, Packet>,
     receive_maximum: usize,
@@ -172,6 +174,7 @@ impl World {
             version,
             attached,
             is_in: false,
+            waiting: Vec::new(),
             under_way: BTreeMap::new(),
             receive_maximum: properties.receive_maximum.map_or(65_535, u16::from).into(),
             packet_bytes_max: properties.maximum_packet_size.map_or(u32::MAX, u32::from) as usize,
@@ -186,7 +189,9 @@ impl World {
         let Some(client) = &mut self.lines[at].client else {
             panic!("nobody is there: {packet:?}")
         };
-        client.protocol.handle_outgoing(&mut packet);
+        if !client.protocol.handle_outgoing(&mut packet) {
+            return;
+        }
         assert!(packet.sent_by_server(), "{packet:?}");
         assert!(client.is_in || matches!(packet, Packet::ConnAck(_)), "before CONNACK: {packet:?}");
         let mut bytes = BytesMut::new();
@@ -239,7 +244,8 @@ impl World {
 
     /// The connection ends from our side.
     fn send_away(&mut self, at: usize, reason: ReasonCode) {
-        if self.lines[at].client.as_ref().is_some_and(|client| client.version == Version::V5) {
+        let client = self.lines[at].client.as_ref();
+        if client.is_some_and(|client| client.is_in && client.version == Version::V5) {
             let bye = fieldpost::mqtt::Disconnect::new(reason);
             self.tell(at, Packet::Disconnect(bye));
         }
@@ -314,21 +320,29 @@ impl World {
         }
     }
 
-    /// A packet of the session waits for CONNACK as the hub's channel lets it wait.
+    /// A packet of the session, which waits for CONNACK.
     fn tell_in_turn(&mut self, at: usize, packet: Packet) {
         self.let_in_if_committed(at);
-        self.tell(at, packet);
+        match &mut self.lines[at].client {
+            Some(client) if !client.is_in => client.waiting.push(packet),
+            Some(_) => self.tell(at, packet),
+            None => {}
+        }
     }
 
     fn let_in_if_committed(&mut self, at: usize) {
-        let Some(client) = &self.lines[at].client else { return };
+        let Some(client) = &mut self.lines[at].client else { return };
         if client.is_in || !self.engine.is_committed(client.attached.needs) {
             return;
         }
         let connack = client.protocol.connack(&client.attached);
+        let waiting = std::mem::take(&mut client.waiting);
         self.tell(at, connack);
         if let Some(client) = &mut self.lines[at].client {
             client.is_in = true;
+        }
+        for packet in waiting {
+            self.tell(at, packet);
         }
         self.read(at);
     }

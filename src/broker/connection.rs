@@ -58,46 +58,47 @@ impl Entry {
     }
 }
 
-/// Serves one client from CONNECT to the end.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    visitor: Visitor,
-    rules: Arc<ListenerRules>,
-    mut entry: Entry,
-    hub: HubHandle,
-    mut stop: watch::Receiver<bool>,
-) {
-    // Beginning and end have boxes of their own: most connections are idle and do not carry the room for them along.
-    let begin = Box::pin(begin(stream, visitor, rules, &mut entry, &hub, &mut stop));
-    let Some(mut client) = begin.await else { return };
-    let ended = {
-        let Client { reader, writer, protocol, id, inbound, .. } = &mut client;
-        let counters = entry.pass.door().counters();
-        exchange(reader, writer, protocol, *id, inbound, &hub, counters, &mut stop).await
-    };
-    Box::pin(end(client, ended, &entry, &hub)).await;
-}
-
-/// A client that is in.
-struct Client<S> {
+/// A client that is in, with all that is needed as long as it stays.
+struct Entered<S> {
     reader: PacketReader<ReadHalf<S>>,
     writer: PacketWriter<WriteHalf<S>>,
     protocol: Protocol,
     principal: Arc<Principal>,
     caller: Arc<Caller>,
-    id: ConnectionId,
+    connection: ConnectionId,
     inbound: Inbound,
+    /// Free again when the client leaves.
+    pass: Pass,
+    named: Arc<Named>,
 }
 
-/// Hears CONNECT and lets the client in if it may; its CONNACK waits to be written.
-async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+/// Serves one client from CONNECT to the end.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     visitor: Visitor,
     rules: Arc<ListenerRules>,
-    entry: &mut Entry,
+    entry: Entry,
+    hub: HubHandle,
+    mut stop: watch::Receiver<bool>,
+) {
+    // The first words and the last have boxes of their own: a connection does not carry room for them along.
+    let entering = Box::pin(enter(stream, visitor, rules, entry, &hub, &mut stop));
+    let Some(mut entered) = entering.await else { return };
+    let Entered { reader, writer, protocol, connection: id, inbound, pass, .. } = &mut entered;
+    let counters = pass.door().counters();
+    let ended = exchange(reader, writer, protocol, *id, inbound, &hub, counters, &mut stop).await;
+    Box::pin(leave(entered, ended, hub)).await;
+}
+
+/// From the first byte to CONNACK; `None` if nobody came in.
+async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    visitor: Visitor,
+    rules: Arc<ListenerRules>,
+    mut entry: Entry,
     hub: &HubHandle,
     stop: &mut watch::Receiver<bool>,
-) -> Option<Client<S>> {
+) -> Option<Entered<S>> {
     let peer = visitor.peer;
     let (read, write) = tokio::io::split(stream);
     let packet_bytes_max = rules.limits.packet_bytes;
@@ -115,7 +116,7 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     let (version, outcome) = match first {
         Ok(First::Packet(Packet::Connect(connect))) => {
             let outcome = tokio::select! {
-                outcome = let_in(&connect, &visitor, &rules, entry) => outcome,
+                outcome = let_in(&connect, &visitor, &rules, &mut entry) => outcome,
                 () = stopped(stop) => return None,
             };
             (connect.version, outcome)
@@ -170,69 +171,73 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         return None;
     }
     queue(&mut writer, &protocol.connack(&attached));
-    let Attached { connection: id, session_present, .. } = attached;
-    tell_connected(entry, &principal, &caller, version, session_present);
-    Some(Client { reader, writer, protocol, principal, caller, id, inbound })
+    let Attached { connection, session_present, .. } = attached;
+    let Entry { pass, named, .. } = entry;
+    let entered =
+        Entered { reader, writer, protocol, principal, caller, connection, inbound, pass, named };
+    entered.tell_connected(session_present);
+    Some(entered)
 }
 
-fn tell_connected(
-    entry: &Entry,
-    principal: &Principal,
-    caller: &Caller,
-    version: Version,
-    session_present: bool,
-) {
-    let Principal { user, client_id, address } = principal;
-    let Caller { peer, listener, keep_alive, clean_start } = caller;
-    let user = user.as_deref();
-    if entry.pass.door().may_say(&entry.named, Seen::Connected, *address) {
-        info!(%client_id, user, %peer, %listener, %version, keep_alive, clean_start, session_present, "client connected");
-    } else {
-        debug!(%client_id, user, %peer, %listener, %version, keep_alive, clean_start, session_present, "client connected");
+impl<S> Entered<S> {
+    fn tell_connected(&self, session_present: bool) {
+        let Principal { user, client_id, address } = &*self.principal;
+        let Caller { peer, listener, keep_alive, clean_start } = &*self.caller;
+        let (user, version) = (user.as_deref(), self.protocol.version());
+        if self.pass.door().may_say(&self.named, Seen::Connected, *address) {
+            info!(%client_id, user, %peer, %listener, %version, keep_alive, clean_start, session_present, "client connected");
+        } else {
+            debug!(%client_id, user, %peer, %listener, %version, keep_alive, clean_start, session_present, "client connected");
+        }
+    }
+
+    fn tell_ended(&self, ended: &Ended) {
+        let Principal { user, client_id, address } = &*self.principal;
+        let (user, Caller { peer, listener, .. }) = (user.as_deref(), &*self.caller);
+        let may_say = |seen| self.pass.door().may_say(&self.named, seen, *address);
+        match ended {
+            Ended::Hub => {}
+            Ended::Theirs(_, reason) => {
+                if may_say(Seen::Gone) {
+                    info!(%client_id, user, %peer, %listener, %reason, "client gone");
+                } else {
+                    debug!(%client_id, user, %peer, %listener, %reason, "client gone");
+                }
+            }
+            Ended::Ours(reason, why) => {
+                let why = why.as_deref();
+                if may_say(Seen::of(*reason)) {
+                    info!(%client_id, user, %peer, %listener, %reason, why, "client sent away");
+                } else {
+                    debug!(%client_id, user, %peer, %listener, %reason, why, "client sent away");
+                }
+            }
+        }
     }
 }
 
-/// Tells the hub, the log, and the client where it is for us to say.
-async fn end<S: AsyncRead + AsyncWrite + Unpin>(
-    client: Client<S>,
+/// Tells the hub and the log how a connection ended, and the client where its version can.
+async fn leave<S: AsyncRead + AsyncWrite + Unpin>(
+    entered: Entered<S>,
     ended: Ended,
-    entry: &Entry,
-    hub: &HubHandle,
+    hub: HubHandle,
 ) {
-    let Client { mut writer, mut protocol, principal, caller, id, .. } = client;
-    let Principal { user, client_id, address } = &*principal;
-    let (user, Caller { peer, listener, .. }) = (user.as_deref(), &*caller);
-    let (cause, seen) = match &ended {
-        Ended::Theirs(cause, _) => (*cause, Seen::Gone),
-        Ended::Ours(reason, _) => (DetachCause::Lost, Seen::of(*reason)),
+    let cause = match &ended {
+        Ended::Theirs(cause, _) => *cause,
+        Ended::Ours(..) => DetachCause::Lost,
         Ended::Hub => return,
     };
-    let _ = hub.detach(id, cause).await;
-    let door = entry.pass.door();
-    let is_said = door.may_say(&entry.named, seen, *address);
-    match ended {
-        Ended::Hub => {}
-        Ended::Theirs(_, reason) if is_said => {
-            info!(%client_id, user, %peer, %listener, %reason, "client gone");
-        }
-        Ended::Theirs(_, reason) => {
-            debug!(%client_id, user, %peer, %listener, %reason, "client gone");
-        }
-        Ended::Ours(reason, why) => {
-            let told = why.as_deref();
-            if is_said {
-                info!(%client_id, user, %peer, %listener, %reason, why = told, "client sent away");
-            } else {
-                debug!(%client_id, user, %peer, %listener, %reason, why = told, "client sent away");
-            }
-            if protocol.version() == Version::V5 {
-                let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
-                let mut bye = Packet::Disconnect(bye);
-                protocol.handle_outgoing(&mut bye);
-                last_words(&mut writer, &bye).await;
-                let sent = writer.carried().take();
-                door.counters().carry(Traffic { sent, ..Traffic::default() });
-            }
+    let _ = hub.detach(entered.connection, cause).await;
+    entered.tell_ended(&ended);
+    let Entered { mut writer, mut protocol, pass, .. } = entered;
+    if let Ended::Ours(reason, reason_string) = ended
+        && protocol.version() == Version::V5
+    {
+        let mut bye = Packet::Disconnect(Disconnect { reason_string, ..Disconnect::new(reason) });
+        if protocol.handle_outgoing(&mut bye) {
+            last_words(&mut writer, &bye).await;
+            let sent = writer.carried().take();
+            pass.door().counters().carry(Traffic { sent, ..Traffic::default() });
         }
     }
 }

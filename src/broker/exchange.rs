@@ -13,6 +13,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
+use tracing::debug;
 
 use super::connection::stopped;
 use super::counters::{BrokerCounters, Traffic};
@@ -244,7 +245,10 @@ fn say<W: AsyncWrite + Unpin>(
     {
         match event {
             ConnectionEvent::Packet(mut packet) => {
-                protocol.handle_outgoing(&mut packet);
+                if !protocol.handle_outgoing(&mut packet) {
+                    debug!(packet = packet.name(), "left out: larger than the client takes");
+                    continue;
+                }
                 if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {
                     *acknowledges = true;
                     step::pass(step::Step::AckBefore);

@@ -259,10 +259,11 @@ impl Protocol {
         error.reason_code()
     }
 
-    /// A packet leaves: the client is told as much as it asked for, and topics by their aliases.
-    pub fn handle_outgoing(&mut self, packet: &mut Packet) {
+    /// A packet leaves: the client is told as much as it asked for, and topics by their aliases. `false` if the packet must not
+    /// leave because it is more than the client takes [MQTT-3.1.2-24], [MQTT-3.1.2-25].
+    pub fn handle_outgoing(&mut self, packet: &mut Packet) -> bool {
         if self.version != Version::V5 {
-            return;
+            return true;
         }
         match packet {
             Packet::Publish(publish) => {
@@ -273,7 +274,7 @@ impl Protocol {
                         encoded_len(&packet, Version::V5) <= max as usize
                     })
                 });
-                return;
+                return true;
             }
             Packet::PubAck(_) | Packet::PubComp(_) => {
                 self.receiving = self.receiving.saturating_sub(1);
@@ -295,6 +296,7 @@ impl Protocol {
             | Packet::Auth(_) => {}
         }
         self.leave_out_problems(packet);
+        self.packet_bytes_max.is_none_or(|max| encoded_len(packet, Version::V5) <= max as usize)
     }
 
     /// Takes words for a person out where the client does not want them [MQTT-3.1.2-29] or the packet would be too large
@@ -536,13 +538,13 @@ mod tests {
             crate::mqtt::PacketId::new(1).expect("not 0"),
             ReasonCode::QuotaExceeded,
         );
-        spoken.reason_string = Some("full".into());
+        spoken.reason_string = Some("full".repeat(20).into());
         let silent = crate::mqtt::Ack { reason_string: None, ..spoken.clone() };
         for (wants, max, stays) in [
             (None, None, true),
-            (Some(true), Some(100), true),
+            (Some(true), Some(200), true),
             (Some(false), None, false),
-            (None, Some(10), false),
+            (None, Some(60), false),
         ] {
             let mut connect = connect(Version::V5, "a", true);
             connect.properties.request_problem_information = wants;
@@ -554,10 +556,10 @@ mod tests {
             let expected = if stays { spoken.clone() } else { silent.clone() };
             assert_eq!(packet, Packet::PubAck(expected), "{wants:?} {max:?}");
             let mut bye = crate::mqtt::Disconnect::new(ReasonCode::ServerBusy);
-            bye.reason_string = Some("busy".into());
+            bye.reason_string = Some("busy".repeat(20).into());
             let mut packet = Packet::Disconnect(bye.clone());
             protocol.handle_outgoing(&mut packet);
-            assert_eq!(packet == Packet::Disconnect(bye), max != Some(10), "{wants:?} {max:?}");
+            assert_eq!(packet == Packet::Disconnect(bye), max != Some(60), "{wants:?} {max:?}");
         }
     }
 

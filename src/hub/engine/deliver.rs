@@ -136,11 +136,6 @@ impl Engine {
         else {
             return;
         };
-        // [MQTT-3.1.2-24], [MQTT-3.1.2-25]: what is too large for the peer is left out.
-        let too_large = |max| crate::mqtt::encoded_len(&packet, link.version) > max as usize;
-        if link.packet_bytes_max.is_some_and(too_large) {
-            return;
-        }
         if link.held.is_empty() && needs <= self.committed_batch {
             self.outputs.push_back(Output::Packet(link.id, packet));
         } else {

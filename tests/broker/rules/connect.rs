@@ -142,6 +142,32 @@ fn nothing_larger_than_a_client_takes_is_sent_to_it() {
 }
 
 #[test]
+fn words_that_make_a_packet_too_large_are_left_out_and_the_packet_comes() {
+    let gateway = Gateway::start();
+    let deep = "a/".repeat(200);
+    for (bytes, has_words) in [(1000, true), (40, false)] {
+        let mut limited = connect(Version::V5, "c");
+        limited.properties.maximum_packet_size = NonZeroU32::new(bytes);
+        let (mut client, ack) = Client::try_connect(gateway.port, limited);
+        assert_eq!(ack.reason, ReasonCode::Success);
+        client.say(&format!("82 [ 0001 () '{deep}' 00 ]"));
+        let Packet::SubAck(refused) = client.receive() else { panic!("no SUBACK") };
+        assert_eq!(refused.reason_string.is_some(), has_words);
+        client.say("32 [ '$SYS/x' 0002 () =x ]");
+        let Packet::PubAck(refused) = client.receive() else { panic!("no PUBACK") };
+        assert_eq!(refused.reason_string.is_some(), has_words);
+        client.say("34 [ '$SYS/x' 0003 () =x ]");
+        let Packet::PubRec(refused) = client.receive() else { panic!("no PUBREC") };
+        assert_eq!(refused.reason_string.is_some(), has_words);
+        // A variable byte integer that does not end.
+        client.say("30 ffffffff");
+        let said = client.until_closed();
+        let [Packet::Disconnect(why)] = &said[..] else { panic!("{said:?}") };
+        assert_eq!((why.reason.byte(), why.reason_string.is_some()), (0x81, has_words));
+    }
+}
+
+#[test]
 fn a_message_too_large_for_a_client_counts_as_sent() {
     let gateway = Gateway::start();
     let mut limited = persistent(Version::V5, "limited");
