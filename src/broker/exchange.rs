@@ -13,6 +13,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
+use tracing::debug;
 
 use super::connection::stopped;
 use super::counters::{BrokerCounters, Traffic};

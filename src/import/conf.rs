@@ -51,6 +51,7 @@ pub(super) struct Conf {
     acl: Option<PathBuf>,
     client_id_prefix: Option<String>,
     limits: Vec<(&'static str, String)>,
+    sys_interval: Option<String>,
     notes: Vec<Note>,
 }
 
@@ -142,6 +143,11 @@ impl Conf {
                     self.note(directive, why);
                 }
             }
+            "sys_interval" => match value.parse::<u32>() {
+                Ok(0) => self.sys_interval = Some("0".to_owned()),
+                Ok(seconds @ 1..=3600) => self.sys_interval = Some(format!("{seconds}s")),
+                Ok(_) | Err(_) => self.note(directive, "write 0 to 3600 seconds"),
+            },
             "persistence" if value != "true" => {
                 self.note(directive, "sessions with an expiry, their messages and retained ones are always stored");
             }
@@ -311,6 +317,9 @@ impl Conf {
         }
         if let Some(acl) = &self.acl {
             let _ = writeln!(yaml, "  acl_file: {}", quoted(&acl.to_string_lossy()));
+        }
+        if let Some(interval) = self.sys_interval.take() {
+            let _ = writeln!(yaml, "  sys_interval: {interval}");
         }
         if !self.limits.is_empty() {
             let _ = writeln!(yaml, "  limits: {}", flow_map(std::mem::take(&mut self.limits)));

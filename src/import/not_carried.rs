@@ -39,7 +39,6 @@ pub(super) fn instead(option: &str) -> Option<&'static str> {
         | "retained_persistence" => DURABLE,
         "user" | "pid_file" => SERVICE,
         "http_dir" | "websockets_headers_size" => WEB_FILES,
-        "sys_interval" => "the interval of $SYS cannot be set here",
         "memory_limit" => "memory is bounded by `limits`; the service unit can set `MemoryMax=`",
         "mount_point" => {
             "topics of a listener are not moved; put the prefix into the clients' topics"

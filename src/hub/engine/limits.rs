@@ -59,6 +59,7 @@ fn too_large(what: What, bound: Counted) -> Refusal {
     refusal(reason, why, Some(bound))
 }
 
+#[derive(Clone, Copy)]
 enum What {
     Topic,
     Filter,
