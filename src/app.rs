@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::access::{AccessSettings, Gate};
 use crate::broker::{
     BrokerCounters, BrokerSettings, Door, Limits, Listener, ListenerAddress, keep_access,
+    keep_visible,
 };
 use crate::clock::{self, ClockTrust};
 use crate::config::Settings;
@@ -127,6 +128,10 @@ impl Gateway {
         let (stop_inputs, inputs_stopped) = watch::channel(false);
         let (access, access_changes) = mpsc::channel(1);
         tokio::spawn(keep_access(gate, hub.clone(), access_changes, inputs_stopped.clone()));
+        if !broker.listeners.is_empty() {
+            let (door, stop) = (door.clone(), inputs_stopped.clone());
+            tokio::spawn(keep_visible(door, hub.clone(), broker.sys_interval, stop));
+        }
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
         let (count, published) = watch::channel(0);

@@ -20,6 +20,7 @@ pub mod keep_alive;
 pub mod model;
 pub mod mqtt;
 pub mod payload;
+pub mod quiet;
 pub mod service;
 pub mod step;
 pub mod store;

@@ -25,6 +25,8 @@ enum Command {
     Bench(cli::BenchArgs),
     /// Look at the durable queue, hand it out, remove from it, verify it
     Queue(cli::QueueArgs),
+    /// List the broker's clients: who, from where, what waits for them; or send one away
+    Clients(cli::ClientsArgs),
     /// Set the password of a user of the broker, or take the user out
     Passwd(cli::PasswdArgs),
     /// Print what is published at a broker: a small MQTT client with mosquitto_sub's options
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Broker(args) => cli::broker(&args),
         Command::Bench(args) => cli::bench(&args, &mut std::io::stdout().lock()),
         Command::Queue(args) => cli::queue(&args, &mut std::io::stdout().lock()),
+        Command::Clients(args) => cli::clients(&args, &mut std::io::stdout().lock()),
         Command::Passwd(args) => cli::passwd(&args),
         Command::Sub(args) => cli::subscribe(&args),
         Command::Pub(args) => cli::publish(&args),

@@ -61,7 +61,8 @@ impl Acl {
     #[must_use]
     pub fn permit(&self, principal: &Principal) -> Permit {
         let permissions = |rules: &Vec<AclRule>| {
-            rules.iter().flat_map(|rule| permissions(rule, principal)).collect()
+            let placed = (1..).zip(rules);
+            placed.flat_map(|(place, rule)| permissions(rule, place, principal)).collect()
         };
         Permit { permissions: self.rules.as_ref().map(permissions) }
     }
@@ -111,9 +112,38 @@ impl Permit {
     }
 
     fn decide(&self, topic: &str, is_about: impl Fn(&Permission) -> bool) -> bool {
-        let Some(permissions) = &self.permissions else { return true };
-        let mut about = permissions.iter().filter(|permission| is_about(permission));
-        about.find(|permission| permission.topics.take(topic)).is_some_and(|first| first.allow)
+        self.is_open() || self.first(topic, is_about).is_some_and(|first| first.allow)
+    }
+
+    fn first(&self, topic: &str, is_about: impl Fn(&Permission) -> bool) -> Option<&Permission> {
+        let mut about = self.permissions.iter().flatten().filter(|permission| is_about(permission));
+        about.find(|permission| permission.topics.take(topic))
+    }
+
+    /// The place, from 1, of the rule that decides whether `topic` may be published to; `None` if none does.
+    #[must_use]
+    pub fn rule_about_publish(&self, topic: &str) -> Option<usize> {
+        self.first(topic, |permission| permission.publish).map(|first| first.place)
+    }
+
+    /// The place, from 1, of the rule that decides whether `topic` may be delivered; `None` if none does.
+    #[must_use]
+    pub fn rule_about_delivery(&self, topic: &str) -> Option<usize> {
+        self.first(topic, |permission| permission.subscribe).map(|first| first.place)
+    }
+
+    /// The place, from 1, of the first rule that denies all that `filter` takes; `None` if none does.
+    #[must_use]
+    pub fn rule_against_subscription(&self, filter: &TopicFilter) -> Option<usize> {
+        let filter = unshared(filter)?;
+        let denies = |permission: &&Permission| {
+            let is_whole = match &permission.topics {
+                Topics::All => true,
+                Topics::Of(topics) => covers(topics, &filter),
+            };
+            permission.subscribe && !permission.allow && is_whole
+        };
+        self.permissions.iter().flatten().find(denies).map(|permission| permission.place)
     }
 
     /// As [`Acl::grants`]. A subscription of which nothing is left by several rules together may be

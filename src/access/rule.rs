@@ -11,6 +11,8 @@ pub(super) struct Permission {
     pub(super) publish: bool,
     pub(super) subscribe: bool,
     pub(super) topics: Topics,
+    /// The place of the rule among all, from 1.
+    pub(super) place: usize,
 }
 
 /// Which topics a permission is about.
@@ -31,9 +33,10 @@ impl Topics {
     }
 }
 
-/// What `rule` says to `principal`, one permission a topic filter; nothing if it is not about it.
+/// What `rule`, which stands at `place`, says to `principal`, one permission a topic filter; nothing if it is not about it.
 pub(super) fn permissions<'a>(
     rule: &'a AclRule,
+    place: usize,
     principal: &'a Principal,
 ) -> impl Iterator<Item = Permission> + 'a {
     let permission = move |topics| Permission {
@@ -41,6 +44,7 @@ pub(super) fn permissions<'a>(
         publish: rule.action.includes_publish(),
         subscribe: rule.action.includes_subscribe(),
         topics,
+        place,
     };
     let is_about = is_about(rule, principal);
     let every = (is_about && rule.topics.is_empty()).then_some(Topics::All);

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::counters::Seen;
 use super::settings::ListenerRules;
 use super::visitor::Visitor;
 use crate::mqtt::{Connect, ReasonCode};
@@ -14,6 +15,8 @@ pub(super) struct Denied {
     pub(super) reason: ReasonCode,
     /// For the log.
     pub(super) why: String,
+    /// As what it is counted.
+    pub(super) seen: Seen,
 }
 
 /// As whom a client wants to come in.
@@ -63,7 +66,7 @@ pub(super) fn claim(
     } else {
         "this listener lets nobody in without a user"
     };
-    Err(Denied { reason: ReasonCode::NotAuthorized, why: why.to_owned() })
+    Err(Denied { reason: ReasonCode::NotAuthorized, why: why.to_owned(), seen: Seen::Denied })
 }
 
 /// Whether the client id begins as it must.
@@ -75,12 +78,13 @@ pub(super) fn check_client_id(connect: &Connect, prefix: &str) -> Result<(), Den
         return Ok(());
     }
     let why = format!("its client id must begin with `{prefix}`");
-    Err(Denied { reason: ReasonCode::ClientIdNotValid, why })
+    Err(Denied { reason: ReasonCode::ClientIdNotValid, why, seen: Seen::Denied })
 }
 
 /// A password that opens nothing.
 pub(super) fn bad_password(why: &str) -> Denied {
-    Denied { reason: ReasonCode::BadUserNameOrPassword, why: why.to_owned() }
+    let reason = ReasonCode::BadUserNameOrPassword;
+    Denied { reason, why: why.to_owned(), seen: Seen::Denied }
 }
 
 #[cfg(test)]

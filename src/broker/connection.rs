@@ -10,15 +10,15 @@ use tokio::time::{timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::admission::Denied;
-use super::counters::Seen;
-use super::door::{Named, Pass};
+use super::counters::{Seen, Traffic};
+use super::door::{Named, Pass, Whom};
 use super::exchange::{Ended, exchange, queue};
 use super::login::{Admitted, admit};
 use super::protocol::{Protocol, refusal};
 use super::settings::ListenerRules;
 use super::visitor::{Peer, Spoken, Visitor};
-use crate::access::Gate;
-use crate::hub::{AttachClient, ConnectionId, DetachCause, HubHandle, Inbound};
+use crate::access::{Gate, Principal};
+use crate::hub::{AttachClient, Attached, Caller, ConnectionId, DetachCause, HubHandle, Inbound};
 use crate::mqtt::{
     CodecError, Connect, DecodeOptions, Disconnect, Packet, PacketReader, PacketWriter, ReadError,
     ReasonCode, Version,
@@ -48,6 +48,11 @@ impl Entry {
         self.say(Seen::TooSlow, peer, &"no CONNECT came in time (`connect_timeout`); closed");
     }
 
+    fn tell_malformed(&self, peer: &Peer, error: &CodecError) {
+        let what = format!("client refused: its CONNECT is malformed: {error}");
+        self.say(Seen::of(error.reason_code()), peer, &what);
+    }
+
     fn say(&self, seen: Seen, peer: &Peer, what: &dyn std::fmt::Display) {
         self.pass.door().say(&self.named, seen, peer, what);
     }
@@ -67,9 +72,10 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let Some(mut client) = begin.await else { return };
     let ended = {
         let Client { reader, writer, protocol, id, inbound, .. } = &mut client;
-        exchange(reader, writer, protocol, *id, inbound, &hub, &mut stop).await
+        let counters = entry.pass.door().counters();
+        exchange(reader, writer, protocol, *id, inbound, &hub, counters, &mut stop).await
     };
-    Box::pin(end(client, ended, &hub)).await;
+    Box::pin(end(client, ended, &entry, &hub)).await;
 }
 
 /// A client that is in.
@@ -77,7 +83,8 @@ struct Client<S> {
     reader: PacketReader<ReadHalf<S>>,
     writer: PacketWriter<WriteHalf<S>>,
     protocol: Protocol,
-    client_id: Arc<str>,
+    principal: Arc<Principal>,
+    caller: Arc<Caller>,
     id: ConnectionId,
     inbound: Inbound,
 }
@@ -114,7 +121,8 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
             (connect.version, outcome)
         }
         Ok(First::Packet(packet)) => {
-            debug!(%peer, packet = packet.name(), "client did not begin with CONNECT");
+            let what = format!("client began with {} instead of CONNECT; closed", packet.name());
+            entry.say(Seen::ProtocolError, &peer, &what);
             return None;
         }
         Ok(First::Foreign(what)) => {
@@ -123,9 +131,16 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         }
         Err(ReadError::Codec(
             error @ (CodecError::UnsupportedVersion { .. } | CodecError::ClientIdMissing),
-        )) => (Version::V311, Err((error.reason_code(), None))),
-        // Only 5.0 has words for a CONNECT that is none.
-        Err(ReadError::Codec(error)) if reader.version() == Version::V5 => {
+        )) => {
+            entry.tell_malformed(&peer, &error);
+            (Version::V311, Err((error.reason_code(), None)))
+        }
+        Err(ReadError::Codec(error)) => {
+            entry.tell_malformed(&peer, &error);
+            // Only 5.0 has words for a CONNECT that is none.
+            if reader.version() != Version::V5 {
+                return None;
+            }
             (Version::V5, Err((error.reason_code(), Some(error.to_string().into()))))
         }
         Err(cause) => {
@@ -138,13 +153,14 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     let (admitted, protocol, attach) = match outcome {
         Ok(accepted) => accepted,
         Err((reason, why)) => {
-            debug!(%peer, %reason, why = why.as_deref(), "client refused");
             let refusal = refusal(in_words_of(version, reason), why);
             last_words(&mut writer, &refusal).await;
+            let (received, sent) = (reader.carried().take(), writer.carried().take());
+            entry.pass.door().counters().carry(Traffic { received, sent });
             return None;
         }
     };
-    let (client_id, user) = (attach.client_id.clone(), attach.principal.user.clone());
+    let (principal, caller) = (attach.principal.clone(), attach.caller.clone());
     let (attached, inbound) = hub.attach_client(attach).await.ok()?;
     // The hub sends away whom a change of the users finds connected; it may have come just before.
     if !admitted.still_holds(&entry.gate) {
@@ -154,29 +170,68 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         return None;
     }
     queue(&mut writer, &protocol.connack(&attached));
-    info!(%client_id, user = user.as_deref(), %peer, ?version, session_present = attached.session_present, "client connected");
-    Some(Client { reader, writer, protocol, client_id, id: attached.connection, inbound })
+    let Attached { connection: id, session_present, .. } = attached;
+    tell_connected(entry, &principal, &caller, version, session_present);
+    Some(Client { reader, writer, protocol, principal, caller, id, inbound })
+}
+
+fn tell_connected(
+    entry: &Entry,
+    principal: &Principal,
+    caller: &Caller,
+    version: Version,
+    session_present: bool,
+) {
+    let Principal { user, client_id, address } = principal;
+    let Caller { peer, listener, keep_alive, clean_start } = caller;
+    let user = user.as_deref();
+    if entry.pass.door().may_say(&entry.named, Seen::Connected, *address) {
+        info!(%client_id, user, %peer, %listener, %version, keep_alive, clean_start, session_present, "client connected");
+    } else {
+        debug!(%client_id, user, %peer, %listener, %version, keep_alive, clean_start, session_present, "client connected");
+    }
 }
 
 /// Tells the hub, the log, and the client where it is for us to say.
-async fn end<S: AsyncRead + AsyncWrite + Unpin>(client: Client<S>, ended: Ended, hub: &HubHandle) {
-    let Client { mut writer, mut protocol, client_id, id, .. } = client;
-    let (cause, reason) = match ended {
-        Ended::Theirs(cause) => (cause, None),
-        Ended::Ours(reason, why) => (DetachCause::Lost, Some((reason, why))),
+async fn end<S: AsyncRead + AsyncWrite + Unpin>(
+    client: Client<S>,
+    ended: Ended,
+    entry: &Entry,
+    hub: &HubHandle,
+) {
+    let Client { mut writer, mut protocol, principal, caller, id, .. } = client;
+    let Principal { user, client_id, address } = &*principal;
+    let (user, Caller { peer, listener, .. }) = (user.as_deref(), &*caller);
+    let (cause, seen) = match &ended {
+        Ended::Theirs(cause, _) => (*cause, Seen::Gone),
+        Ended::Ours(reason, _) => (DetachCause::Lost, Seen::of(*reason)),
         Ended::Hub => return,
     };
     let _ = hub.detach(id, cause).await;
-    match reason {
-        None => info!(%client_id, ?cause, "client gone"),
-        Some((reason, why)) => {
-            info!(%client_id, %reason, why = why.as_deref(), "client sent away");
+    let door = entry.pass.door();
+    let is_said = door.may_say(&entry.named, seen, *address);
+    match ended {
+        Ended::Hub => {}
+        Ended::Theirs(_, reason) if is_said => {
+            info!(%client_id, user, %peer, %listener, %reason, "client gone");
+        }
+        Ended::Theirs(_, reason) => {
+            debug!(%client_id, user, %peer, %listener, %reason, "client gone");
+        }
+        Ended::Ours(reason, why) => {
+            let told = why.as_deref();
+            if is_said {
+                info!(%client_id, user, %peer, %listener, %reason, why = told, "client sent away");
+            } else {
+                debug!(%client_id, user, %peer, %listener, %reason, why = told, "client sent away");
+            }
             if protocol.version() == Version::V5 {
                 let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
                 let mut bye = Packet::Disconnect(bye);
-                if protocol.handle_outgoing(&mut bye) {
-                    last_words(&mut writer, &bye).await;
-                }
+                protocol.handle_outgoing(&mut bye);
+                last_words(&mut writer, &bye).await;
+                let sent = writer.carried().take();
+                door.counters().carry(Traffic { sent, ..Traffic::default() });
             }
         }
     }
@@ -220,19 +275,28 @@ async fn let_in(
         entry.say(Seen::Full, peer, &what);
         return Err((ReasonCode::QuotaExceeded, None));
     }
-    let denied = |reason: ReasonCode, why: &dyn std::fmt::Display| {
-        let what = format!("client `{}` refused ({reason}): {why}", connect.client_id);
-        entry.say(Seen::Denied, peer, &what);
+    let denied = |Denied { reason, why, seen }| {
+        let client_id = Some(&*connect.client_id);
+        let whom = Whom { client_id, user: connect.username.as_deref() };
+        let what = format!("client refused ({reason}): {why}");
+        entry.pass.door().say_of(&entry.named, seen, peer, whom, &what);
         (reason, None)
     };
-    let admitted = admit(connect, visitor, rules, &entry.gate).await;
-    let admitted = admitted.map_err(|Denied { reason, why }| denied(reason, &why))?;
+    let admitted = admit(connect, visitor, rules, &entry.gate).await.map_err(denied)?;
     let (mono, wall) = (Instant::now(), SystemTime::now().into());
     let options = rules.limits.protocol();
     let accepted = Protocol::accept(connect.clone(), options, fastrand::u64(..), mono, wall);
-    let (protocol, mut attach) = accepted
-        .map_err(|refused| denied(refused.reason, &"its CONNECT asks for what is not to be had"))?;
+    let (protocol, mut attach) = accepted.map_err(|refused| {
+        let why = "its CONNECT asks for what is not to be had".to_owned();
+        denied(Denied { reason: refused.reason, why, seen: Seen::Denied })
+    })?;
     attach.principal = admitted.principal(&attach.client_id, visitor);
+    attach.caller = Arc::new(Caller {
+        peer: peer.to_string().into(),
+        listener: entry.named.name.clone(),
+        keep_alive: protocol.keep_alive(),
+        clean_start: connect.clean_start,
+    });
     Ok((admitted, protocol, attach))
 }
 

@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::task::AbortHandle;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::counters::{BrokerCounters, Seen};
-use super::quiet::Quiet;
 use super::settings::Limits;
 use super::turnstile::{Full, Ticket, Turnstile};
 use super::visitor::Peer;
+use crate::quiet::Quiet;
 
-/// Addresses whose warnings are kept apart; those of more at a time are not said.
-const QUIET_MAX: usize = 256;
+/// Lines a minute of each kind about one address: of what is amiss, and of clients that come and go.
+const WARNINGS_SAID: u32 = 1;
+const VISITS_SAID: u32 = 30;
 
 /// What all listeners of one broker share.
 #[derive(Debug)]
@@ -26,23 +27,25 @@ pub struct Door {
     counters: BrokerCounters,
 }
 
-/// Warnings that are kept apart: of which listener, what, which address, and which of several.
-type Warning = (usize, Seen, Option<IpAddr>, Option<&'static str>);
-
 #[derive(Debug)]
 struct State {
     turnstile: Turnstile,
     /// How to end those who have not said CONNECT.
     waiting: HashMap<Ticket, AbortHandle>,
-    quiet: HashMap<Warning, Quiet>,
+    warnings: Quiet<Source>,
+    visits: Quiet<Source>,
 }
+
+/// Of which listener, what, whose address, and which of several.
+type Source = (usize, Seen, Option<IpAddr>, Option<&'static str>);
 
 impl Door {
     /// The door of a broker with these limits.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        let (turnstile, waiting, quiet) = (Turnstile::new(limits), HashMap::new(), HashMap::new());
-        let state = Mutex::new(State { turnstile, waiting, quiet });
+        let (turnstile, waiting) = (Turnstile::new(limits), HashMap::new());
+        let (warnings, visits) = (Quiet::new(WARNINGS_SAID), Quiet::new(VISITS_SAID));
+        let state = Mutex::new(State { turnstile, waiting, warnings, visits });
         Arc::new(Self { state, counters: BrokerCounters::default() })
     }
 
@@ -88,39 +91,66 @@ impl Door {
 
     /// Counts a peer that speaks something else, and says so unless the same was said of this address just before.
     pub(super) fn say_foreign(&self, listener: &Named, peer: &Peer, what: &'static str) {
-        self.say_one_of(listener, Seen::WrongProtocol, Some(what), peer, &what);
+        self.say_one_of(listener, (Seen::WrongProtocol, Some(what)), peer, Whom::default(), &what);
     }
 
     /// Counts what others may provoke, and says it unless the like was said of this address just before.
     pub(super) fn say(&self, listener: &Named, seen: Seen, peer: &Peer, what: &dyn fmt::Display) {
-        self.say_one_of(listener, seen, None, peer, what);
+        self.say_of(listener, seen, peer, Whom::default(), what);
+    }
+
+    /// The same of a client that has said who it is.
+    pub(super) fn say_of(
+        &self,
+        listener: &Named,
+        seen: Seen,
+        peer: &Peer,
+        whom: Whom<'_>,
+        what: &dyn fmt::Display,
+    ) {
+        self.say_one_of(listener, (seen, None), peer, whom, what);
     }
 
     fn say_one_of(
         &self,
         listener: &Named,
-        seen: Seen,
-        kind: Option<&'static str>,
+        (seen, kind): (Seen, Option<&'static str>),
         peer: &Peer,
+        whom: Whom<'_>,
         what: &dyn fmt::Display,
     ) {
         self.counters.see(seen);
-        let (mut state, now) = (self.state(), Instant::now());
-        let key = (listener.index, seen, peer.ip(), kind);
-        if state.quiet.len() >= QUIET_MAX && !state.quiet.contains_key(&key) {
-            state.quiet.retain(|_, quiet| quiet.is_pausing(now));
-        }
-        let unsaid = match state.quiet.len() {
-            QUIET_MAX.. if !state.quiet.contains_key(&key) => None,
-            _ => state.quiet.entry(key).or_default().handle(now),
-        };
-        drop(state);
+        let source = (listener.index, seen, peer.ip(), kind);
+        let unsaid = self.state().warnings.handle(&source, Instant::now());
+        let Whom { client_id, user } = whom;
         match unsaid {
             Some(unsaid) => {
                 let unsaid = Some(unsaid).filter(|count| *count > 0);
-                warn!(listener = %listener.name, %peer, unsaid, "{what}");
+                warn!(listener = %listener.name, %peer, client_id, user, unsaid, "{what}");
             }
-            None => debug!(listener = %listener.name, %peer, "{what}"),
+            None => debug!(listener = %listener.name, %peer, client_id, user, "{what}"),
+        }
+    }
+
+    /// Counts a client that came or went; whether that is to be said.
+    pub(super) fn may_say(&self, listener: &Named, seen: Seen, address: Option<IpAddr>) -> bool {
+        self.counters.see(seen);
+        let source = (listener.index, seen, address, None);
+        self.state().visits.handle(&source, Instant::now()).is_some()
+    }
+
+    /// Says how much was left unsaid in the minute that is over.
+    pub(super) fn tell_unsaid(&self) {
+        let now = Instant::now();
+        let (warnings, visits) = {
+            let mut state = self.state();
+            (state.warnings.handle_timeout(now), state.visits.handle_timeout(now))
+        };
+        for ((_, seen, address, _), unsaid) in warnings {
+            warn!(address = address.map(display), unsaid, "more {}", seen.words());
+        }
+        for ((_, seen, address, _), unsaid) in visits {
+            info!(address = address.map(display), unsaid, "more {}", seen.words());
         }
     }
 
@@ -130,12 +160,19 @@ impl Door {
     }
 }
 
+/// Who a client says it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Whom<'a> {
+    pub(super) client_id: Option<&'a str>,
+    pub(super) user: Option<&'a str>,
+}
+
 /// A listener by number and name.
 #[derive(Debug)]
 pub(super) struct Named {
     pub(super) index: usize,
     /// As in the log: `mqtt://127.0.0.1:1883`.
-    pub(super) name: Box<str>,
+    pub(super) name: Arc<str>,
 }
 
 /// What a connection holds as long as it lasts; its place is free again when this goes.
@@ -171,7 +208,6 @@ impl Pass {
         state.turnstile.handle_entry(self.ticket)?;
         self.is_inside = true;
         self.door.counters.set_connected(state.turnstile.inside().into());
-        self.door.counters.see(Seen::Connected);
         Ok(())
     }
 }

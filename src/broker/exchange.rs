@@ -1,6 +1,7 @@
 //! shell: carries packets both ways between one LAN client and the hub until the connection ends.
 #![allow(clippy::disallowed_methods, reason = "this shell keeps the deadlines of a connection")]
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -12,9 +13,9 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
-use tracing::debug;
 
 use super::connection::stopped;
+use super::counters::{BrokerCounters, Traffic};
 use super::protocol::{Protocol, Step};
 use crate::hub::{ConnectionEvent, ConnectionId, DetachCause, HubError, HubHandle, Inbound};
 use crate::mqtt::{Packet, PacketReader, PacketWriter, ReadError, ReasonCode};
@@ -27,12 +28,26 @@ const WRITE_BYTES: usize = 64 * 1024;
 
 /// How a connection ended.
 pub(super) enum Ended {
-    /// By the client, or because it fell silent or broke.
-    Theirs(DetachCause),
+    /// By the client, or because it broke; in words for the log.
+    Theirs(DetachCause, Cow<'static, str>),
     /// By us, with a reason the client is told where its version can.
     Ours(ReasonCode, Option<Arc<str>>),
     /// The hub is gone.
     Hub,
+}
+
+impl Ended {
+    fn goodbye(cause: DetachCause) -> Self {
+        let words = match cause {
+            DetachCause::Goodbye { .. } | DetachCause::Lost => "client said DISCONNECT",
+            DetachCause::GoodbyeWithWill { .. } => "client said DISCONNECT and asked for its will",
+        };
+        Self::Theirs(cause, words.into())
+    }
+
+    fn lost(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::Theirs(DetachCause::Lost, why.into())
+    }
 }
 
 impl From<HubError> for Ended {
@@ -95,6 +110,7 @@ fn payload_bytes(event: &ConnectionEvent) -> usize {
 }
 
 /// Runs until the connection is to end.
+#[allow(clippy::too_many_arguments, reason = "the parts of one connection")]
 pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: &mut PacketReader<R>,
     writer: &mut PacketWriter<W>,
@@ -102,6 +118,7 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     id: ConnectionId,
     inbound: &mut Inbound,
     hub: &HubHandle,
+    counters: &BrokerCounters,
     stop: &mut watch::Receiver<bool>,
 ) -> Ended {
     let mut congested = false;
@@ -150,13 +167,14 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 handle_packets(packets, protocol, writer, id, hub).await
             }
             Happened::Packets(Err(ReadError::Codec(error))) => {
-                debug!(cause = %error, "client sent what is not MQTT");
                 let reason = protocol.handle_malformed(&error);
                 Some(Ended::Ours(reason, Some(error.to_string().into())))
             }
-            Happened::Wrote(Err(_))
-            | Happened::Packets(Err(ReadError::Closed | ReadError::Io(_))) => {
-                Some(Ended::Theirs(DetachCause::Lost))
+            Happened::Packets(Err(ReadError::Closed)) => {
+                Some(Ended::lost("closed by the client without DISCONNECT"))
+            }
+            Happened::Wrote(Err(cause)) | Happened::Packets(Err(ReadError::Io(cause))) => {
+                Some(Ended::lost(format!("connection broke: {cause}")))
             }
             Happened::Silence => {
                 let deadline = protocol.poll_timeout();
@@ -170,6 +188,8 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             }
             Happened::Stopped => Some(Ended::Ours(ReasonCode::ServerShuttingDown, None)),
         };
+        counters
+            .carry(Traffic { received: reader.carried().take(), sent: writer.carried().take() });
         if let Some(ended) = ended {
             return ended;
         }
@@ -197,7 +217,7 @@ async fn handle_packets<W: AsyncWrite + Unpin>(
         match protocol.handle_packet(packet, now) {
             Step::ForSession(packet) => for_session.push(packet),
             Step::Answer(packet) => queue(writer, &packet),
-            Step::Goodbye(cause) => ended = Some(Ended::Theirs(cause)),
+            Step::Goodbye(cause) => ended = Some(Ended::goodbye(cause)),
             Step::End(reason) => ended = Some(Ended::Ours(reason, None)),
         }
         if ended.is_some() {
@@ -225,7 +245,10 @@ fn say<W: AsyncWrite + Unpin>(
         match event {
             ConnectionEvent::Packet(mut packet) => {
                 if !protocol.handle_outgoing(&mut packet) {
-                    debug!(packet = packet.name(), "left out: larger than the client takes");
+                    tracing::debug!(
+                        packet = packet.name(),
+                        "left out: larger than the client takes"
+                    );
                     continue;
                 }
                 if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::admission::{Claim, Denied, bad_password, check_client_id, claim};
+use super::counters::Seen;
 use super::settings::ListenerRules;
 use super::visitor::Visitor;
 use crate::access::{Gate, Login, LoginError, Principal};
@@ -62,11 +63,11 @@ fn denied(error: LoginError, user: &str, version: Version) -> Denied {
     match (error, version) {
         (LoginError::Wrong, _) => bad_password(&why),
         (LoginError::Paused, Version::V5) => {
-            Denied { reason: ReasonCode::ConnectionRateExceeded, why }
+            Denied { reason: ReasonCode::ConnectionRateExceeded, why, seen: Seen::Guessing }
         }
         // 3.1.1 section 3.2.2.3 knows no such reason; 5 is what comes nearest.
         (LoginError::Paused, Version::V31 | Version::V311) => {
-            Denied { reason: ReasonCode::NotAuthorized, why }
+            Denied { reason: ReasonCode::NotAuthorized, why, seen: Seen::Guessing }
         }
     }
 }

@@ -20,18 +20,19 @@ mod identity;
 mod listener;
 mod login;
 mod protocol;
-mod quiet;
 mod settings;
 mod socket;
 mod stream;
+mod sys;
 mod turnstile;
 mod upgrade;
+mod visible;
 mod visitor;
 mod websocket;
 mod welcome;
 
 pub use access_watch::keep_access;
-pub use counters::{BrokerCounters, Seen};
+pub use counters::{BrokerCounters, Seen, Traffic};
 pub use door::Door;
 pub use identity::IdentityError;
 pub use listener::{ListenError, Listener, ListenerAddress};
@@ -41,4 +42,5 @@ pub use settings::{
     Origins, PerAddress, WebSocketSettings,
 };
 pub use socket::SocketError;
+pub use visible::keep_visible;
 pub use visitor::{Peer, Visitor};

@@ -164,6 +164,7 @@ impl Protocol {
             will: will.map(|will| session_will(will, wall)),
             // Whoever has checked more than the CONNECT itself says so.
             principal,
+            caller: Arc::default(),
             bridge,
             peer: protocol.peer,
         };
@@ -186,6 +187,13 @@ impl Protocol {
             ..ConnAckProperties::default()
         };
         connack(attached.session_present, ReasonCode::Success, properties)
+    }
+
+    /// The keep alive it is held to, in seconds; 0 for none.
+    #[must_use]
+    pub fn keep_alive(&self) -> u16 {
+        let seconds = self.keep_alive.map_or(0, |keep_alive| keep_alive.as_secs());
+        u16::try_from(seconds).unwrap_or(u16::MAX)
     }
 
     /// The version spoken.

@@ -10,7 +10,7 @@ use super::protocol::ProtocolOptions;
 use crate::access::AccessSettings;
 
 /// The broker for the LAN.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerSettings {
     /// Where it listens, in the order of the file; none if the gateway has no broker.
     pub listeners: Vec<ListenerSettings>,
@@ -18,7 +18,23 @@ pub struct BrokerSettings {
     pub limits: Limits,
     /// Who may enter and who may do what.
     pub access: AccessSettings,
+    /// How often `$SYS/broker/…` is brought up to date; `None` leaves it out.
+    pub sys_interval: Option<Duration>,
 }
+
+impl Default for BrokerSettings {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            limits: Limits::default(),
+            access: AccessSettings::default(),
+            sys_interval: Some(SYS_INTERVAL),
+        }
+    }
+}
+
+/// As often as mosquitto does.
+const SYS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One place where clients may dial in.
 #[derive(Debug, Clone, PartialEq, Eq)]

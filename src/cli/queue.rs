@@ -13,15 +13,15 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 
+use super::place::Place;
 use super::{ExitStatus, queue_text};
 use crate::config::{self, Settings, SystemSecrets};
 use crate::control::{
-    ClientError, DamageReport, ExportReport, ExportRequest, ExportedMessage, PurgeReport,
-    PurgeRequest, PurgeWhat, QueueReport, Request, SOCKET_NAME, StoppedQueue, VerifyReport, ask,
+    DamageReport, ExportReport, ExportRequest, ExportedMessage, PurgeReport, PurgeRequest,
+    PurgeWhat, QueueReport, Request, StoppedQueue, VerifyReport,
 };
 use crate::model::Timestamp;
-use crate::service;
-use crate::store::{QueueSettings, StoreError, noted_runtime_dir};
+use crate::store::{QueueSettings, StoreError};
 
 /// How long a gateway may have the store open before it listens, or after.
 const BETWEEN_MAX: Duration = Duration::from_secs(5);
@@ -135,7 +135,8 @@ pub fn queue(args: &QueueArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
             return Ok(ExitStatus::Wrong);
         }
     };
-    let place = Place { settings };
+    let QueueSettings { state_dir, runtime_dir, .. } = settings.queue.clone();
+    let place = Kept { settings, place: Place { state_dir, runtime_dir } };
     let done = match &args.what {
         QueueWhat::Status { json } => status(&place, *json, out),
         QueueWhat::Export(args) => export(&place, args, out),
@@ -149,7 +150,7 @@ pub fn queue(args: &QueueArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
     }
 }
 
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub(super) fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let cause = error.downcast_ref::<io::Error>();
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
@@ -165,35 +166,17 @@ fn time(text: &str) -> Result<Timestamp, String> {
     })
 }
 
-/// Where a gateway is to be found, and its queue if it does not run.
+/// A gateway and its queue, which can be looked at if it does not run.
 #[derive(Debug)]
-struct Place {
+struct Kept {
     settings: Settings,
+    place: Place,
 }
 
-impl Place {
-    /// Where the gateway ran last goes before where it would run next; outside the service the environment has nothing to
-    /// say. A gateway that is starting may just have noted it.
-    fn runtime_dirs(&self) -> Vec<PathBuf> {
-        let queue = &self.settings.queue;
-        let noted = noted_runtime_dir(&queue.state_dir);
-        [noted, queue.runtime_dir.clone(), service::runtime_dir()].into_iter().flatten().collect()
-    }
-
-    fn sockets(&self) -> Vec<PathBuf> {
-        let mut sockets: Vec<PathBuf> = Vec::new();
-        for dir in self.runtime_dirs().iter().chain([&self.settings.queue.state_dir]) {
-            let socket = dir.join(SOCKET_NAME);
-            if !sockets.contains(&socket) {
-                sockets.push(socket);
-            }
-        }
-        sockets
-    }
-
+impl Kept {
     fn open(&self) -> Result<StoppedQueue, StoreError> {
         let Settings { queue, uplinks, .. } = &self.settings;
-        let runtime_dir = self.runtime_dirs().into_iter().next();
+        let runtime_dir = self.place.runtime_dirs().into_iter().next();
         let names = uplinks.iter().map(|uplink| uplink.name.to_string()).collect();
         let queue = QueueSettings { runtime_dir, ..queue.clone() };
         StoppedQueue::open(queue, names, SystemTime::now().into())
@@ -207,7 +190,7 @@ impl Place {
     ) -> anyhow::Result<T> {
         let end = Instant::now() + BETWEEN_MAX;
         let sum = loop {
-            if let Some(answers) = self.ask_gateway(request)? {
+            if let Some(answers) = self.place.ask_gateway(request)? {
                 break answers.each(&mut item)?;
             }
             match self.open() {
@@ -220,7 +203,8 @@ impl Place {
                     "{} is in use, but nobody answers at {}; is another `fieldpost queue` at work, or does the gateway \
                      run with another configuration, or another version? its log names its directories",
                     path.display(),
-                    self.sockets()
+                    self.place
+                        .sockets()
                         .iter()
                         .map(|s| s.display().to_string())
                         .collect::<Vec<_>>()
@@ -231,27 +215,13 @@ impl Place {
         };
         serde_json::from_str(&sum).context("the gateway answers in words of another version")
     }
-
-    fn ask_gateway(
-        &self,
-        request: &Request,
-    ) -> Result<Option<crate::control::Answers>, ClientError> {
-        for socket in &self.sockets() {
-            match ask(socket, &self.settings.queue.state_dir, request) {
-                Ok(answers) => return Ok(Some(answers)),
-                Err(ClientError::NobodyListens { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
-    }
 }
 
 fn no_items(_: String) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn status(place: &Place, json: bool, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
+fn status(place: &Kept, json: bool, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let report: QueueReport = place.ask(&Request::QueueStatus, no_items)?;
     if json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
@@ -261,7 +231,7 @@ fn status(place: &Place, json: bool, out: &mut impl Write) -> anyhow::Result<Exi
     Ok(ExitStatus::Done)
 }
 
-fn export(place: &Place, args: &ExportArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
+fn export(place: &Kept, args: &ExportArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let request = Request::QueueExport(ExportRequest {
         session: args.session.clone(),
         topic: args.topic.clone(),
@@ -303,7 +273,7 @@ fn export(place: &Place, args: &ExportArgs, out: &mut impl Write) -> anyhow::Res
     Ok(if whole { ExitStatus::Done } else { ExitStatus::Failed })
 }
 
-fn purge(place: &Place, args: &PurgeArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
+fn purge(place: &Kept, args: &PurgeArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let what = if args.all {
         PurgeWhat::All
     } else if args.damaged {
@@ -343,7 +313,7 @@ fn purge(place: &Place, args: &PurgeArgs, out: &mut impl Write) -> anyhow::Resul
     Ok(ExitStatus::Done)
 }
 
-fn verify(place: &Place, json: bool, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
+fn verify(place: &Kept, json: bool, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let mut damages: Vec<DamageReport> = Vec::new();
     let report: VerifyReport = place.ask(&Request::QueueVerify, |item| {
         let damage: DamageReport = serde_json::from_str(&item)?;

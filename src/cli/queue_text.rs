@@ -86,7 +86,7 @@ fn kind(kind: SessionKind) -> &'static str {
 }
 
 /// Columns under one another; numbers stand at the right of theirs.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |at: usize| {
         rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max()
     };
@@ -168,7 +168,7 @@ pub(super) fn verify(report: &VerifyReport) -> String {
 }
 
 /// `1.2 MiB`.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.iter().find(|(_, unit)| bytes >= *unit) {
         Some((name, unit)) => {
@@ -183,7 +183,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// The two largest units of a duration, seconds at least: `3h 12m`.
-fn span(duration: Duration) -> String {
+pub(super) fn span(duration: Duration) -> String {
     let mut rest = duration.as_secs();
     let mut parts = Vec::new();
     for (seconds, unit) in [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")] {
@@ -197,7 +197,7 @@ fn span(duration: Duration) -> String {
 }
 
 /// A time as the reports write it.
-fn parse(text: &str) -> Option<Timestamp> {
+pub(super) fn parse(text: &str) -> Option<Timestamp> {
     humantime::parse_rfc3339(text).ok().map(Timestamp::from)
 }
 

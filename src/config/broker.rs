@@ -1,13 +1,18 @@
 //! core: the broker for the LAN as written, and what it is run with.
 
 use super::access::Access;
+use std::time::Duration;
+
 use super::fields::{Field, Later};
 use super::limits;
 use super::listener::{self, Listener};
-use super::notes::{At, Notes};
+use super::notes::{At, Given, Notes};
 use crate::broker::{BrokerSettings, Limits, ListenAt};
 
 const EXAMPLE: &str = "write `broker: { listeners: [ { tcp: 127.0.0.1:1883, anonymous: true } ] }`";
+
+const SYS_INTERVAL_LEAST: Duration = Duration::from_secs(1);
+const SYS_INTERVAL_MOST: Duration = Duration::from_secs(3600);
 
 const INSTEAD: &[Later] = &[
     ("listener", "listeners"),
@@ -16,6 +21,7 @@ const INSTEAD: &[Later] = &[
     ("user", "users"),
     ("rules", "acl"),
     ("limit", "limits"),
+    ("sys_topics", "sys_interval"),
 ];
 
 /// The broker as written.
@@ -24,6 +30,8 @@ pub(super) struct Broker {
     listeners: Vec<Listener>,
     access: Access,
     limits: Limits,
+    /// Zero for off.
+    sys_interval: Given<Duration>,
 }
 
 impl Broker {
@@ -43,7 +51,8 @@ impl Broker {
         let listeners = listeners.collect();
         let limits = fields.take_filled("limits").and_then(|field| limits::read(&field, notes));
         let (access, limits) = (Access::read(&mut fields, notes), limits.unwrap_or_default());
-        let broker = Self { listeners, access, limits };
+        let sys_interval = fields.given("sys_interval", notes, sys_interval);
+        let broker = Self { listeners, access, limits, sys_interval };
         fields.finish(&[], INSTEAD, notes);
         Some(broker)
     }
@@ -70,6 +79,27 @@ impl Broker {
             known.push((value.at.clone(), notes.shown(&spot)));
             listeners.push(value);
         }
-        BrokerSettings { listeners, limits: self.limits, access: self.access.settle(notes) }
+        let default = BrokerSettings::default();
+        let sys_interval = match self.sys_interval.written() {
+            Some(interval) => Some(interval.value).filter(|interval| !interval.is_zero()),
+            None => default.sys_interval,
+        };
+        let access = self.access.settle(notes);
+        BrokerSettings { listeners, limits: self.limits, access, sys_interval }
     }
+}
+
+/// How often; `0` is off.
+fn sys_interval(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Duration>> {
+    if field.is_text("0") {
+        return Some(At { value: Duration::ZERO, spot: field.spot.clone() });
+    }
+    let found = field.duration(Duration::ZERO..=SYS_INTERVAL_MOST, notes)?;
+    if !found.value.is_zero() && found.value < SYS_INTERVAL_LEAST {
+        let shown = notes.shown(&field.spot);
+        let message = format!("`sys_interval` is {shown}, which is shorter than 1s");
+        notes.error(&field.spot, message, "write `1s` or longer, or `0` for no `$SYS` topics");
+        return None;
+    }
+    Some(found)
 }

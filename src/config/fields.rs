@@ -203,6 +203,11 @@ impl<'n> Field<'n> {
         Some(texts)
     }
 
+    /// Whether the value is written exactly so.
+    pub(super) fn is_text(&self, text: &str) -> bool {
+        matches!(&self.node.kind, Kind::Scalar(found) if **found == *text)
+    }
+
     /// Whether the value is a list.
     pub(super) fn is_list(&self) -> bool {
         matches!(self.node.kind, Kind::List(_))

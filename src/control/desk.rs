@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::clients::{ClientReport, ClientsReport};
 use super::export::{ExportedMessage, Names, filter, find_session, selection};
 use super::listener::Lines;
 use super::report::{
@@ -102,6 +103,8 @@ impl Desk {
             Request::QueueExport(request) => json(&self.export(&request, lines).await?),
             Request::QueuePurge(request) => json(&self.purge(&request).await?),
             Request::QueueVerify => json(&self.verify(lines).await?),
+            Request::Clients => json(&self.clients(lines).await?),
+            Request::SendAway { client_id } => json(&self.send_away(&client_id).await?),
         }
     }
 
@@ -111,6 +114,25 @@ impl Desk {
 
     async fn look(&self, after: Seq) -> Result<Looked, DeskError> {
         Ok(within(ANSWER_MAX, self.hub.look(after)).await??)
+    }
+
+    async fn clients(&self, lines: &mut Lines) -> Result<ClientsReport, DeskError> {
+        let status = self.status().await?;
+        let mut report = ClientsReport::default();
+        for client in status.sessions.iter().filter_map(ClientReport::of) {
+            let of = if client.connected { &mut report.connected } else { &mut report.away };
+            *of += 1;
+            lines.item(json(&client)?).await?;
+        }
+        Ok(report)
+    }
+
+    async fn send_away(&self, client_id: &str) -> Result<(), DeskError> {
+        if !within(ANSWER_MAX, self.hub.send_away(client_id)).await? {
+            return Err(DeskError::Said(format!("no client `{client_id}` is connected")));
+        }
+        info!(client_id, "client is sent away by command");
+        Ok(())
     }
 
     async fn queue_status(&self) -> Result<QueueReport, DeskError> {

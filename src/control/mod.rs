@@ -9,6 +9,7 @@
 
 mod base64;
 mod client;
+mod clients;
 mod desk;
 mod export;
 mod listener;
@@ -18,6 +19,7 @@ mod stopped;
 
 pub use base64::{decode_base64, encode_base64};
 pub use client::{Answers, ClientError, ask};
+pub use clients::{ClientReport, ClientsReport};
 pub use desk::Desk;
 pub use export::ExportedMessage;
 pub use listener::{Control, SOCKET_NAME};

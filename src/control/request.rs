@@ -27,6 +27,14 @@ pub enum Request {
     /// Whether all of the queue can be read. Each fault is an item ([`DamageReport`](super::DamageReport)), done says a
     /// [`VerifyReport`](super::VerifyReport).
     QueueVerify,
+    /// Who the broker's clients are. Each is an item ([`ClientReport`](super::ClientReport)), done says a
+    /// [`ClientsReport`](super::ClientsReport).
+    Clients,
+    /// End the connection of a client. Done says nothing more.
+    SendAway {
+        /// Which.
+        client_id: String,
+    },
 }
 
 /// Which messages are wanted; what is given must hold all at once.

@@ -31,6 +31,7 @@ impl Witness {
             packet_bytes_max: None,
             will: None,
             principal: Principal::unnamed("witness"),
+            caller: std::sync::Arc::default(),
             bridge: false,
             peer: None,
         };

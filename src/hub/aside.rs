@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 use super::engine::{EndUplinkError, Engine, HubStatus};
+use super::tally::Tally;
 use crate::model::{Moment, Seq};
 use crate::store::{
     Damage, DamagedSegment, Purged, Selection, SessionOwner, Slice, Store, StoreCommand,
@@ -51,6 +52,8 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 #[derive(Debug)]
 pub(super) enum Question {
     Status(oneshot::Sender<HubStatus>),
+    Tally(oneshot::Sender<Tally>),
+    SendAway { client_id: String, answer: oneshot::Sender<bool> },
     Look { after: Seq, answer: Answer<Looked> },
     Purge { purge: Purge, after: Seq, dry_run: bool, answer: Answer<PurgedSlice> },
     EndUplink { name: String, answer: oneshot::Sender<Result<(), EndUplinkError>> },
@@ -94,6 +97,10 @@ impl Asides {
     ) {
         match question {
             Question::Status(answer) => _ = answer.send(engine.status()),
+            Question::Tally(answer) => _ = answer.send(engine.tally()),
+            Question::SendAway { client_id, answer } => {
+                let _ = answer.send(engine.handle_send_away(&client_id));
+            }
             Question::EndUplink { name, answer } => match engine.handle_end_uplink(&name, now) {
                 Ok(()) => self.done.push((engine.last_purge(), Done::Ended(answer))),
                 Err(error) => _ = answer.send(Err(error)),
@@ -109,7 +116,11 @@ impl Asides {
         let question = self.last;
         let after = match &asked {
             Question::Look { after, .. } | Question::Purge { after, .. } => Some(*after),
-            Question::Status(_) | Question::EndUplink { .. } | Question::Verify { .. } => None,
+            Question::Status(_)
+            | Question::Tally(_)
+            | Question::SendAway { .. }
+            | Question::EndUplink { .. }
+            | Question::Verify { .. } => None,
         };
         let (count_max, bytes_max) = (LOOK_COUNT, LOOK_BYTES);
         store.send(match after {
@@ -146,7 +157,11 @@ impl Asides {
                         Err(error) => _ = answer.send(Err(error)),
                     },
                     Some(
-                        Question::Status(_) | Question::EndUplink { .. } | Question::Verify { .. },
+                        Question::Status(_)
+                        | Question::Tally(_)
+                        | Question::SendAway { .. }
+                        | Question::EndUplink { .. }
+                        | Question::Verify { .. },
                     )
                     | None => {}
                 }

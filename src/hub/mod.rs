@@ -9,6 +9,7 @@ mod drops;
 mod engine;
 mod episode;
 pub mod inbox;
+mod log;
 mod mailbox;
 pub mod node;
 mod numbers;
@@ -20,6 +21,8 @@ pub mod retained;
 mod retouch;
 pub mod session;
 mod share;
+mod takeover;
+mod tally;
 mod task;
 pub mod topic_tree;
 
@@ -35,6 +38,8 @@ pub use outbox::Oldest;
 pub use outgoing::LiveFirst;
 pub use retouch::{Marks, Retouch};
 pub use session::{
-    Accept, ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription,
+    Accept, Caller, ConnectionId, Counters, Forward, SessionStatus, SessionWill, Subscription,
 };
+pub use takeover::Takeover;
+pub use tally::{Counted, Counts, Tally};
 pub use task::{ConnectionEvent, Hub, HubError, HubHandle, UplinkLoad, UplinkView};

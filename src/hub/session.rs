@@ -10,13 +10,26 @@ use super::engine::Rights;
 use super::inbox::Inbox;
 use super::node::Peer;
 use super::outbox::{FlightNumber, Oldest, Outbox};
-use crate::model::{Message, QoS, Seq, TopicFilter, TopicRename};
+use crate::model::{Message, QoS, Seq, Timestamp, TopicFilter, TopicRename};
 use crate::mqtt::{Packet, RetainHandling, SubscribeFilter, Version};
 use crate::store::{SessionId, SessionOwner};
 
 /// The number of a connection: given once in a run of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
+
+/// How a client came in, as far as it is shown to a person.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Caller {
+    /// The other end of its connection: `192.0.2.7:50123`, or what is known of a process of this machine.
+    pub peer: Box<str>,
+    /// The listener it came to: `mqtts://192.0.2.1:8883`.
+    pub listener: Arc<str>,
+    /// The keep alive it is held to, in seconds; 0 for none.
+    pub keep_alive: u16,
+    /// Whether it began its session anew.
+    pub clean_start: bool,
+}
 
 /// How a session subscribed to a filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +179,10 @@ pub(super) struct Session {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     pub(super) link: Option<Link>,
+    /// How its client came in last; `None` if it has not come since the start.
+    pub(super) caller: Option<Arc<Caller>>,
+    /// When it came or went; not set if nobody knows.
+    pub(super) since: Timestamp,
     pub(super) counters: Counters,
     /// What the rules say to it.
     pub(super) rights: Rights,
@@ -236,6 +253,16 @@ pub struct SessionStatus {
     pub waiting_bytes: usize,
     /// What it subscribed to: filters.
     pub subscriptions: usize,
+    /// As whom its client entered.
+    pub user: Option<Arc<str>>,
+    /// How its client came in last; `None` if it has not come since the start.
+    pub caller: Option<Arc<Caller>>,
+    /// The version it speaks while it is connected.
+    pub version: Option<Version>,
+    /// Seconds it outlives its connection; `u32::MAX` never ends.
+    pub expiry: u32,
+    /// When it came, or went if it is away; not set if nobody knows.
+    pub since: Timestamp,
     /// What became of the others.
     pub counters: Counters,
 }

@@ -9,24 +9,26 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use super::aside::{Asides, Looked, Purge, PurgedSlice, Question};
 use super::engine::{
-    AttachClient, AttachUplink, Attached, DeniedWhat, DetachCause, EndUplinkError, Engine,
-    EngineOptions, Fact, HubStatus, Output, UplinkSession,
+    AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions,
+    HubStatus, Output, UplinkSession,
 };
 use super::episode::{Episode, Over};
+use super::log::FactLog;
 use super::mailbox::{Inbound, Mailbox, Opened, mailbox};
 use super::node::NodeId;
 use super::numbers::NumberMap;
 use super::session::ConnectionId;
+use super::tally::Tally;
 use crate::access::Acl;
 use crate::clock::now;
 use crate::model::{ClockState, Message, Seq};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::step::{self, Step};
-use crate::store::{Damage, DropReason, Snapshot, Store, StoreError, StoreEvent};
+use crate::store::{Damage, Snapshot, Store, StoreError, StoreEvent};
 
 /// Commands that may wait; a full channel slows whoever publishes.
 const COMMANDS_MAX: usize = 64;
@@ -67,6 +69,7 @@ pub enum ConnectionEvent {
 #[derive(Debug)]
 enum Command {
     Publish(Vec<Message>),
+    SayOfSelf(Vec<Message>),
     AttachClient(Box<AttachClient>, oneshot::Sender<(Attached, Inbound)>),
     AttachUplink(AttachUplink, oneshot::Sender<Option<(Attached, Inbound)>>),
     Packets(ConnectionId, Vec<Packet>),
@@ -125,6 +128,15 @@ impl HubHandle {
     /// [`HubError::Stopped`].
     pub async fn publish(&self, messages: Vec<Message>) -> Result<(), HubError> {
         self.send(Command::Publish(messages)).await
+    }
+
+    /// Publishes what the gateway says of itself and nobody needs after its end: in memory alone, retained or not, and at
+    /// QoS 0 whatever the messages say of that.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn say_of_self(&self, messages: Vec<Message>) -> Result<(), HubError> {
+        self.send(Command::SayOfSelf(messages)).await
     }
 
     /// A LAN client that said CONNECT comes in.
@@ -224,6 +236,23 @@ impl HubHandle {
     /// [`HubError::Stopped`].
     pub async fn status(&self) -> Result<HubStatus, HubError> {
         self.ask_aside(Question::Status).await
+    }
+
+    /// What the hub has counted and what it holds.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn tally(&self) -> Result<Tally, HubError> {
+        self.ask_aside(Question::Tally).await
+    }
+
+    /// Ends the connection of a client by an operator's command; whether it had one.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn send_away(&self, client_id: &str) -> Result<bool, HubError> {
+        let client_id = client_id.to_owned();
+        self.ask_aside(|answer| Question::SendAway { client_id, answer }).await
     }
 
     /// A stretch of the store after `after`, and who waits for what there.
@@ -341,6 +370,7 @@ pub struct Hub {
     loads: Vec<(Arc<str>, watch::Sender<UplinkLoad>)>,
     asides: Asides,
     stopping: Option<oneshot::Sender<()>>,
+    log: FactLog,
     /// Reads that fail.
     reading: Episode,
     /// Trims that fail.
@@ -380,6 +410,7 @@ impl Hub {
             loads,
             asides: Asides::default(),
             stopping: None,
+            log: FactLog::default(),
             reading: Episode::default(),
             trimming: Episode::default(),
         };
@@ -461,6 +492,9 @@ impl Hub {
             Command::Publish(messages) => {
                 messages.into_iter().for_each(|message| self.engine.handle_publish(message, now));
             }
+            Command::SayOfSelf(messages) => {
+                messages.into_iter().for_each(|it| self.engine.handle_say_of_self(it, now));
+            }
             Command::AttachClient(client, answer) => {
                 let attached = self.engine.handle_attach_client(*client, now);
                 let inbound = self.connect(attached.connection);
@@ -513,8 +547,9 @@ impl Hub {
         }
         self.hand_out();
         while let Some(fact) = self.engine.poll_fact() {
-            log_fact(&fact);
+            self.log.tell(&fact, now.mono);
         }
+        self.log.tell_unsaid(now.mono);
         self.asides.tell(&self.engine, &self.store);
         for (name, teller) in &self.loads {
             let (queued, inflight) = self.engine.uplink_load(name);
@@ -598,101 +633,5 @@ impl Hub {
             | StoreEvent::Damaged(_) => {}
         }
         self.engine.handle_store(event, now);
-    }
-}
-
-/// What keeps messages from being dropped for this reason; `None` where it is meant to be so.
-fn remedy(reason: DropReason) -> Option<&'static str> {
-    match reason {
-        DropReason::QueueFull | DropReason::Thinned => {
-            Some("look after the link, or raise queue.max_size")
-        }
-        DropReason::DiskFull => Some("make room on the disk of state_dir"),
-        DropReason::TooOld => Some("look after the link, or raise queue.max_age"),
-        DropReason::TooLarge => Some("let the other side take larger packets"),
-        DropReason::Damaged => Some("the damaged file lies beside the queue; look after the disk"),
-        DropReason::Expired | DropReason::Purged => None,
-    }
-}
-
-/// What a client was kept from, in a word.
-fn denied(what: DeniedWhat) -> &'static str {
-    match what {
-        DeniedWhat::Publish => "publish",
-        DeniedWhat::Will => "will",
-        DeniedWhat::Subscribe => "subscribe",
-        DeniedWhat::Delivery => "delivery",
-    }
-}
-
-fn log_fact(fact: &Fact) {
-    match fact {
-        Fact::SessionLost { uplink, republished, trusted } => {
-            warn!(%uplink, republished, trusted, "upstream lost our session; unsettled messages sent again");
-        }
-        Fact::Dropped { session, reason, count, first: true } => {
-            let (reason, remedy) = (reason.word(), remedy(*reason));
-            error!(%session, reason, count, remedy, "messages dropped to keep the queue's bounds, and more as others come");
-        }
-        Fact::Dropped { session, reason, count, first: false } => {
-            debug!(%session, reason = reason.word(), count, "messages dropped");
-        }
-        Fact::DropsEnded { session, count } => {
-            info!(%session, count, "no more messages are dropped");
-        }
-        Fact::Overflowed { session, waiting, bytes } => {
-            warn!(%session, waiting, bytes, "queue of a client is full; messages for it are dropped");
-        }
-        Fact::PublicationRefused { session, topic, reason, count: 1 } => {
-            warn!(%session, %topic, %reason, "publication refused; more of these at debug level");
-        }
-        Fact::PublicationRefused { session, topic, reason, count } => {
-            debug!(%session, %topic, %reason, count, "publication refused");
-        }
-        Fact::SubscriptionRefused { session, filter, reason, count: 1 } => {
-            warn!(%session, %filter, %reason, "subscription refused; more of these at debug level");
-        }
-        Fact::SubscriptionRefused { session, filter, reason, count } => {
-            debug!(%session, %filter, %reason, count, "subscription refused");
-        }
-        Fact::RetainedRefused { topic, count: 1, messages, bytes } => {
-            warn!(%topic, messages, bytes, "no room to retain a message; more of these at debug level");
-        }
-        Fact::RetainedRefused { topic, count, .. } => {
-            debug!(%topic, count, "no room to retain a message");
-        }
-        Fact::Refused { session, topic, count: 1 } => {
-            warn!(%session, %topic, "other side refused a message; more of these at debug level");
-        }
-        Fact::Refused { session, topic, count } => {
-            debug!(%session, %topic, count, "other side refused a message");
-        }
-        Fact::TooLarge { session, topic } => {
-            warn!(%session, %topic, "message dropped: larger than the other side takes");
-        }
-        Fact::Denied { client_id, user, what, topic, count } => {
-            let (user, what) = (user.as_deref(), denied(*what));
-            // The first, the tenth, the hundredth …: a client that tries for ever does not fill the log.
-            if count.checked_ilog10().is_some_and(|digits| 10_u64.pow(digits) == *count) {
-                warn!(%client_id, user, what, %topic, count, "client was denied by the rules (broker.acl); more of these at debug level");
-            } else {
-                debug!(%client_id, user, what, %topic, count, "client was denied by the rules");
-            }
-        }
-        Fact::TakenOver { client_id } => {
-            warn!(%client_id, "client id connected twice; first connection ended");
-        }
-        Fact::UplinkGone { uplink, queued } => {
-            warn!(%uplink, queued, "stored messages wait for an uplink that is not configured");
-        }
-        Fact::Returned { session, topic, count: 1 } => {
-            warn!(%session, %topic, "message came back over a bridge and was not taken again; more of these at debug level");
-        }
-        Fact::Returned { session, topic, count } => {
-            debug!(%session, %topic, count, "message came back over a bridge");
-        }
-        Fact::Unasked { uplink, topic } => {
-            debug!(%uplink, %topic, "upstream sent what no rule accepts; it is not taken");
-        }
     }
 }

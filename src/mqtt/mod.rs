@@ -26,4 +26,4 @@ pub use packet::{
     UserProperties, Version, Will,
 };
 pub use reason::ReasonCode;
-pub use transport::{PacketReader, PacketWriter, ReadError};
+pub use transport::{Carried, PacketReader, PacketWriter, ReadError};

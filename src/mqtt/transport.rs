@@ -44,6 +44,23 @@ pub enum ReadError {
     Codec(#[from] CodecError),
 }
 
+/// How much has gone one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Carried {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Carried {
+    /// What has come since this was last asked.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+}
+
 /// Reads packets off a stream.
 #[derive(Debug)]
 pub struct PacketReader<R> {
@@ -54,12 +71,20 @@ pub struct PacketReader<R> {
     unseen: bool,
     options: DecodeOptions,
     failed: Option<CodecError>,
+    carried: Carried,
 }
 
 impl<R: AsyncRead + Unpin> PacketReader<R> {
     /// A reader for one connection.
     pub fn new(stream: R, options: DecodeOptions) -> Self {
-        Self { stream, rest: Vec::new(), unseen: false, options, failed: None }
+        Self {
+            stream,
+            rest: Vec::new(),
+            unseen: false,
+            options,
+            failed: None,
+            carried: Carried::default(),
+        }
     }
 
     /// Sets the version once CONNECT has told it.
@@ -70,6 +95,11 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
     /// The version of the bytes: once a CONNECT has named one, even if it was none, that one.
     pub fn version(&self) -> Version {
         self.options.version
+    }
+
+    /// What has come; whoever counts takes it out.
+    pub fn carried(&mut self) -> &mut Carried {
+        &mut self.carried
     }
 
     /// The first packet, alone, so that its version can be set before the next one is read.
@@ -84,6 +114,7 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
             let mut rest = &self.rest[..];
             if let Some(packet) = decode_front(&mut rest, &self.options)? {
                 self.rest = rest.to_vec();
+                self.carried.packets += 1;
                 return Ok(packet);
             }
             self.fill().await?;
@@ -102,9 +133,10 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
     }
 
     async fn fill(&mut self) -> Result<(), ReadError> {
-        let Self { stream, rest, unseen, .. } = self;
+        let Self { stream, rest, unseen, carried, .. } = self;
         poll_fn(|cx| {
             poll_bytes(stream, cx, &[], |came| {
+                carried.bytes += came.len() as u64;
                 rest.extend_from_slice(came);
                 *unseen = true;
             })
@@ -127,7 +159,7 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
     pub fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Packet>, ReadError>> {
         let mut packets = Vec::new();
         while packets.is_empty() {
-            let Self { stream, rest, unseen, options, failed } = self;
+            let Self { stream, rest, unseen, options, failed, carried } = self;
             if let Some(error) = failed.take() {
                 return Poll::Ready(Err(error.into()));
             }
@@ -140,13 +172,21 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
             } else if rest.len() <= READ_BYTES / 2 {
                 // It goes in front of what comes, as if it had not come before.
                 let mut left = None;
-                ready!(poll_bytes(stream, cx, rest, |came| left = Some(take(came))))?;
+                let before = rest.len();
+                ready!(poll_bytes(stream, cx, rest, |came| {
+                    carried.bytes += (came.len() - before) as u64;
+                    left = Some(take(came));
+                }))?;
                 *rest = left.unwrap_or_default();
             } else {
-                ready!(poll_bytes(stream, cx, &[], |came| rest.extend_from_slice(came)))?;
+                ready!(poll_bytes(stream, cx, &[], |came| {
+                    carried.bytes += came.len() as u64;
+                    rest.extend_from_slice(came);
+                }))?;
                 *unseen = true;
             }
         }
+        self.carried.packets += packets.len() as u64;
         Poll::Ready(Ok(packets))
     }
 }
@@ -196,12 +236,20 @@ pub struct PacketWriter<W> {
     version: Version,
     /// Whether the stream may hold bytes back that it has taken, as TLS and WebSocket do until they are flushed.
     unflushed: bool,
+    carried: Carried,
 }
 
 impl<W> PacketWriter<W> {
     /// A writer for one connection.
     pub fn new(stream: W, version: Version) -> Self {
-        Self { stream, buffer: BytesMut::new(), written: 0, version, unflushed: false }
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            written: 0,
+            version,
+            unflushed: false,
+            carried: Carried::default(),
+        }
     }
 
     /// Puts a packet behind those that wait.
@@ -217,7 +265,14 @@ impl<W> PacketWriter<W> {
             self.buffer.truncate(left);
             self.written = 0;
         }
-        encode(packet, self.version, &mut self.buffer)
+        encode(packet, self.version, &mut self.buffer)?;
+        self.carried.packets += 1;
+        Ok(())
+    }
+
+    /// Packets that were queued and bytes that were written; whoever counts takes it out.
+    pub fn carried(&mut self) -> &mut Carried {
+        &mut self.carried
     }
 
     /// Bytes that wait; one at least while the stream has not passed on everything it took.
@@ -259,6 +314,7 @@ impl<W: AsyncWrite + Unpin> PacketWriter<W> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += written;
+            self.carried.bytes += written as u64;
             self.unflushed = true;
         }
         if self.written >= self.buffer.len() {

@@ -143,6 +143,7 @@ pub fn client(name: &str, expiry: u32) -> AttachClient {
         packet_bytes_max: None,
         will: None,
         principal: Principal::unnamed(name),
+        caller: std::sync::Arc::default(),
         bridge: false,
         peer: None,
     }

@@ -341,6 +341,7 @@ impl World {
             packet_bytes_max: None,
             will: None,
             principal: Principal::unnamed(self.peers[at].name),
+            caller: std::sync::Arc::default(),
             bridge: false,
             peer: None,
         };

@@ -203,6 +203,7 @@ impl World {
             packet_bytes_max: None,
             will: None,
             principal: Principal::unnamed("publisher"),
+            caller: std::sync::Arc::default(),
             bridge: false,
             peer: None,
         };

@@ -1,11 +1,13 @@
 //! core: who may do what in the engine: publications, wills, subscriptions and deliveries of LAN clients are held against
 //! the rules. The gateway's own publications and the uplinks are not.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Engine, Fact, Output};
 use crate::access::{Acl, Grant, Permit, Principal};
 use crate::hub::session::{Session, SessionWill};
+use crate::hub::tally::Counted;
 use crate::model::{TopicFilter, TopicName};
 use crate::mqtt::ReasonCode;
 use crate::store::SessionId;
@@ -23,7 +25,7 @@ pub(in crate::hub) struct Rights {
 }
 
 /// What the rules kept a client from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeniedWhat {
     /// Publishing a message.
     Publish,
@@ -40,6 +42,28 @@ impl Rights {
         let permit = acl.permit(&principal);
         let asks_again = has_waiting && !permit.is_open();
         Self { principal: Some(principal), permit, is_filtered: false, asks_again }
+    }
+
+    /// As whom its client entered.
+    pub(in crate::hub) fn user(&self) -> Option<&Arc<str>> {
+        self.principal.as_ref()?.user.as_ref()
+    }
+
+    /// Where its client came from.
+    pub(in crate::hub) fn address(&self) -> Option<IpAddr> {
+        self.principal.as_ref()?.address
+    }
+
+    /// The place of the rule that denies it, if it is one.
+    fn rule_against(&self, what: DeniedWhat, topic: &str) -> Option<usize> {
+        match what {
+            DeniedWhat::Publish | DeniedWhat::Will => self.permit.rule_about_publish(topic),
+            DeniedWhat::Delivery => self.permit.rule_about_delivery(topic),
+            DeniedWhat::Subscribe => {
+                let filter = TopicFilter::new(topic).ok()?;
+                self.permit.rule_against_subscription(&filter)
+            }
+        }
     }
 
     /// Whether a message must not be taken for this session.
@@ -109,8 +133,8 @@ impl Engine {
         topic: &TopicName,
         what: DeniedWhat,
     ) -> bool {
-        let allows = |session: &Box<Session>| session.rights.permit.allows_publish(topic.as_str());
-        if self.sessions.get(&id).is_none_or(allows) {
+        let session = self.sessions.get(&id);
+        if session.is_none_or(|session| session.rights.permit.allows_publish(topic.as_str())) {
             return false;
         }
         self.deny(id, what, topic.as_str().into());
@@ -135,8 +159,18 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.counters.denied += 1;
         let (client_id, count) = (session.name().clone(), session.counters.denied);
-        let user = session.rights.principal.as_ref().and_then(|principal| principal.user.clone());
-        self.facts.push_back(Fact::Denied { client_id, user, what, topic, count });
+        let (user, address) = (session.rights.user().cloned(), session.rights.address());
+        let rule = session.rights.rule_against(what, &topic);
+        self.counts.add(
+            match what {
+                DeniedWhat::Publish => Counted::DeniedPublish,
+                DeniedWhat::Will => Counted::DeniedWill,
+                DeniedWhat::Subscribe => Counted::DeniedSubscribe,
+                DeniedWhat::Delivery => Counted::DeniedDelivery,
+            },
+            1,
+        );
+        self.facts.push_back(Fact::Denied { client_id, user, what, topic, address, rule, count });
     }
 
     fn deny_all(&mut self, denied: impl IntoIterator<Item = (SessionId, (DeniedWhat, Arc<str>))>) {

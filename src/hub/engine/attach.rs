@@ -14,9 +14,10 @@ use crate::hub::inbox::Inbox;
 use crate::hub::node::{NodeId, Peer};
 use crate::hub::outbox::{LiveFirst, Outbox, Outgoing};
 use crate::hub::session::{
-    Accept, ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
+    Accept, Caller, ConnectionId, Counters, Forward, Link, Session, SessionWill, Subscription,
 };
-use crate::model::{Message, Moment, QoS, Seq, TopicFilter, TopicName};
+use crate::hub::tally::Counted;
+use crate::model::{Message, Moment, QoS, Seq, Timestamp, TopicFilter, TopicName};
 use crate::mqtt::{ReasonCode, Version};
 use crate::store::{Change, SessionId, SessionOwner, StoredSession};
 
@@ -43,6 +44,8 @@ pub struct AttachClient {
     pub will: Option<SessionWill>,
     /// As whom it has entered.
     pub principal: Arc<Principal>,
+    /// How it came in.
+    pub caller: Arc<Caller>,
     /// Whether it is a broker that dials in as a bridge.
     pub bridge: bool,
     /// Which gateway it is, if it said so in CONNECT.
@@ -151,6 +154,7 @@ impl Engine {
         let expiry = expiry.min(expiry_max);
         let mut session = new_session(owner, window, expiry, outbox);
         (session.durable, session.known) = (true, true);
+        session.since = away_since.unwrap_or_default();
         session.inbox = Inbox::new(stored.inbox);
         session.drops = Drops::new(stored.dropped);
         for (filter, options, subscription_id) in subscriptions {
@@ -346,8 +350,11 @@ impl Engine {
             let mut link = Link::new(connection, attach.version, attach.packet_bytes_max);
             link.will = attach.will;
             session.link = Some(link);
+            session.caller = Some(attach.caller);
+            session.since = self.clock.stamp(now);
         }
         self.connections.insert(connection, id);
+        self.note_peak();
         self.dirty.insert(id);
         let needs = self.resets.get(&SessionOwner::Client(attach.client_id)).copied().unwrap_or(0);
         // A client that is told it is connected relies on its will. While the disk is stuck that can only be hoped for.
@@ -357,10 +364,15 @@ impl Engine {
     }
 
     fn take_over(&mut self, id: SessionId, attach: &AttachClient, now: Moment) {
-        let link = self.sessions.get(&id).and_then(|session| session.link.as_ref());
-        if let Some(connection) = link.map(|link| link.id) {
+        let session = self.sessions.get(&id);
+        let link = session.and_then(|session| Some((session.link.as_ref()?.id, session)));
+        if let Some((connection, session)) = link {
             let client_id = attach.client_id.clone();
-            self.facts.push_back(Fact::TakenOver { client_id });
+            let (first, second) =
+                (session.caller.clone().unwrap_or_default(), attach.caller.clone());
+            let what = self.takeovers.handle(&client_id, now.mono);
+            self.counts.add(Counted::TakenOver, 1);
+            self.facts.push_back(Fact::TakenOver { client_id, first, second, what });
             self.outputs.push_back(Output::Close(connection, ReasonCode::SessionTakenOver));
             self.handle_detach(connection, DetachCause::Lost, now);
         }
@@ -395,6 +407,7 @@ impl Engine {
         let Some(id) = self.connections.remove(&connection) else { return };
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(link) = session.link.take() else { return };
+        session.since = self.clock.stamp(now);
         // Of a session in memory this is the end.
         let shared = if session.durable { Vec::new() } else { unsettled_shared(session) };
         session.outbox.handle_disconnected();
@@ -498,6 +511,8 @@ fn new_session(owner: SessionOwner, window: u16, expiry: u32, outbox: Outbox) ->
         outbox,
         inbox: Inbox::default(),
         link: None,
+        caller: None,
+        since: Timestamp::default(),
         counters: Counters::default(),
         rights: Rights::default(),
         drops: Drops::default(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Engine, Fact};
 use crate::hub::drops::DropSummary;
 use crate::hub::outbox::Outgoing;
+use crate::hub::tally::Counted;
 use crate::model::{Body, Message, Moment, QoS, Seq};
 use crate::store::{Change, DropReason, SessionId, StoreCommand, Target, Trimmed, WhenFull};
 
@@ -185,6 +186,9 @@ impl Engine {
     ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.counters.dropped += count;
+        if let Some(counted) = Counted::of_drop(reason) {
+            self.counts.add(counted, count);
+        }
         if session.is_uplink() {
             session.drops.add(reason, count, now.wall);
         }
@@ -207,6 +211,7 @@ impl Engine {
     pub(super) fn note_purged(&mut self, id: SessionId, count: u64, now: Moment) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.counters.purged += count;
+        self.counts.add(Counted::Purged, count);
         if session.is_uplink() {
             session.drops.add(DropReason::Purged, count, now.wall);
             self.bounds.dropping.entry(id).or_insert((0, now.mono)).1 = now.mono;

@@ -10,6 +10,7 @@ use crate::hub::node::{NodeId, has_passed, passed};
 use crate::hub::outbox::{Outcome, Outgoing, PickLimits, Send, Settled, Transmit};
 use crate::hub::retouch::{Marks, Retouch};
 use crate::hub::session::{ConnectionId, Forward, Held, Link, Session};
+use crate::hub::tally::Counted;
 use crate::model::{Body, Message, Moment, QoS, Seq, TopicFilter};
 use crate::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
 use crate::store::{DropReason, SessionId, StoreCommand, StoredMessage};
@@ -18,6 +19,7 @@ impl Engine {
     /// Sends what the session may send and asks the store for more if it runs low.
     pub(super) fn pump(&mut self, id: SessionId, now: Moment) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
+        let is_client = !session.is_uplink();
         let Session { link: Some(link), outbox, forward, rights, peer, counters, durable, .. } =
             session.as_mut()
         else {
@@ -58,6 +60,10 @@ impl Engine {
             };
             let (packet, written) = match what {
                 Send::Publish { out, packet_id, dup, flight } => {
+                    if is_client {
+                        self.counts.add(Counted::Sent, 1);
+                        self.counts.add(Counted::SentBytes, out.message.payload.len() as u64);
+                    }
                     link.closing = link.farewell == Some(out.seq);
                     let packet_id = packet_id.map(PacketId);
                     let mut packet = publish_packet(&out, packet_id, dup, naming, left(&out));
@@ -171,17 +177,25 @@ impl Engine {
         let topic = || Arc::from(out.message.topic.as_str());
         match outcome {
             Outcome::Delivered => session.counters.delivered += 1,
-            Outcome::Expired => session.counters.expired += 1,
+            Outcome::Expired => {
+                session.counters.expired += 1;
+                self.counts.add(Counted::Expired, 1);
+            }
             // Counted where that was found.
             Outcome::Denied => {}
-            Outcome::Returning => session.counters.returning += 1,
+            Outcome::Returning => {
+                session.counters.returning += 1;
+                self.counts.add(Counted::Returning, 1);
+            }
             Outcome::TooLarge => {
                 session.counters.too_large += 1;
+                self.counts.add(Counted::TooLarge, 1);
                 let session = session.name().clone();
                 self.facts.push_back(Fact::TooLarge { session, topic: topic() });
             }
             Outcome::Refused => {
                 session.counters.refused += 1;
+                self.counts.add(Counted::RefusedByOthers, 1);
                 let (session, count) = (session.name().clone(), session.counters.refused);
                 self.facts.push_back(Fact::Refused { session, topic: topic(), count });
             }

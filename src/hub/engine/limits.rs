@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Engine, Fact};
 use crate::hub::session::Counters;
+use crate::hub::tally::Counted;
 use crate::hub::topic_tree::LEVELS_MAX;
 use crate::model::{Message, Moment, TopicFilter, TopicName};
 use crate::mqtt::ReasonCode;
@@ -15,32 +16,53 @@ pub(super) struct Refusal {
     pub(super) reason: ReasonCode,
     /// Words for a person (MQTT 5.0 reason string).
     pub(super) why: &'static str,
+    /// The bound that was reached.
+    pub(super) bound: Option<Counted>,
 }
 
-pub(super) const NO_ROOM: Refusal =
-    Refusal { reason: ReasonCode::QuotaExceeded, why: "the queue takes no more messages" };
-pub(super) const NO_ROOM_RETAINED: Refusal = Refusal {
-    reason: ReasonCode::QuotaExceeded,
-    why: "the server keeps no more retained messages",
-};
+pub(super) const NO_ROOM: Refusal = refusal(
+    ReasonCode::QuotaExceeded,
+    "the queue takes no more messages",
+    Some(Counted::NotStored),
+);
+/// Counted where it is said.
+pub(super) const NO_ROOM_RETAINED: Refusal =
+    refusal(ReasonCode::QuotaExceeded, "the server keeps no more retained messages", None);
 pub(super) const NOT_ALLOWED: Refusal =
-    Refusal { reason: ReasonCode::NotAuthorized, why: "the rules do not allow it" };
+    refusal(ReasonCode::NotAuthorized, "the rules do not allow it", None);
 const OWN_TOPIC: Refusal =
-    Refusal { reason: ReasonCode::NotAuthorized, why: "only the server publishes to $SYS" };
-const TOPIC_TOO_LONG: Refusal = Refusal {
-    reason: ReasonCode::TopicNameInvalid,
-    why: "the topic has more levels or bytes than the server takes",
-};
-const FILTER_TOO_LONG: Refusal = Refusal {
-    reason: ReasonCode::TopicFilterInvalid,
-    why: "the filter has more levels or bytes than the server takes",
-};
+    refusal(ReasonCode::NotAuthorized, "only the server publishes to $SYS", None);
 const FILTER_MALFORMED: Refusal =
-    Refusal { reason: ReasonCode::TopicFilterInvalid, why: "a share is $share/name/filter" };
-const TOO_MANY_FILTERS: Refusal = Refusal {
-    reason: ReasonCode::QuotaExceeded,
-    why: "the session has as many subscriptions as the server takes",
-};
+    refusal(ReasonCode::TopicFilterInvalid, "a share is $share/name/filter", None);
+const TOO_MANY_FILTERS: Refusal = refusal(
+    ReasonCode::QuotaExceeded,
+    "the session has as many subscriptions as the server takes",
+    Some(Counted::TooManySubscriptions),
+);
+
+const fn refusal(reason: ReasonCode, why: &'static str, bound: Option<Counted>) -> Refusal {
+    Refusal { reason, why, bound }
+}
+
+/// What a topic or filter is refused with that is too large.
+fn too_large(what: What, bound: Counted) -> Refusal {
+    let (reason, why) = match what {
+        What::Topic => (
+            ReasonCode::TopicNameInvalid,
+            "the topic has more levels or bytes than the server takes",
+        ),
+        What::Filter => (
+            ReasonCode::TopicFilterInvalid,
+            "the filter has more levels or bytes than the server takes",
+        ),
+    };
+    refusal(reason, why, Some(bound))
+}
+
+enum What {
+    Topic,
+    Filter,
+}
 
 impl Engine {
     /// Why a publication of a client is not taken, if it is not. An upstream's always is.
@@ -59,7 +81,10 @@ impl Engine {
         let (bytes_max, levels_max) = (self.options.topic_bytes_max, self.options.topic_levels_max);
         // So many levels take at least as many bytes.
         let is_deep = topic.len() >= levels_max && message.topic.levels().count() > levels_max;
-        (is_deep || topic.len() > bytes_max).then_some(TOPIC_TOO_LONG)
+        if topic.len() > bytes_max {
+            return Some(too_large(What::Topic, Counted::TopicTooLong));
+        }
+        is_deep.then(|| too_large(What::Topic, Counted::TopicTooDeep))
     }
 
     /// Why a filter is not taken, if it is not. What a session has subscribed to already it may subscribe to again.
@@ -76,8 +101,11 @@ impl Engine {
         let levels =
             filter.shared().map_or(filter.as_str(), |(_, filter)| filter).split('/').count();
         let is_deep = levels > self.options.topic_levels_max.min(LEVELS_MAX);
-        if is_deep || filter.as_str().len() > self.options.topic_bytes_max {
-            return Some(FILTER_TOO_LONG);
+        if filter.as_str().len() > self.options.topic_bytes_max {
+            return Some(too_large(What::Filter, Counted::TopicTooLong));
+        }
+        if is_deep {
+            return Some(too_large(What::Filter, Counted::TopicTooDeep));
         }
         let is_full = session.subscriptions.len() >= self.options.subscriptions_max;
         let is_new = || !session.subscriptions.contains_key(filter);
@@ -92,19 +120,36 @@ impl Engine {
     }
 
     /// Counts a publication that was not taken.
-    pub(super) fn count_rejected(&mut self, id: SessionId, topic: &TopicName, reason: ReasonCode) {
+    pub(super) fn count_rejected(&mut self, id: SessionId, topic: &TopicName, refusal: Refusal) {
+        self.count_refusal(refusal);
+        let reason = refusal.reason;
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.counters.rejected += 1;
         let Counters { rejected: count, .. } = session.counters;
+        let address = session.rights.address();
         let (session, topic) = (session.name().clone(), Arc::from(topic.as_str()));
-        self.facts.push_back(Fact::PublicationRefused { session, topic, reason, count });
+        self.facts.push_back(Fact::PublicationRefused { session, topic, reason, address, count });
     }
 
-    /// Counts messages that found the queue of a client full.
-    pub(super) fn count_overflow(&mut self, id: SessionId, count: u64, now: Moment) {
+    /// Counts the bound that a refusal is for.
+    pub(super) fn count_refusal(&mut self, refusal: Refusal) {
+        if let Some(bound) = refusal.bound {
+            self.counts.add(bound, 1);
+        }
+    }
+
+    /// Counts messages that found the queue of a client full; `bound` says which.
+    pub(super) fn count_overflow(
+        &mut self,
+        id: SessionId,
+        bound: Counted,
+        count: u64,
+        now: Moment,
+    ) {
         if count == 0 {
             return;
         }
+        self.counts.add(bound, count);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.counters.dropped += count;
         let name = session.name().clone();

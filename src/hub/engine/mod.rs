@@ -9,12 +9,14 @@ mod attach;
 mod bounds;
 mod bridge;
 mod deliver;
+mod fact;
 mod limits;
 mod packets;
 mod purge;
 mod retain;
 mod route;
 mod subscriptions;
+mod tally;
 mod wills;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 pub use access::DeniedWhat;
 pub(super) use access::Rights;
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
+pub use fact::Fact;
 pub use purge::EndUplinkError;
 
 use self::bounds::Bounds;
@@ -35,13 +38,13 @@ use super::retained::Retained;
 use super::retouch::{Retouch, untouched};
 use super::session::{ConnectionId, Session, SessionStatus, SessionWill, Subscription};
 use super::share::Shares;
+use super::takeover::Takeovers;
+use super::tally::{Counted, Counts};
 use super::topic_tree::TopicTree;
 use crate::access::Acl;
 use crate::model::{ClockState, Moment, Seq, Timestamp, TopicFilter};
 use crate::mqtt::{Packet, ReasonCode};
-use crate::store::{
-    Change, DropReason, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent, WhenFull,
-};
+use crate::store::{Change, SessionId, SessionOwner, Snapshot, StoreCommand, StoreEvent, WhenFull};
 
 /// Rows a fetch looks at, at most.
 const FETCH_COUNT: usize = 500;
@@ -119,137 +122,6 @@ pub enum Output {
     Close(ConnectionId, ReasonCode),
 }
 
-/// What happened that a person may want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fact {
-    /// The upstream had forgotten the session.
-    SessionLost {
-        /// Which uplink.
-        uplink: Arc<str>,
-        /// Messages published again although they may have arrived.
-        republished: u64,
-        /// Messages taken for delivered because their PUBREC had come.
-        trusted: u64,
-    },
-    /// Messages were dropped to keep the queue's bounds.
-    Dropped {
-        /// Whose.
-        session: Arc<str>,
-        /// Why.
-        reason: DropReason,
-        /// How many.
-        count: u64,
-        /// Whether none had been dropped for a while.
-        first: bool,
-    },
-    /// None have been dropped for a while.
-    DropsEnded {
-        /// Whose.
-        session: Arc<str>,
-        /// How many since the first.
-        count: u64,
-    },
-    /// A client's queue is full: it is too slow for what it subscribed to, or away for too long.
-    Overflowed {
-        /// Whose.
-        session: Arc<str>,
-        /// Messages that wait.
-        waiting: u64,
-        /// Bytes of payload they hold in memory.
-        bytes: usize,
-    },
-    /// A publication of a client was not taken.
-    PublicationRefused {
-        /// Whose.
-        session: Arc<str>,
-        /// Its topic.
-        topic: Arc<str>,
-        /// Why.
-        reason: ReasonCode,
-        /// How many of this client since its session was taken up.
-        count: u64,
-    },
-    /// A subscription of a client was not taken.
-    SubscriptionRefused {
-        /// Whose.
-        session: Arc<str>,
-        /// Its filter.
-        filter: Arc<str>,
-        /// Why.
-        reason: ReasonCode,
-        /// How many of this client since its session was taken up.
-        count: u64,
-    },
-    /// There was no room to retain a message.
-    RetainedRefused {
-        /// Its topic.
-        topic: Arc<str>,
-        /// How many since the start.
-        count: u64,
-        /// Retained messages.
-        messages: usize,
-        /// Bytes they hold.
-        bytes: usize,
-    },
-    /// The other side refused a message; it is settled all the same.
-    Refused {
-        /// Whose.
-        session: Arc<str>,
-        /// Its topic.
-        topic: Arc<str>,
-        /// How often that happened since the start.
-        count: u64,
-    },
-    /// A message is larger than the other side takes.
-    TooLarge {
-        /// Whose.
-        session: Arc<str>,
-        /// Its topic.
-        topic: Arc<str>,
-    },
-    /// The rules kept a client from something.
-    Denied {
-        /// Which client.
-        client_id: Arc<str>,
-        /// As whom it entered.
-        user: Option<Arc<str>>,
-        /// From what.
-        what: DeniedWhat,
-        /// The topic, or the filter of a subscription.
-        topic: Arc<str>,
-        /// How often that happened to its session since the start.
-        count: u64,
-    },
-    /// A client id connected a second time; the first connection was ended.
-    TakenOver {
-        /// Which.
-        client_id: Arc<str>,
-    },
-    /// A stored session of an uplink that the configuration no longer has.
-    UplinkGone {
-        /// Which.
-        uplink: Arc<str>,
-        /// Messages that wait for it.
-        queued: u64,
-    },
-    /// A message came over a bridge that has been here before.
-    Returned {
-        /// From whom.
-        session: Arc<str>,
-        /// Its topic.
-        topic: Arc<str>,
-        /// How often that happened since the start.
-        count: u64,
-    },
-    /// An upstream sent what no rule of the uplink accepts.
-    Unasked {
-        /// Which uplink.
-        uplink: Arc<str>,
-        /// The topic.
-        topic: Arc<str>,
-    },
-}
-
 /// The hub as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HubStatus {
@@ -301,6 +173,8 @@ pub struct Engine {
     tree: TopicTree<SessionId, Subscription>,
     shares: Shares,
     retained: Retained,
+    /// What the gateway says of itself: retained and not stored.
+    of_self: Retained,
     /// When to look for expired ones.
     retained_check: Option<Instant>,
     retained_refused: u64,
@@ -315,6 +189,11 @@ pub struct Engine {
     last_session: u32,
     last_connection: u64,
     accepted: u64,
+    /// What was counted since the start.
+    counts: Counts,
+    /// The most clients that were connected at one moment.
+    clients_peak: u64,
+    takeovers: Takeovers,
     /// Changes of the open batch.
     changes: Vec<Change>,
     /// Whether somebody else relies on the open batch to survive a power cut.
@@ -371,6 +250,7 @@ impl Engine {
             tree: TopicTree::default(),
             shares: Shares::default(),
             retained: Retained::new(retained),
+            of_self: Retained::default(),
             retained_check: Some(now.mono),
             retained_refused: 0,
             retained_expired: 0,
@@ -382,6 +262,9 @@ impl Engine {
             last_session: snapshot.last_session,
             last_connection: 0,
             accepted: 0,
+            counts: Counts::default(),
+            clients_peak: 0,
+            takeovers: Takeovers::default(),
             changes: Vec::new(),
             sync: false,
             uncommitted_bytes: 0,
@@ -558,7 +441,10 @@ impl Engine {
             self.timers.pop_first();
             match timer {
                 Timer::Will => self.publish_will(id, now),
-                Timer::Expiry => self.end_session(id, now),
+                Timer::Expiry => {
+                    self.counts.add(Counted::SessionsExpired, 1);
+                    self.end_session(id, now);
+                }
             }
         }
     }
@@ -605,6 +491,11 @@ impl Engine {
                 oldest: session.outbox.oldest(),
                 waiting_bytes: session.outbox.ready_bytes(),
                 subscriptions: session.subscriptions.len(),
+                user: session.rights.user().cloned(),
+                caller: session.caller.clone(),
+                version: session.link.as_ref().map(|link| link.version),
+                expiry: session.expiry,
+                since: session.since,
                 counters: session.counters,
             })
             .collect();

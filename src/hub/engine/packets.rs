@@ -8,6 +8,7 @@ use super::{DeniedWhat, Engine, Output};
 use crate::hub::inbox::Received;
 use crate::hub::outbox::{Acknowledged, Send};
 use crate::hub::session::{ConnectionId, Session};
+use crate::hub::tally::Counted;
 use crate::model::{Body, Message, Moment, QoS};
 use crate::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
 use crate::store::{Change, SessionId};
@@ -71,6 +72,10 @@ impl Engine {
         now: Moment,
     ) -> Result<(), ReasonCode> {
         let Some(session) = self.sessions.get_mut(&id) else { return Ok(()) };
+        if !session.is_uplink() {
+            self.counts.add(Counted::Received, 1);
+            self.counts.add(Counted::ReceivedBytes, publish.payload.len() as u64);
+        }
         // The connection has put the topic in the place of its alias.
         let (Some(topic), None) = (publish.topic, publish.topic_alias) else {
             return Err(ReasonCode::TopicAliasInvalid);
@@ -108,8 +113,8 @@ impl Engine {
         let message = self.come_over(id, message);
         let told = publish.packet_id.filter(|_| version == Some(Version::V5));
         let mut refusal = message.as_ref().and_then(|it| self.publication_refused(it, id));
-        if let (Some(Refusal { reason, .. }), Some(message)) = (refusal, &message) {
-            self.count_rejected(id, &message.topic, reason);
+        if let (Some(refusal), Some(message)) = (refusal, &message) {
+            self.count_rejected(id, &message.topic, refusal);
         } else if let Some(message) = &message
             && self.denies_publish(id, &message.topic, DeniedWhat::Publish)
         {
@@ -154,12 +159,13 @@ impl Engine {
             self.count_retained_refused(message);
             return Some(NO_ROOM_RETAINED);
         }
-        self.is_refused(message, id).then_some(NO_ROOM)
+        let is_refused = self.is_refused(message, id);
+        is_refused.then_some(NO_ROOM).inspect(|refusal| self.count_refusal(*refusal))
     }
 
     /// A message is not taken: whoever can be told keeps it.
     fn refuse(&mut self, id: SessionId, message: &Message, packet_id: PacketId, refusal: Refusal) {
-        let Refusal { reason, why } = refusal;
+        let Refusal { reason, why, .. } = refusal;
         let refused = Ack { reason_string: Some(why.into()), ..Ack::new(packet_id, reason) };
         if message.qos == QoS::AtLeastOnce {
             self.answer(id, Packet::PubAck(refused), 0);

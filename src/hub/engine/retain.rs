@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Engine, Fact};
+use crate::hub::tally::Counted;
 use crate::model::{Message, Moment, Seq, TopicFilter};
 use crate::store::{Change, SessionId};
 
@@ -40,6 +41,7 @@ impl Engine {
     /// Counts a message that could not be retained.
     pub(super) fn count_retained_refused(&mut self, message: &Message) {
         self.retained_refused += 1;
+        self.counts.add(Counted::NotRetained, 1);
         let (topic, count) = (message.topic.as_str().into(), self.retained_refused);
         let (messages, bytes) = (self.retained.len(), self.retained.bytes());
         self.facts.push_back(Fact::RetainedRefused { topic, count, messages, bytes });
@@ -52,7 +54,8 @@ impl Engine {
         now: Moment,
     ) -> impl Iterator<Item = &'a Message> {
         let is_expired = move |message: &Message| self.is_retained_expired(message, now);
-        self.retained.matching(filter).filter(move |message| !is_expired(message))
+        let of_self = self.of_self.matching(filter);
+        self.retained.matching(filter).filter(move |message| !is_expired(message)).chain(of_self)
     }
 
     /// Takes expired ones out, here and in the store.

@@ -7,6 +7,7 @@ use crate::hub::numbers::NumberMap;
 use crate::hub::outbox::Outgoing;
 use crate::hub::session::{Session, Subscription};
 use crate::hub::share::Readiness;
+use crate::hub::tally::Counted;
 use crate::model::{Message, Moment, QoS};
 use crate::store::{Change, SessionId, Target};
 
@@ -85,7 +86,7 @@ impl Engine {
     }
 
     /// Sends a message to those who want it. Gives the batch that makes it durable for them; 0 for none.
-    fn deliver(
+    pub(super) fn deliver(
         &mut self,
         message: &Arc<Message>,
         wanted: impl IntoIterator<Item = (SessionId, Wanted)>,
@@ -118,7 +119,7 @@ impl Engine {
                     continue;
                 }
                 if is_full {
-                    self.count_overflow(id, 1, now);
+                    self.count_overflow(id, Counted::DroppedStored, 1, now);
                     continue;
                 }
                 let Outgoing { retain, shared, .. } = out;
@@ -126,7 +127,7 @@ impl Engine {
                 out.batch = self.open_batch;
                 kept.push((id, out));
             } else if session.link.is_some() && is_memory_full(session, &self.options) {
-                self.count_overflow(id, 1, now);
+                self.count_overflow(id, Counted::DroppedWaiting, 1, now);
             } else if session.link.is_some() {
                 session.outbox.push(out);
                 self.dirty.insert(id);
@@ -176,7 +177,7 @@ impl Engine {
     /// Who wants a message: into `wanted` each session once, in the order of their numbers, for its own subscriptions or as
     /// the one member of a shared one that is chosen; further copies for those who are chosen and have one coming already.
     /// With `takes_turn` the next message goes to other members.
-    fn find_wanted(
+    pub(super) fn find_wanted(
         &self,
         message: &Message,
         origin: Option<SessionId>,

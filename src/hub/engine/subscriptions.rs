@@ -7,6 +7,7 @@ use super::limits::{NOT_ALLOWED, Refusal};
 use super::{Engine, Fact};
 use crate::hub::outbox::Outgoing;
 use crate::hub::session::{Session, Subscription, sends_retained};
+use crate::hub::tally::Counted;
 use crate::model::{Message, Moment, QoS, TopicFilter, TopicName};
 use crate::mqtt::{Packet, ReasonCode, SubAck, Subscribe, SubscribeFilter, Unsubscribe};
 use crate::store::{Change, SessionId};
@@ -21,10 +22,8 @@ impl Engine {
                 reasons.push(ReasonCode::Success);
                 continue;
             }
-            let refusal = self.refuse_subscription(id, &wanted.filter);
-            let denied = |engine: &mut Self| engine.denies_subscription(id, &wanted.filter);
-            reasons.push(match refusal.or_else(|| denied(self).then_some(NOT_ALLOWED)) {
-                Some(Refusal { reason, why }) => {
+            reasons.push(match self.refuse_subscription(id, &wanted.filter) {
+                Some(Refusal { reason, why, .. }) => {
                     reason_string = Some(why.into());
                     reason
                 }
@@ -47,12 +46,14 @@ impl Engine {
         let Some(refusal) = self.subscription_refused(id, filter) else {
             return self.denies_subscription(id, filter).then_some(NOT_ALLOWED);
         };
+        self.count_refusal(refusal);
         let session = self.sessions.get_mut(&id)?;
         session.counters.subscriptions_refused += 1;
         self.facts.push_back(Fact::SubscriptionRefused {
             session: session.name().clone(),
             filter: filter.as_str().into(),
             reason: refusal.reason,
+            address: session.rights.address(),
             count: session.counters.subscriptions_refused,
         });
         Some(refusal)
@@ -87,9 +88,9 @@ impl Engine {
         // All of them are sent, however many there are, but not again and again to a client that reads none. None are
         // sent for shared subscriptions (4.8.2).
         let waiting = session.outbox.queued().saturating_add(retained.len() as u64);
-        let waiting_max = match session.durable {
-            true => self.options.client_queue_max,
-            false => self.options.memory_queue_max as u64,
+        let (waiting_max, bound) = match session.durable {
+            true => (self.options.client_queue_max, Counted::DroppedStored),
+            false => (self.options.memory_queue_max as u64, Counted::DroppedWaiting),
         };
         if !filter.is_shared() && sends_retained(wanted.retain_handling, existed) {
             let rights = self.sessions.get(&id).map(|session| &session.rights);
@@ -99,7 +100,7 @@ impl Engine {
             retained.extend(found.map(|message| (message, subscription.clone())));
             if waiting >= waiting_max {
                 let count = retained.drain(before..).count();
-                self.count_overflow(id, count as u64, now);
+                self.count_overflow(id, bound, count as u64, now);
             }
         }
         match wanted.qos {

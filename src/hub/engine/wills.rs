@@ -67,7 +67,7 @@ impl Engine {
         message.expires = expiry.map(|expiry| now.wall.plus(expiry));
         let refused = self.publication_refused(&message, id);
         if let Some(refusal) = refused {
-            self.count_rejected(id, &message.topic, refusal.reason);
+            self.count_rejected(id, &message.topic, refusal);
         } else if !self.denies_publish(id, &message.topic, DeniedWhat::Will) {
             self.route(message, Some(id), now);
         }
