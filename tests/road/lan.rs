@@ -20,7 +20,7 @@ fn start(site: &Site, upstream: &Mosquitto) -> Fieldpost {
 pub(crate) fn port(gateway: &mut Fieldpost) -> u16 {
     gateway.wait_for_log("broker listens");
     let log = gateway.process().own_log();
-    let address = log.split("address=127.0.0.1:").nth(1).expect("an address");
+    let address = log.split("address=mqtt://127.0.0.1:").nth(1).expect("an address");
     let digits: String = address.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().expect("a port")
 }
