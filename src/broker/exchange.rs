@@ -135,11 +135,19 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             if stopping.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Happened::Stopped);
             }
-            if let Poll::Ready(events) = inbound.poll_all(cx) {
-                let Some(events) = events else { return Poll::Ready(Happened::HubGone) };
-                unsaid.extend(events);
+            // Asked until there is nothing more: only then the next event wakes this task.
+            loop {
+                if unsaid.goes_on(writer.queued()) {
+                    return Poll::Ready(Happened::Events);
+                }
+                match inbound.poll_all(cx) {
+                    Poll::Ready(Some(events)) => unsaid.extend(events),
+                    Poll::Ready(None) => return Poll::Ready(Happened::HubGone),
+                    Poll::Pending => break,
+                }
             }
-            if unsaid.goes_on(writer.queued()) {
+            // The hub hears of it although the socket takes nothing.
+            if !congested && writer.queued() + unsaid.bytes > CONGESTED_BYTES {
                 return Poll::Ready(Happened::Events);
             }
             if writer.queued() > 0

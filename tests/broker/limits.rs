@@ -140,6 +140,26 @@ fn a_client_that_acknowledges_nothing_costs_so_many_messages_and_bytes() {
 }
 
 #[test]
+fn a_client_that_does_not_read_costs_so_many_messages_and_bytes() {
+    for version in VERSIONS {
+        let options = EngineOptions { memory_queue_bytes_max: 1 << 16, ..EngineOptions::default() };
+        let gateway = Gateway::with(options);
+        let mut deaf = Client::subscriber(gateway.port, version, "deaf", "t", QOS0);
+        let (mut publisher, _) = Client::connect(gateway.port, connect(version, "p"));
+        let payload = "x".repeat(16 * 1024);
+        // The system's buffers for the connection take some megabytes first.
+        let mut published = 0;
+        while counters(&gateway, "deaf").dropped == 0 {
+            assert!(published < 6000, "everything is kept for a client that does not read");
+            (0..50).for_each(|_| publisher.publish(QOS1, 1, "t", &payload));
+            published += 50;
+        }
+        // What was there before comes once it reads.
+        assert_eq!(deaf.receive_publish().payload.len(), payload.len());
+    }
+}
+
+#[test]
 fn a_stored_queue_holds_so_many_messages() {
     for version in VERSIONS {
         let options = EngineOptions { client_queue_max: 3, ..EngineOptions::default() };
