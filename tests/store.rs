@@ -198,8 +198,7 @@ fn whatever_was_committed_is_found_again_as_the_simulation_has_it() {
         let mut rng = Rng::with_seed(seed);
         let dir = tempfile::tempdir().unwrap();
         let (mut store, empty) = open(dir.path()).unwrap();
-        let mut model = State::default();
-        model.store = empty.store;
+        let mut model = State { store: empty.store, ..State::default() };
         assert_eq!(empty, model.snapshot());
         let mut last_seq = 0;
         for round in 0..6 {
@@ -234,8 +233,7 @@ fn whatever_was_staged_is_found_again_after_a_close_and_a_kill() {
         let dir = tempfile::tempdir().unwrap();
         let (mut store, empty) =
             open_staging(dir.path(), staging(dir.path(), commit_every)).unwrap();
-        let mut model = State::default();
-        model.store = empty.store;
+        let mut model = State { store: empty.store, ..State::default() };
         assert_eq!(empty, model.snapshot());
         let mut last_seq = 0;
         for round in 0..6 {

@@ -60,6 +60,7 @@ fn ok(number: u16) -> Ack {
 }
 
 /// What goes out, shortly.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the others are their names")]
 fn sent(session: &mut Session) -> Vec<String> {
     let told = |packet: Packet| match packet {
         Packet::Publish(publish) => {

@@ -133,8 +133,8 @@ impl Engine {
         topic: &TopicName,
         what: DeniedWhat,
     ) -> bool {
-        let allows = |session: &Box<Session>| session.rights.permit.allows_publish(topic.as_str());
-        if self.sessions.get(&id).is_none_or(allows) {
+        let session = self.sessions.get(&id);
+        if session.is_none_or(|session| session.rights.permit.allows_publish(topic.as_str())) {
             return false;
         }
         self.deny(id, what, topic.as_str().into());
