@@ -254,10 +254,7 @@ fn say<W: AsyncWrite + Unpin>(
         match event {
             ConnectionEvent::Packet(mut packet) => {
                 if !protocol.handle_outgoing(&mut packet) {
-                    tracing::debug!(
-                        packet = packet.name(),
-                        "left out: larger than the client takes"
-                    );
+                    debug!(packet = packet.name(), "left out: larger than the client takes");
                     continue;
                 }
                 if matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_)) {
