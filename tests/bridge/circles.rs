@@ -108,8 +108,17 @@ fn gateways_in_a_ring_pass_each_message_once_round() {
 #[test]
 fn a_mosquitto_that_bridges_into_us_with_everything_both_ways_is_sent_nothing_back() {
     for version in ["mqttv311", "mqttv50"] {
-        let gateway =
-            Gateway::start_anywhere("gw", "  none: { url: \"mqtt://127.0.0.1:1\", forward: [] }\n");
+        // Before 2.0.13 mosquitto sends more than the receive maximum allows: where as much is under way as may be and more
+        // waits, each acknowledgement lets it send all that waits, up to the maximum a second time
+        // (`db__message_delete_outgoing` counts only what stands before the message that was acknowledged). Told 256, it had
+        // 298 under way by its own log and was sent away, 0x93 (MQTT 5.0 section 3.3.4). In 5.0 its session ends with the
+        // connection, so what it should have got until it came back was not kept. Told more than there is, nothing waits.
+        let gateway = Gateway::start_within(
+            "gw",
+            free_port(),
+            &format!("inflight: {}", 2 * COUNT),
+            "  none: { url: \"mqtt://127.0.0.1:1\", forward: [] }\n",
+        );
         let peer = Mosquitto::start_with(&format!(
             "allow_anonymous true\nconnection site\naddress 127.0.0.1:{}\n\
              bridge_protocol_version {version}\ntry_private true\ntopic # both 2\n",

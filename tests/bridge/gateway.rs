@@ -21,10 +21,16 @@ impl Gateway {
     /// A gateway whose broker listens on `port`; `uplinks` is indented by two.
     #[track_caller]
     pub fn start(id: &str, port: u16, uplinks: &str) -> Self {
+        Self::start_within(id, port, "", uplinks)
+    }
+
+    /// The same with bounds for its clients, `inflight: 100`.
+    #[track_caller]
+    pub fn start_within(id: &str, port: u16, limits: &str, uplinks: &str) -> Self {
         let site = Site::new();
         site.write_config(&format!(
             "gateway: {{ id: {id}, state_dir: \"{{state}}\" }}\n\
-             broker: {{ listeners: [ {{ tcp: 127.0.0.1:{port}, anonymous: true }} ] }}\n\
+             broker:\n  listeners: [ {{ tcp: 127.0.0.1:{port}, anonymous: true }} ]\n  limits: {{ {limits} }}\n\
              uplinks:\n{uplinks}"
         ));
         let mut process = site.start();

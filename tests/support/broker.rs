@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -131,7 +133,8 @@ fn spawn(dir: &Path) -> Option<Process> {
 }
 
 /// A port of 127.0.0.1 that was free a moment ago, below those the system gives to outgoing connections, so that it is
-/// still free when its owner restarts. Who binds it tries another one if somebody was faster.
+/// still free when its owner restarts. No other test is given it while this one runs; who binds it tries another one if
+/// somebody else was faster.
 pub fn free_port() -> u16 {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").subsec_nanos();
@@ -141,8 +144,17 @@ pub fn free_port() -> u16 {
     loop {
         mixed = mixed.wrapping_mul(0x0019_660D).wrapping_add(0x3C6E_F35F);
         let port = 15_000 + u16::try_from((mixed >> 16) % 17_000).expect("below 32,000");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if claim(port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
+}
+
+/// Takes a port for as long as this process lives. Tests run side by side, and a port that its owner is yet to bind, or
+/// binds again after a restart, looks free to all of them.
+fn claim(port: u16) -> bool {
+    let name = SocketAddr::from_abstract_name(format!("fieldpost-test-port-{port}"));
+    let held = UnixListener::bind_addr(&name.expect("a short name"));
+    // It is let go with the process.
+    held.map(std::mem::forget).is_ok()
 }
