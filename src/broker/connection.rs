@@ -228,10 +228,11 @@ async fn end<S: AsyncRead + AsyncWrite + Unpin>(
             if protocol.version() == Version::V5 {
                 let bye = Disconnect { reason_string: why, ..Disconnect::new(reason) };
                 let mut bye = Packet::Disconnect(bye);
-                protocol.handle_outgoing(&mut bye);
-                last_words(&mut writer, &bye).await;
-                let sent = writer.carried().take();
-                door.counters().carry(Traffic { sent, ..Traffic::default() });
+                if protocol.handle_outgoing(&mut bye) {
+                    last_words(&mut writer, &bye).await;
+                    let sent = writer.carried().take();
+                    door.counters().carry(Traffic { sent, ..Traffic::default() });
+                }
             }
         }
     }
