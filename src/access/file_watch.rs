@@ -17,6 +17,12 @@ pub struct FileWatch {
 }
 
 impl FileWatch {
+    /// Whether there is no file to look at.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Takes the files as they are.
     #[must_use]
     pub fn new(files: Vec<PathBuf>) -> Self {

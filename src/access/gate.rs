@@ -209,6 +209,12 @@ impl Gate {
         in_force.users.as_ref().is_some_and(|users| users.has(&login.user, &login.hash))
     }
 
+    /// Whether there are files to be looked at.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        !lock(&self.0.state).watch.is_empty()
+    }
+
     /// Looks whether a file has changed since it was read, and reads all of them again if so; `None` if none has. Blocks
     /// for as long as the files take.
     ///

@@ -26,7 +26,7 @@ pub async fn keep_access(
     loop {
         let gate = gate.clone();
         let look = tokio::select! {
-            _ = looks.tick() => spawn_blocking(move || gate.look()).await,
+            _ = looks.tick(), if gate.has_files() => spawn_blocking(move || gate.look()).await,
             Some(settings) = settings.recv() => {
                 spawn_blocking(move || Some(gate.put_in_force(settings))).await
             }

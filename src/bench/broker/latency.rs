@@ -25,7 +25,7 @@ pub const RATE: u32 = 2000;
 /// What is published before anything counts.
 const WARM_UP: u32 = 200;
 /// How long the last message may be on its way.
-const LAST: Duration = Duration::from_secs(5);
+const LAST: Duration = Duration::from_secs(30);
 
 /// What a trickle costs, and how long its messages take.
 #[derive(Debug, Clone, Copy, PartialEq)]
