@@ -128,6 +128,8 @@ fn the_counts_are_those_of_what_went_through() {
 #[test]
 fn it_is_retained_for_who_comes_and_stored_for_nobody() {
     let broker = start("");
+    let early = mosquitto_sub(broker.port, "$SYS/broker/uptime", &[]);
+    early.wait_for(1);
     // A durable session that asks for QoS 2 is the worst there is.
     let (mut client, _) = Client::connect(broker.port, persistent(Version::V5, "durable"));
     client.subscribe(&[subscription("$SYS/broker/uptime", QOS2)]);
