@@ -322,6 +322,43 @@ fn a_byte_that_flipped_anywhere_never_ends_the_program_nor_doubles_or_alters_a_m
 }
 
 #[test]
+fn a_segment_whose_row_says_what_cannot_be_is_never_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = fill(dir.path(), false);
+    for spoilt in [
+        "last = NULL",
+        "last = 'x'",
+        "last = first - 1",
+        "last = first + 50",
+        "last = first + 4096",
+        "count = NULL",
+        "count = 0",
+        "count = count + 1",
+        "accepted = 0.5",
+        "content = NULL",
+    ] {
+        let copy = copied(dir.path());
+        let connection = rusqlite::Connection::open(copy.path().join(FILE_NAME)).unwrap();
+        let spoil = format!(
+            "PRAGMA ignore_check_constraints = 1; PRAGMA writable_schema = 1; \
+             UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'segment'"
+        );
+        connection.execute_batch(&spoil).unwrap();
+        drop(connection);
+        let connection = rusqlite::Connection::open(copy.path().join(FILE_NAME)).unwrap();
+        let update = format!(
+            "UPDATE segment SET {spoilt} WHERE first = (SELECT max(first) FROM segment WHERE first <= 700)"
+        );
+        assert_eq!(connection.execute(&update, []).unwrap(), 1);
+        drop(connection);
+        let (_, found) = drained(copy.path(), false);
+        let lost = missing(&all, &found, spoilt).len();
+        assert!(lost <= 100, "{spoilt}: {lost} lost");
+        assert_eq!(aside(copy.path()).len(), 1, "{spoilt}: {lost} lost without a word");
+    }
+}
+
+#[test]
 fn a_file_that_was_cut_off_gives_what_is_left_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let all = fill(dir.path(), false);

@@ -9,7 +9,7 @@ use super::drops::{Drops, TellDrops};
 use super::engine::Rights;
 use super::inbox::Inbox;
 use super::node::Peer;
-use super::outbox::{FlightNumber, Oldest, Outbox};
+use super::outbox::{FlightNumber, Oldest, Outbox, Outgoing};
 use crate::model::{Message, QoS, Seq, Timestamp, TopicFilter, TopicRename};
 use crate::mqtt::{Packet, RetainHandling, SubscribeFilter, Version};
 use crate::store::{SessionId, SessionOwner};
@@ -142,6 +142,8 @@ pub(super) struct Link {
     pub(super) will: Option<SessionWill>,
     /// The message whose acknowledgement the connection waits for.
     pub(super) saying: Option<Seq>,
+    /// What it says once nothing is in flight; until then nothing new is picked.
+    pub(super) last_words: Option<Outgoing>,
     /// The message after which nothing more is picked.
     pub(super) farewell: Option<Seq>,
     /// It has been picked.

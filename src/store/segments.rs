@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params};
+use rusqlite::{Connection, Row, Statement, params};
 
 use super::change::StoredMessage;
 use super::error::Fault;
 use super::gone::Gone;
 use super::row::RowError;
-use super::segment::{self, Record};
+use super::segment::{self, Record, SPAN_MAX};
 use crate::model::{Seq, Timestamp};
 
 /// A segment as its row says it, without its content.
@@ -31,11 +31,17 @@ impl Entry {
     fn read(row: &Row<'_>) -> Result<Self, Fault> {
         // The key of a table is a number whatever happens to the row.
         let first = Seq(row.get(0)?);
-        let foreign = |column| move |_| Fault::Row(first.0, RowError::Foreign { column });
-        let last = Seq(row.get(1).map_err(foreign("last"))?);
-        let count = row.get(2).map_err(foreign("count"))?;
-        let accepted = Timestamp::from_unix_ms(row.get(3).map_err(foreign("accepted"))?);
-        let bits: Option<Vec<u8>> = row.get(4).map_err(foreign("bits"))?;
+        let foreign = |column| Fault::Row(first.0, RowError::Foreign { column });
+        let last = Seq(row.get(1).map_err(|_| foreign("last"))?);
+        let more = last.0.checked_sub(first.0).filter(|more| *more < SPAN_MAX);
+        let places = more.ok_or_else(|| foreign("last"))? + 1;
+        let count = row.get(2).map_err(|_| foreign("count"))?;
+        if !(1..=places).contains(&count) {
+            return Err(foreign("count"));
+        }
+        let accepted = row.get(3).map_err(|_| foreign("accepted"))?;
+        let accepted = Timestamp::from_unix_ms(accepted);
+        let bits: Option<Vec<u8>> = row.get(4).map_err(|_| foreign("bits"))?;
         let gone = bits.map(|bits| Gone::new(first, last, &bits));
         Ok(Self { first, last, count, accepted, gone })
     }
@@ -120,14 +126,15 @@ pub(super) fn insert<'a>(
     Ok(())
 }
 
-/// All segments with places after `?1`, oldest first.
+/// All segments that may hold places after `?1`, oldest first: of the first one the row itself must tell. A condition on
+/// its `last` would pass over a row whose `last` is damaged, without a word.
 macro_rules! after {
     ($end:literal) => {
         concat!(
             "SELECT s.first, s.last, s.count, s.accepted, g.bits \
              FROM segment s LEFT JOIN gone g ON g.first = s.first \
              WHERE s.first >= coalesce((SELECT max(first) FROM segment WHERE first <= ?1), 0) \
-             AND s.last > ?1 ORDER BY s.first",
+             ORDER BY s.first",
             $end
         )
     };
@@ -145,16 +152,23 @@ impl<'a> Walk<'a> {
         &mut self,
         after: Seq,
     ) -> Result<impl Iterator<Item = Result<Entry, Fault>> + '_, Fault> {
-        let statement: &mut Statement<'a> = &mut self.0;
-        let rows = statement.query_map([after.0], |row| Ok(Entry::read(row)))?;
-        Ok(rows.map(|entry| entry?))
+        walk(&mut self.0, after)
     }
+}
+
+fn walk<'a>(
+    statement: &'a mut Statement<'_>,
+    after: Seq,
+) -> Result<impl Iterator<Item = Result<Entry, Fault>> + 'a, Fault> {
+    let rows = statement.query_map([after.0], |row| Ok(Entry::read(row)))?;
+    let entries = rows.map(|entry| entry?);
+    Ok(entries.skip_while(move |entry| matches!(entry, Ok(entry) if entry.last <= after)))
 }
 
 /// The first segment with places after `after`.
 pub(super) fn next(connection: &Connection, after: Seq) -> Result<Option<Entry>, Fault> {
-    let mut statement = connection.prepare_cached(after!(" LIMIT 1"))?;
-    statement.query_row([after.0], |row| Ok(Entry::read(row))).optional()?.transpose()
+    let mut statement = connection.prepare_cached(after!(" LIMIT 2"))?;
+    walk(&mut statement, after)?.next().transpose()
 }
 
 /// The segment with the place `seq`.

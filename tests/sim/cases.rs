@@ -373,6 +373,38 @@ fn what_a_connection_says_itself_keeps_its_topic() {
 }
 
 #[test]
+fn the_last_word_to_an_upstream_follows_all_it_has_to_release() {
+    let mut bench = Bench::new();
+    let attach = fieldpost::hub::AttachUplink {
+        name: "uplink".into(),
+        session_present: false,
+        version: Version::V5,
+        receive_maximum: NonZeroU16::MAX,
+        packet_bytes_max: None,
+        qos_max: QoS::ExactlyOnce,
+        retain_available: true,
+        peer: None,
+        server: None,
+    };
+    let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
+    bench.engine.handle_publish(message(1, QoS::ExactlyOnce), bench.now);
+    bench.settle();
+    let packets = bench.take();
+    let [Packet::Publish(publish)] = &packets[..] else { panic!("{packets:?}") };
+    let under_way = publish.packet_id.unwrap();
+    bench.engine.handle_say(attached.connection, message(9, QoS::AtLeastOnce), true);
+    bench.engine.handle_publish(message(2, QoS::ExactlyOnce), bench.now);
+    bench.settle();
+    assert_eq!(bench.take(), []);
+    let done = Ack::new(under_way, ReasonCode::Success);
+    let packets = bench.hear(attached.connection, Packet::PubRec(done.clone()));
+    assert!(matches!(packets[..], [Packet::PubRel(_)]), "{packets:?}");
+    let packets = bench.hear(attached.connection, Packet::PubComp(done));
+    let [Packet::Publish(last)] = &packets[..] else { panic!("{packets:?}") };
+    assert_eq!(last.qos, QoS::AtLeastOnce);
+}
+
+#[test]
 fn an_upstream_gets_no_more_than_it_takes() {
     let mut bench = Bench::new();
     let attach = fieldpost::hub::AttachUplink {

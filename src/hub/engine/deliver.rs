@@ -32,12 +32,18 @@ impl Engine {
         let mut settled = Vec::new();
         let clock = self.clock;
         while !link.closing {
+            if outbox.inflight() == 0
+                && let Some(out) = link.last_words.take()
+            {
+                link.farewell = Some(out.seq);
+                outbox.push_front(out);
+            }
             let limits = PickLimits {
                 now,
                 clock,
                 batch: self.open_batch,
                 leaves: link.held.is_empty().then_some(self.committed_batch),
-                congested: link.congested,
+                congested: link.congested || link.last_words.is_some(),
                 trimming: self.bounds.is_trimming(),
                 qos_max: link.qos_max,
                 peer: peer.map(|peer| peer.node),
@@ -249,14 +255,15 @@ impl Engine {
     }
 
     /// Lets the connection say one message before all others, in memory only; [`Output::Said`] tells when it is
-    /// acknowledged. After the last one nothing else is picked.
+    /// acknowledged. The last one is said once nothing is in flight any more, because the order of MQTT holds within one
+    /// QoS only (section 4.6): a server passes on a QoS 2 message at PUBREL, and would be told of the end before it.
+    /// Nothing else is picked from then on.
     pub fn handle_say(&mut self, connection: ConnectionId, message: Message, last: bool) {
         let Some(id) = self.connections.get(&connection).copied() else { return };
         let seq = self.next_seq();
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(link) = &mut session.link else { return };
         link.saying = Some(seq);
-        link.farewell = last.then_some(seq);
         let out = Outgoing {
             seq,
             qos: message.qos,
@@ -268,7 +275,11 @@ impl Engine {
             batch: 0,
             late: false,
         };
-        session.outbox.push_front(out);
+        if last {
+            link.last_words = Some(out);
+        } else {
+            session.outbox.push_front(out);
+        }
         self.dirty.insert(id);
     }
 
@@ -368,6 +379,7 @@ impl Link {
             held: std::collections::VecDeque::new(),
             congested: false,
             will: None,
+            last_words: None,
             farewell: None,
             closing: false,
             saying: None,
