@@ -139,11 +139,11 @@ pub(super) struct Link {
     pub(super) retain_available: bool,
     pub(super) held: VecDeque<Held>,
     pub(super) congested: bool,
-    pub(super) will: Option<SessionWill>,
+    pub(super) will: Option<Box<SessionWill>>,
     /// The message whose acknowledgement the connection waits for.
     pub(super) saying: Option<Seq>,
     /// What it says once nothing is in flight; until then nothing new is picked.
-    pub(super) last_words: Option<Outgoing>,
+    pub(super) last_words: Option<Box<Outgoing>>,
     /// The message after which nothing more is picked.
     pub(super) farewell: Option<Seq>,
     /// It has been picked.

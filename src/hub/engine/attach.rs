@@ -348,7 +348,7 @@ impl Engine {
             session.peer = attach.peer;
             session.outbox.handle_resumed(window);
             let mut link = Link::new(connection, attach.version, attach.packet_bytes_max);
-            link.will = attach.will;
+            link.will = attach.will.map(Box::new);
             session.link = Some(link);
             session.caller = Some(attach.caller);
             session.since = self.clock.stamp(now);
@@ -417,7 +417,7 @@ impl Engine {
         }
         let (DetachCause::Goodbye { expiry } | DetachCause::GoodbyeWithWill { expiry }) = cause
         else {
-            return self.leave(id, link.will, shared, now);
+            return self.leave(id, link.will.map(|will| *will), shared, now);
         };
         let expiry = expiry.map(|expiry| expiry.min(self.options.session_expiry_max));
         if let Some(expiry) = expiry.filter(|expiry| session.durable && *expiry != session.expiry) {
@@ -426,7 +426,8 @@ impl Engine {
             self.changes.push(Change::Session { session: id, owner, cursor, expiry });
         }
         let had_will = link.will.is_some();
-        let will = link.will.filter(|_| matches!(cause, DetachCause::GoodbyeWithWill { .. }));
+        let is_wanted = matches!(cause, DetachCause::GoodbyeWithWill { .. });
+        let will = link.will.map(|will| *will).filter(|_| is_wanted);
         if will.is_none() {
             self.keep_will(id, None, had_will);
         }

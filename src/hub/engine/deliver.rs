@@ -36,7 +36,7 @@ impl Engine {
                 && let Some(out) = link.last_words.take()
             {
                 link.farewell = Some(out.seq);
-                outbox.push_front(out);
+                outbox.push_front(*out);
             }
             let limits = PickLimits {
                 now,
@@ -276,7 +276,7 @@ impl Engine {
             late: false,
         };
         if last {
-            link.last_words = Some(out);
+            link.last_words = Some(Box::new(out));
         } else {
             session.outbox.push_front(out);
         }
