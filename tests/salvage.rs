@@ -339,11 +339,9 @@ fn a_segment_whose_row_says_what_cannot_be_is_never_passed_over() {
     ] {
         let copy = copied(dir.path());
         let connection = rusqlite::Connection::open(copy.path().join(FILE_NAME)).unwrap();
-        let spoil = format!(
-            "PRAGMA ignore_check_constraints = 1; PRAGMA writable_schema = 1; \
-             UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'segment'"
-        );
-        connection.execute_batch(&spoil).unwrap();
+        let spoil = "PRAGMA writable_schema = 1; \
+             UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'segment'";
+        connection.execute_batch(spoil).unwrap();
         drop(connection);
         let connection = rusqlite::Connection::open(copy.path().join(FILE_NAME)).unwrap();
         let update = format!(
