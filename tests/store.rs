@@ -61,8 +61,15 @@ impl Open {
 
     fn commit_to(&mut self, changes: Vec<Change>, sync: bool) -> u64 {
         self.batch += 1;
-        self.store.send(StoreCommand::Commit { batch: self.batch, changes, sync });
-        match self.events.blocking_recv() {
+        // Where it is made and in the thread, in turns: nobody may see a difference.
+        let command = StoreCommand::Commit { batch: self.batch, changes, sync };
+        let answer = if self.batch % 2 == 1 {
+            self.store.ask(command)
+        } else {
+            self.store.send(command);
+            None
+        };
+        match answer.or_else(|| self.events.blocking_recv()) {
             Some(StoreEvent::Committed(committed)) => {
                 assert_eq!(committed.batch, self.batch);
                 committed.bytes_used
@@ -405,6 +412,38 @@ fn what_nobody_acknowledged_is_committed_after_its_time() {
         assert!(begin.elapsed() < Duration::from_secs(20), "it is never committed");
         // Another command must not put the commit off.
         store.commit(vec![]);
+    }
+}
+
+#[test]
+fn a_small_batch_is_staged_where_it_is_made_and_committed_after_its_time_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let soon = Duration::from_millis(20);
+    let (mut store, _) = open_staging(dir.path(), staging(dir.path(), soon)).unwrap();
+    let changes = vec![session(1, "a", 0), append(1, &[1])];
+    let at_once = store.store.ask(StoreCommand::Commit { batch: 1, changes, sync: false });
+    assert!(matches!(at_once, Some(StoreEvent::Committed(_))), "{at_once:?}");
+    let copy = killed(dir.path());
+    let after_kill = open_staging(copy.path(), staging(copy.path(), soon)).unwrap().1;
+    assert_eq!(after_kill.sessions[0].queued, 1);
+    let is_there = || {
+        let copy = power_cut(dir.path());
+        let snapshot = open(copy.path()).unwrap().1;
+        snapshot.sessions.first().is_some_and(|session| session.queued == 1)
+    };
+    let begin = std::time::Instant::now();
+    while !is_there() {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it is never committed");
+    }
+    for (changes, sync) in [
+        (vec![append(2, &[1])], true),
+        ((3..300).map(|seq| append(seq, &[1])).collect(), false),
+        (vec![append_message(300, &[1], message(&"x".repeat(100_000)))], false),
+    ] {
+        store.batch += 1;
+        let command = StoreCommand::Commit { batch: store.batch, changes, sync };
+        assert!(store.store.ask(command).is_none(), "{}", store.batch);
+        assert!(matches!(store.events.blocking_recv(), Some(StoreEvent::Committed(_))));
     }
 }
 

@@ -541,9 +541,18 @@ impl Hub {
     /// Hands on everything the engine has to say.
     fn work(&mut self) {
         let now = now();
-        self.engine.settle_down(now);
-        while let Some(command) = self.engine.poll_store(now) {
-            self.store.send(command);
+        loop {
+            self.engine.settle_down(now);
+            let mut is_answered = false;
+            while let Some(command) = self.engine.poll_store(now) {
+                if let Some(event) = self.store.ask(command) {
+                    self.handle_event(event);
+                    is_answered = true;
+                }
+            }
+            if !is_answered {
+                break;
+            }
         }
         self.hand_out();
         while let Some(fact) = self.engine.poll_fact() {

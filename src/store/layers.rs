@@ -188,7 +188,7 @@ impl Layers {
     }
 
     /// Whether batches are to be staged, whether or not they can be.
-    fn stages(&self) -> bool {
+    pub(super) fn stages(&self) -> bool {
         self.staging.as_ref().is_some_and(|staging| !staging.commit_every.is_zero())
     }
 

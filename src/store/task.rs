@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,10 @@ use crate::model::{Seq, Timestamp};
 
 /// How long the thread waits before it tries a failed commit again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// A batch of no more changes,
+const SMALL_CHANGES: usize = 128;
+/// and no more payload in bytes, is staged sooner than another thread is awake.
+const SMALL_BYTES: usize = 64 * 1024;
 
 /// What the hub asks of the store. Everything is done in the order it was asked.
 #[derive(Debug)]
@@ -145,10 +151,37 @@ impl StoreEvent {
     }
 }
 
+/// What the thread is asked.
+#[derive(Debug)]
+enum Asked {
+    Command(StoreCommand),
+    /// The batch was taken where it was made; the database must have it.
+    Flush {
+        batch: u64,
+    },
+    /// There is a time to wait for.
+    Timeout,
+}
+
+/// What the thread and whoever asks it share.
+#[derive(Debug)]
+struct Shared {
+    layers: Mutex<Layers>,
+    /// Asked and not answered yet. Only whoever asks adds to it.
+    asked: AtomicUsize,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Layers> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The running store. Dropping it lets the thread finish what was asked and closes the database.
 #[derive(Debug)]
 pub struct Store {
-    commands: Option<Sender<StoreCommand>>,
+    commands: Option<Sender<Asked>>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     /// Given up after the thread has ended.
     _runtime: Option<RuntimeLock>,
@@ -203,8 +236,9 @@ impl Store {
         events: UnboundedSender<StoreEvent>,
     ) -> Result<Self, StoreError> {
         let (commands, inbox) = channel();
+        let shared = Arc::new(Shared { layers: Mutex::new(layers), asked: AtomicUsize::new(0) });
         let thread = Thread {
-            layers,
+            shared: shared.clone(),
             commands: inbox,
             events,
             waiting: VecDeque::new(),
@@ -217,14 +251,60 @@ impl Store {
                 .name("store".into())
                 .spawn(move || thread.run())
                 .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
-        Ok(Self { commands: Some(commands), thread: Some(thread), _runtime: None })
+        Ok(Self { commands: Some(commands), shared, thread: Some(thread), _runtime: None })
+    }
+
+    /// Does at once, in the calling thread, what takes no longer than waking the other one: a small batch that has only
+    /// to outlive a kill, while nothing else is under way. Everything else goes the way of [`Self::send`], and so does
+    /// the answer.
+    #[must_use = "an answer comes this way or the other"]
+    pub fn ask(&self, command: StoreCommand) -> Option<StoreEvent> {
+        let StoreCommand::Commit { batch, changes, sync: false } = command else {
+            self.send(command);
+            return None;
+        };
+        // What was asked before comes before.
+        let is_free = self.shared.asked.load(Ordering::Acquire) == 0 && is_small(&changes);
+        let mut layers = match is_free.then(|| self.shared.layers.try_lock()) {
+            Some(Ok(layers)) if layers.stages() => layers,
+            Some(Err(TryLockError::Poisoned(_) | TryLockError::WouldBlock) | Ok(_)) | None => {
+                self.send(StoreCommand::Commit { batch, changes, sync: false });
+                return None;
+            }
+        };
+        let due = layers.poll_timeout();
+        match layers.take(changes, false, Instant::now()) {
+            Need::Nothing => {
+                let is_sooner = match (due, layers.poll_timeout()) {
+                    (Some(before), Some(due)) => due < before,
+                    (None, due) => due.is_some(),
+                    (Some(_), None) => false,
+                };
+                let committed = layers.committed(batch);
+                drop(layers);
+                if is_sooner {
+                    self.tell(Asked::Timeout);
+                }
+                Some(StoreEvent::Committed(committed))
+            }
+            Need::Flush => {
+                drop(layers);
+                self.tell(Asked::Flush { batch });
+                None
+            }
+        }
     }
 
     /// Asks for something; the answer comes as a [`StoreEvent`].
     pub fn send(&self, command: StoreCommand) {
+        self.tell(Asked::Command(command));
+    }
+
+    fn tell(&self, asked: Asked) {
         if let Some(commands) = &self.commands {
+            self.shared.asked.fetch_add(1, Ordering::AcqRel);
             // The thread ends only after this sender is gone.
-            let _ = commands.send(command);
+            let _ = commands.send(asked);
         }
     }
 
@@ -247,12 +327,26 @@ impl Drop for Store {
     }
 }
 
+/// Whether a batch is staged sooner than another thread is awake.
+fn is_small(changes: &[Change]) -> bool {
+    let payload = |change: &Change| {
+        if let Change::Append { message, .. } | Change::Retain { message: Some(message), .. } =
+            change
+        {
+            message.payload.len()
+        } else {
+            0
+        }
+    };
+    changes.len() <= SMALL_CHANGES && changes.iter().map(payload).sum::<usize>() <= SMALL_BYTES
+}
+
 struct Thread {
-    layers: Layers,
-    commands: Receiver<StoreCommand>,
+    shared: Arc<Shared>,
+    commands: Receiver<Asked>,
     events: UnboundedSender<StoreEvent>,
     /// Asked while a commit was stuck.
-    waiting: VecDeque<StoreCommand>,
+    waiting: VecDeque<Asked>,
     /// Flushes that failed since the last that did not, and when the first did.
     stuck: Option<(u64, Instant)>,
     /// When the next flush may be tried after one that failed.
@@ -271,43 +365,58 @@ impl Thread {
             return;
         }
         // What is staged would be found at the next start, but not after a power cut.
-        if let Err(error) = self.layers.close() {
+        let closed = self.shared.lock().close();
+        if let Err(error) = closed {
             let _ = self.events.send(StoreEvent::Stuck(error));
         }
     }
 
     /// Does what is asked until nobody asks any more.
     fn work(&mut self) -> Result<(), Ended> {
-        while let Some(command) = self.next()? {
-            let answer = match command {
-                StoreCommand::Commit { batch, changes, sync } => {
-                    match self.layers.take(changes, sync, Instant::now()) {
-                        Need::Nothing => {}
-                        Need::Flush => self.flush()?,
-                    }
-                    StoreEvent::Committed(self.layers.committed(batch))
+        while let Some(asked) = self.next()? {
+            let answer = match asked {
+                Asked::Command(command) => Some(self.answer(command)?),
+                Asked::Flush { batch } => {
+                    self.flush()?;
+                    Some(StoreEvent::Committed(self.shared.lock().committed(batch)))
                 }
-                StoreCommand::Fetch { session, after, count_max, bytes_max } => {
-                    let fetched = self.layers.fetch(session, after, count_max, bytes_max);
-                    StoreEvent::of_fetch(session, self.unless_damaged(fetched)?)
-                }
-                StoreCommand::Look { question, after, count_max, bytes_max } => {
-                    let slice = self.layers.slice(after, count_max, bytes_max);
-                    StoreEvent::Looked { question, slice }
-                }
-                StoreCommand::Verify { question } => {
-                    StoreEvent::Verified { question, damages: self.layers.verify() }
-                }
-                StoreCommand::Trim { keep, bytes_target, thin, older_than } => {
-                    let trimmed = self.layers.trim(&keep, bytes_target, thin, older_than);
-                    StoreEvent::of_trim(self.unless_damaged(trimmed)?)
-                }
+                Asked::Timeout => None,
             };
-            if self.events.send(answer).is_err() {
+            let is_heard = answer.is_none_or(|answer| self.events.send(answer).is_ok());
+            self.shared.asked.fetch_sub(1, Ordering::AcqRel);
+            if !is_heard {
                 break;
             }
         }
         Ok(())
+    }
+
+    fn answer(&mut self, command: StoreCommand) -> Result<StoreEvent, Ended> {
+        Ok(match command {
+            StoreCommand::Commit { batch, changes, sync } => {
+                let need = self.shared.lock().take(changes, sync, Instant::now());
+                match need {
+                    Need::Nothing => {}
+                    Need::Flush => self.flush()?,
+                }
+                StoreEvent::Committed(self.shared.lock().committed(batch))
+            }
+            StoreCommand::Fetch { session, after, count_max, bytes_max } => {
+                let fetched = self.shared.lock().fetch(session, after, count_max, bytes_max);
+                StoreEvent::of_fetch(session, self.unless_damaged(fetched)?)
+            }
+            StoreCommand::Look { question, after, count_max, bytes_max } => {
+                let slice = self.shared.lock().slice(after, count_max, bytes_max);
+                StoreEvent::Looked { question, slice }
+            }
+            StoreCommand::Verify { question } => {
+                StoreEvent::Verified { question, damages: self.shared.lock().verify() }
+            }
+            StoreCommand::Trim { keep, bytes_target, thin, older_than } => {
+                let trimmed = self.shared.lock().trim(&keep, bytes_target, thin, older_than);
+                StoreEvent::of_trim(self.unless_damaged(trimmed)?)
+            }
+        })
     }
 
     /// Ends the store if the database is damaged: asking again cannot help.
@@ -328,14 +437,13 @@ impl Thread {
     }
 
     /// The next command; the database is brought up to date in between when that is due. `None` at the end.
-    fn next(&mut self) -> Result<Option<StoreCommand>, Ended> {
+    fn next(&mut self) -> Result<Option<Asked>, Ended> {
         loop {
-            if let Some(command) = self.waiting.pop_front() {
-                return Ok(Some(command));
+            if let Some(asked) = self.waiting.pop_front() {
+                return Ok(Some(asked));
             }
-            let Some(due) = self.layers.poll_timeout() else {
-                return Ok(self.commands.recv().ok());
-            };
+            let due = self.shared.lock().poll_timeout();
+            let Some(due) = due else { return Ok(self.commands.recv().ok()) };
             let due = self.retry.map_or(due, |retry| due.max(retry));
             let patience = due.saturating_duration_since(Instant::now());
             if patience.is_zero() {
@@ -343,7 +451,7 @@ impl Thread {
                 continue;
             }
             match self.commands.recv_timeout(patience) {
-                Ok(command) => return Ok(Some(command)),
+                Ok(asked) => return Ok(Some(asked)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
             }
@@ -352,7 +460,7 @@ impl Thread {
 
     /// Flushes, or says that it cannot and tries again later: what is staged is safe from a kill meanwhile.
     fn try_flush(&mut self) -> Result<(), Ended> {
-        let flushed = self.layers.flush();
+        let flushed = self.shared.lock().flush();
         match self.unless_damaged(flushed)? {
             Ok(()) => {
                 self.retry = None;
@@ -384,11 +492,17 @@ impl Thread {
             // What is asked meanwhile waits its turn; the end of the program does not.
             match self.commands.recv_timeout(RETRY_PAUSE) {
                 // Whoever looks at a stuck store wants to know now, and what cannot be written can be read.
-                Ok(StoreCommand::Look { question, after, count_max, bytes_max }) => {
-                    let slice = self.layers.slice(after, count_max, bytes_max);
+                Ok(Asked::Command(StoreCommand::Look {
+                    question,
+                    after,
+                    count_max,
+                    bytes_max,
+                })) => {
+                    let slice = self.shared.lock().slice(after, count_max, bytes_max);
                     let _ = self.events.send(StoreEvent::Looked { question, slice });
+                    self.shared.asked.fetch_sub(1, Ordering::AcqRel);
                 }
-                Ok(command) => self.waiting.push_back(command),
+                Ok(asked) => self.waiting.push_back(asked),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(Ended),
             }
