@@ -66,7 +66,7 @@ log: {{ level: \"info,fieldpost::hub=debug\" }}
     println!("{most} bytes at most");
 
     let broker = Mosquitto::start();
-    let far = Subscriber::paho(broker.port(), "far", "gw/#");
+    let far = Subscriber::paho_with(broker.port(), "far", "gw/#", &["--qos", "1"]);
     assert!(gateway.sigterm().success(), "{}", gateway.log());
     let log = gateway.log();
     let last = log.rsplit("gateway stopped queued=").next().unwrap();
