@@ -190,6 +190,21 @@ pub fn names(packets: &[Packet]) -> Vec<&'static str> {
     packets.iter().map(Packet::name).collect()
 }
 
+/// What an uplink tells the hub whose upstream takes everything.
+pub fn dialled(name: &str, session_present: bool) -> AttachUplink {
+    AttachUplink {
+        name: name.into(),
+        session_present,
+        version: Version::V5,
+        receive_maximum: NonZeroU16::MAX,
+        packet_bytes_max: None,
+        qos_max: QoS::ExactlyOnce,
+        retain_available: true,
+        peer: None,
+        server: None,
+    }
+}
+
 #[test]
 fn a_repeat_before_pubrel_is_answered_on_a_session_in_memory() {
     let mut bench = Bench::new();
@@ -346,17 +361,7 @@ fn what_a_connection_says_itself_keeps_its_topic() {
         live_first: None,
         tell_drops: None,
     });
-    let attach = fieldpost::hub::AttachUplink {
-        name: "other".into(),
-        session_present: false,
-        version: Version::V5,
-        receive_maximum: NonZeroU16::MAX,
-        packet_bytes_max: None,
-        qos_max: QoS::ExactlyOnce,
-        retain_available: true,
-        peer: None,
-        server: None,
-    };
+    let attach = dialled("other", false);
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     bench.engine.handle_say(attached.connection, message(1, QoS::AtLeastOnce), false);
     bench.engine.handle_publish(message(2, QoS::AtLeastOnce), bench.now);
@@ -375,17 +380,7 @@ fn what_a_connection_says_itself_keeps_its_topic() {
 #[test]
 fn the_last_word_to_an_upstream_follows_all_it_has_to_release() {
     let mut bench = Bench::new();
-    let attach = fieldpost::hub::AttachUplink {
-        name: "uplink".into(),
-        session_present: false,
-        version: Version::V5,
-        receive_maximum: NonZeroU16::MAX,
-        packet_bytes_max: None,
-        qos_max: QoS::ExactlyOnce,
-        retain_available: true,
-        peer: None,
-        server: None,
-    };
+    let attach = dialled("uplink", false);
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     bench.engine.handle_publish(message(1, QoS::ExactlyOnce), bench.now);
     bench.settle();
@@ -407,16 +402,10 @@ fn the_last_word_to_an_upstream_follows_all_it_has_to_release() {
 #[test]
 fn an_upstream_gets_no_more_than_it_takes() {
     let mut bench = Bench::new();
-    let attach = fieldpost::hub::AttachUplink {
-        name: "uplink".into(),
-        session_present: false,
-        version: Version::V5,
-        receive_maximum: NonZeroU16::MAX,
-        packet_bytes_max: None,
+    let attach = AttachUplink {
         qos_max: QoS::AtLeastOnce,
         retain_available: false,
-        peer: None,
-        server: None,
+        ..dialled("uplink", false)
     };
     let attached = bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
     let retained = Message { retain: true, ..message(1, QoS::ExactlyOnce) };
@@ -433,17 +422,7 @@ fn an_upstream_gets_no_more_than_it_takes() {
 #[test]
 fn an_upstream_that_lost_our_session_is_told_again_what_is_retained_but_not_what_came_from_it() {
     let mut bench = Bench::new();
-    let mut attach = fieldpost::hub::AttachUplink {
-        name: "uplink".into(),
-        session_present: false,
-        version: Version::V5,
-        receive_maximum: NonZeroU16::MAX,
-        packet_bytes_max: None,
-        qos_max: QoS::ExactlyOnce,
-        retain_available: true,
-        peer: None,
-        server: None,
-    };
+    let mut attach = dialled("uplink", false);
     bench.engine.register_uplink(UplinkSession {
         name: "uplink".into(),
         forward: vec![Forward {
@@ -748,17 +727,7 @@ fn packet_ids_of_an_early_power_cut_are_released_however_often_the_power_fails_a
 fn ids_of_an_upstream_that_lost_our_session_do_not_come_back_with_a_power_cut() {
     let mut bench = Bench::new();
     let attach = |bench: &mut Bench, session_present| {
-        let attach = AttachUplink {
-            name: "uplink".into(),
-            session_present,
-            version: Version::V5,
-            receive_maximum: NonZeroU16::MAX,
-            packet_bytes_max: None,
-            qos_max: QoS::ExactlyOnce,
-            retain_available: true,
-            peer: None,
-            server: None,
-        };
+        let attach = dialled("uplink", session_present);
         let attached = bench.engine.handle_attach_uplink(&attach, bench.now).expect("it is known");
         bench.settle();
         assert!(bench.engine.is_committed(attached.needs));

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use fieldpost::hub::{
-    AttachClient, AttachUplink, ConnectionId, DetachCause, Engine, EngineOptions, Forward,
-    UplinkSession,
+    AttachClient, ConnectionId, DetachCause, Engine, EngineOptions, Forward, UplinkSession,
 };
 use fieldpost::model::{Message, QoS, TopicFilter};
 use fieldpost::mqtt::{Ack, Packet, PacketId, Publish, ReasonCode, Version};
@@ -118,17 +117,7 @@ fn the_will_of_a_session_that_ended_while_the_program_was_away_goes_to_every_upl
         bench.settle();
         assert!(bench.state.wills.is_empty());
         assert_eq!(bench.state.retained.len(), 1);
-        let attach = AttachUplink {
-            name: "other".into(),
-            session_present: false,
-            version: Version::V5,
-            receive_maximum: std::num::NonZeroU16::MAX,
-            packet_bytes_max: None,
-            qos_max: QoS::ExactlyOnce,
-            retain_available: true,
-            peer: None,
-            server: None,
-        };
+        let attach = crate::cases::dialled("other", false);
         bench.engine.handle_attach_uplink(&attach, bench.now).unwrap();
         bench.settle();
         assert_eq!(&only_publish(&mut bench).payload[..], b"666");

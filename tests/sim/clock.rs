@@ -1,18 +1,17 @@
 //! core: a board whose wall clock is set while readings wait, told with the words that arrive upstream.
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fieldpost::hub::{
-    AttachUplink, ConnectionId, DetachCause, Engine, EngineOptions, Forward, Output, UplinkSession,
+    ConnectionId, DetachCause, Engine, EngineOptions, Forward, Output, UplinkSession,
 };
 use fieldpost::model::{
     Body, ClockState, Message, Moment, PointName, QoS, Quality, Reading, Seq, Timestamp,
     TopicFilter, TopicName, Value,
 };
-use fieldpost::mqtt::{Ack, Packet, Publish, ReasonCode, Version};
+use fieldpost::mqtt::{Ack, Packet, Publish, ReasonCode};
 use fieldpost::payload::{Publisher, retouch};
 use fieldpost::store::{Committed, StoreCommand, StoreEvent, Trimmed};
 
@@ -143,17 +142,7 @@ impl Board {
     }
 
     fn connect(&mut self) {
-        let attach = AttachUplink {
-            name: "cloud".into(),
-            session_present: true,
-            version: Version::V5,
-            receive_maximum: NonZeroU16::MAX,
-            packet_bytes_max: None,
-            qos_max: QoS::ExactlyOnce,
-            retain_available: true,
-            peer: None,
-            server: None,
-        };
+        let attach = crate::cases::dialled("cloud", true);
         let attached = self.engine.handle_attach_uplink(&attach, self.now).expect("registered");
         self.connection = Some(attached.connection);
         self.settle();
