@@ -49,6 +49,7 @@ pub enum SocketError {
 }
 
 /// What to do about an address that cannot be listened on.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the system has many words")]
 fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::PermissionDenied => {

@@ -151,8 +151,7 @@ fn settings(args: &BrokerArgs) -> anyhow::Result<Settings> {
         ensure!(args.client_ca.is_none(), "--client-ca is for --tls and --wss: add one of them");
         ensure!(args.cert.is_none(), "--cert and --key are for --tls and --wss: add one of them");
     }
-    let parsed = config::parse("fieldpost broker", BASE, &SystemSecrets::for_run());
-    let mut settings = parsed.map_err(|complaints| anyhow::anyhow!("{complaints}"))?.settings;
+    let mut settings = base()?;
     let users = UsersSettings { files: args.users.clone(), client_id_prefix: None };
     settings.broker.access.users = Some(users).filter(|users| !users.files.is_empty());
     if let Some(acl) = &args.acl {
@@ -202,6 +201,12 @@ fn settings(args: &BrokerArgs) -> anyhow::Result<Settings> {
     listeners.iter().try_for_each(|listener| check(listener, args))?;
     settings.broker.listeners = listeners;
     Ok(settings)
+}
+
+/// The settings of a broker before any flag.
+pub(super) fn base() -> anyhow::Result<Settings> {
+    let parsed = config::parse("fieldpost broker", BASE, &SystemSecrets::for_run());
+    Ok(parsed.map_err(|complaints| anyhow::anyhow!("{complaints}"))?.settings)
 }
 
 /// Closed by default, as a configuration file is.

@@ -130,6 +130,7 @@ pub enum StoreError {
 }
 
 /// What to do when a directory cannot be made.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the system has many words")]
 fn directory_remedy(source: &std::io::Error) -> &'static str {
     match source.kind() {
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {

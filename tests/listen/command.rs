@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use crate::stage::{Broker, CONNECT_V311, fails, text};
 use crate::support::{mosquitto_pub, mosquitto_sub, program};
@@ -49,6 +50,27 @@ fn with_a_state_directory_what_was_acknowledged_outlives_a_kill() {
     let got = mosquitto_sub(broker.port(0), "t", &session).wait_for(1);
     assert_eq!(got[0].payload, "kept");
     broker.stop();
+}
+
+#[test]
+fn the_queue_of_a_broker_without_a_configuration_is_looked_at_by_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(&["-p", "0", "--anonymous", "--state-dir", text(dir.path())]);
+    let session = ["-i", "away", "-c", "-q", "1"];
+    mosquitto_sub(broker.port(0), "t", &session).stop();
+    mosquitto_pub(broker.port(0), "t", "kept", &["-q", "1"]);
+    let queue = |what: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+        let command = command.arg("queue").args(what).args(["--state-dir", text(dir.path())]);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(queue(&["export", "--payload"]), (Some(0), "kept\n".to_owned()));
+    let (_, running) = queue(&["status"]);
+    assert!(running.contains("away"), "{running}");
+    broker.stop();
+    assert_eq!(queue(&["export", "--payload"]), (Some(0), "kept\n".to_owned()));
+    assert_eq!(queue(&["purge", "--all", "--yes"]).0, Some(2));
 }
 
 #[test]
