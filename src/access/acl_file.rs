@@ -85,7 +85,8 @@ enum Line<'t> {
 fn read(line: &str) -> Result<Line<'_>, (String, &'static str)> {
     const TOPIC: &str = "write `topic read sensors/#`, with `read`, `write`, `readwrite` or `deny`";
     const KEYWORD: &str = "a line begins with `user`, `topic`, `pattern` or `#`";
-    let line = line.trim_end();
+    // Mosquitto passes over spaces before the first word, though not over tabs.
+    let line = line.trim_end().trim_start_matches(' ');
     if line.is_empty() || line.starts_with('#') {
         return Ok(Line::Nothing);
     }
@@ -150,6 +151,13 @@ mod tests {
 
     fn principal(user: Option<&str>, client: &str) -> Principal {
         Principal { user: user.map(Into::into), client_id: client.into(), address: None }
+    }
+
+    #[test]
+    fn spaces_before_a_line_are_passed_over_and_tabs_are_not_as_mosquitto_has_it() {
+        let rules = parse_acl_file("  user ann\n  topic read a/#\n").expect("as without");
+        assert_eq!(rules, parse_acl_file("user ann\ntopic read a/#\n").expect("rules"));
+        assert!(parse_acl_file("\ttopic read a/#\n").is_err());
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+/// More lines than anybody mends at once are counted: the file is another than was meant.
+const FAULTS_SHOWN: usize = 8;
+
 /// A line that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -58,11 +61,40 @@ pub enum AccessError {
 
 fn lines(file: &std::path::Path, faults: &[Fault]) -> String {
     let line = |fault: &Fault| format!("{}:{fault}", file.display());
-    faults.iter().map(line).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<String> = faults.iter().take(FAULTS_SHOWN).map(line).collect();
+    let left_out = faults.len() - lines.len();
+    if left_out > 0 {
+        lines.push(format!(
+            "{}: {left_out} more lines are wrong; is it the right file?",
+            file.display()
+        ));
+    }
+    lines.join("\n")
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}; {}", self.line, self.message, self.remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_another_one_is_not_shown_line_by_line() {
+        let faults = |count| {
+            let fault = |line| Fault { line, message: "bad".to_owned(), remedy: "mend it" };
+            AccessError::Faults { file: "key.pem".into(), faults: (1..=count).map(fault).collect() }
+        };
+        let shown = faults(FAULTS_SHOWN).to_string();
+        assert_eq!(shown.lines().count(), FAULTS_SHOWN);
+        let shown = faults(30).to_string();
+        assert_eq!(shown.lines().count(), FAULTS_SHOWN + 1);
+        assert!(
+            shown.ends_with("key.pem: 22 more lines are wrong; is it the right file?"),
+            "{shown}"
+        );
     }
 }

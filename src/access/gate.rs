@@ -107,6 +107,12 @@ impl Gate {
         if users.is_some() || rules.is_some() {
             info!(users, rules, "users and rules of the broker are in force");
         }
+        if users == Some(0) {
+            warn!(
+                remedy = "set a password with `fieldpost passwd FILE USER`",
+                "nobody can enter with a name: no user stands in the users file"
+            );
+        }
         Ok(Self::with(settings, watch, in_force))
     }
 

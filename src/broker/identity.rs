@@ -152,7 +152,10 @@ fn config(settings: &ListenerTls) -> Result<(Arc<ServerConfig>, u64), IdentityEr
             let (certificate, key) = (settings.certificate.clone(), settings.key.clone());
             IdentityError::Pair { certificate, key }
         } else {
-            file_error(&settings.key, &error)
+            let problem = format!(
+                "this key cannot be used ({error}); make one of RSA with 2048 to 4096 bits, ECDSA P-256 or P-384, or Ed25519"
+            );
+            file_error(&settings.key, &problem)
         }
     })?;
     Ok((Arc::new(config), valid_until))

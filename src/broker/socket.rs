@@ -31,7 +31,7 @@ const PROBES: u32 = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// The system's word on an address.
-    #[error("cannot listen on {address}: {source}; does another program, or a second fieldpost?")]
+    #[error("cannot listen on {address}: {source}; {}", remedy(source))]
     Address {
         /// Which.
         address: SocketAddr,
@@ -46,6 +46,20 @@ pub enum SocketError {
         /// Why, and what to do about it.
         problem: String,
     },
+}
+
+/// What to do about an address that cannot be listened on.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the system has many words")]
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "a port below 1024 is for root and services with `AmbientCapabilities=CAP_NET_BIND_SERVICE`: choose one above"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "it must be an address of this machine, as `ip address` shows them; 0.0.0.0 and [::] are all of them"
+        }
+        _ => "does another program, or a second fieldpost?",
+    }
 }
 
 /// A listening socket.

@@ -1,10 +1,10 @@
 //! shell: `fieldpost broker`: the broker alone, from a few flags instead of a file.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use tracing::warn;
 
 use super::ExitStatus;
@@ -35,7 +35,7 @@ Exit status: 0 after SIGTERM or Ctrl-C; 1 if it failed; 2 if the command line is
 #[command(after_help = NOTES)]
 pub struct BrokerArgs {
     /// Listen for MQTT over TCP; PORT alone is one of 127.0.0.1 [default: 127.0.0.1:1883 if there is no other listener]
-    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = address)]
+    #[arg(short = 'p', long, alias = "port", value_name = "[ADDRESS:]PORT", value_parser = address)]
     pub listen: Vec<SocketAddr>,
     /// Listen for MQTT over WebSocket
     #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = address)]
@@ -56,7 +56,7 @@ pub struct BrokerArgs {
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
     /// Take only clients with a certificate signed by this authority; its common name is the user name
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    #[arg(long, value_name = "FILE")]
     pub client_ca: Option<PathBuf>,
     /// Password file, as mosquitto_passwd or `fieldpost passwd` writes it; read again when it changes
     #[arg(long, value_name = "FILE")]
@@ -68,17 +68,27 @@ pub struct BrokerArgs {
     #[arg(long)]
     pub anonymous: bool,
     /// Let clients connect without a name from everywhere
-    #[arg(long, requires = "anonymous")]
+    #[arg(long)]
     pub anonymous_beyond_loopback: bool,
     /// Keep sessions, retained and queued messages in this directory; without it they last as long as this process
     #[arg(long, value_name = "DIRECTORY")]
     pub state_dir: Option<PathBuf>,
     /// Clients at once
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: Option<u32>,
     /// What is logged: error, warn, info, debug, trace, or filter directives
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log: String,
+    /// For those who know mosquitto's: they are told where configurations go
+    #[arg(short, long, value_name = "FILE", hide = true)]
+    pub config: Option<PathBuf>,
+}
+
+impl BrokerArgs {
+    /// Who may from everywhere may from this machine.
+    fn is_anonymous(&self) -> bool {
+        self.anonymous || self.anonymous_beyond_loopback
+    }
 }
 
 /// Runs the broker until SIGTERM or SIGINT; a second signal ends it at once.
@@ -131,8 +141,17 @@ fn tell_addresses(gateway: &Gateway) -> anyhow::Result<()> {
 
 /// What the flags mean, as a configuration file would say it.
 fn settings(args: &BrokerArgs) -> anyhow::Result<Settings> {
-    let parsed = config::parse("fieldpost broker", BASE, &SystemSecrets::for_run());
-    let mut settings = parsed.map_err(|complaints| anyhow::anyhow!("{complaints}"))?.settings;
+    if let Some(file) = args.config.as_ref().map(|file| file.display()) {
+        bail!(
+            "`broker` takes no configuration: `fieldpost run -c {file}` does, and `fieldpost import {file}` makes one of \
+             mosquitto's"
+        );
+    }
+    if args.tls.is_empty() && args.wss.is_empty() {
+        ensure!(args.client_ca.is_none(), "--client-ca is for --tls and --wss: add one of them");
+        ensure!(args.cert.is_none(), "--cert and --key are for --tls and --wss: add one of them");
+    }
+    let mut settings = base()?;
     let users = UsersSettings { files: args.users.clone(), client_id_prefix: None };
     settings.broker.access.users = Some(users).filter(|users| !users.files.is_empty());
     if let Some(acl) = &args.acl {
@@ -140,14 +159,17 @@ fn settings(args: &BrokerArgs) -> anyhow::Result<Settings> {
     }
     let limits = &mut settings.broker.limits;
     limits.connections = args.max_connections.unwrap_or(limits.connections);
-    let rules =
-        ListenerRules { anonymous: args.anonymous, limits: *limits, ..ListenerRules::default() };
+    let rules = ListenerRules {
+        anonymous: args.is_anonymous(),
+        limits: *limits,
+        ..ListenerRules::default()
+    };
     let tls = args.cert.clone().zip(args.key.clone()).map(|(certificate, key)| {
         let client_ca = args.client_ca.clone().map(|path| ClientCa { path, required: true });
         ListenerTls { certificate, key, client_ca }
     });
     let certified = ListenerRules { certificate_user: args.client_ca.is_some(), ..rules.clone() };
-    let origins = if args.anonymous { Origins::SameHost } else { Origins::Any };
+    let origins = if args.is_anonymous() { Origins::SameHost } else { Origins::Any };
     let websocket = WebSocketSettings { origins };
     let open = |address: &SocketAddr| ListenerSettings {
         at: ListenAt::Address(*address),
@@ -181,6 +203,12 @@ fn settings(args: &BrokerArgs) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
+/// The settings of a broker before any flag.
+pub(super) fn base() -> anyhow::Result<Settings> {
+    let parsed = config::parse("fieldpost broker", BASE, &SystemSecrets::for_run());
+    Ok(parsed.map_err(|complaints| anyhow::anyhow!("{complaints}"))?.settings)
+}
+
 /// Closed by default, as a configuration file is.
 fn check(listener: &ListenerSettings, args: &BrokerArgs) -> anyhow::Result<()> {
     let scheme = listener.scheme();
@@ -210,9 +238,52 @@ fn default_address() -> SocketAddr {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(port) = text.parse::<u16>() {
+    let port = text.strip_prefix("localhost:").unwrap_or(text);
+    if let Ok(port) = port.parse::<u16>() {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
-    text.parse()
-        .map_err(|_| "write an address of this machine and a port: `127.0.0.1:1883`".to_owned())
+    text.parse().map_err(|_| {
+        if port.bytes().all(|byte| byte.is_ascii_digit()) && !port.is_empty() {
+            return "a port is 1 to 65535, or 0 for a free one".to_owned();
+        }
+        // What is one address as it stands may have been meant as another with a port.
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return format!(
+                "an IPv6 address has brackets, and a port behind them: `[{text}]:1883`"
+            );
+        }
+        if text.parse::<IpAddr>().is_ok() {
+            return format!("add the port: `{text}:1883`");
+        }
+        if let Some((_, place)) = text.split_once("://") {
+            return format!("leave out what stands before `//`: `{place}`");
+        }
+        "write an address of this machine and a port: `127.0.0.1:1883`, `0.0.0.0:1883` for all"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_to_listen_is_a_port_or_an_address_with_one() {
+        let local = |port| Ok((Ipv4Addr::LOCALHOST, port).into());
+        assert_eq!(address("1884"), local(1884));
+        assert_eq!(address("localhost:1884"), local(1884));
+        assert_eq!(address("[::1]:1884"), Ok((Ipv6Addr::LOCALHOST, 1884).into()));
+        for (text, remedy) in [
+            ("99999", "65535"),
+            ("localhost:99999", "65535"),
+            ("0.0.0.0", "`0.0.0.0:1883`"),
+            ("::1", "`[::1]:1883`"),
+            ("mqtt://127.0.0.1:1883", "`127.0.0.1:1883`"),
+            (":1883", "`0.0.0.0:1883` for all"),
+            ("eth0", "`0.0.0.0:1883` for all"),
+        ] {
+            let told = address(text).unwrap_err();
+            assert!(told.contains(remedy), "{text}: {told}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::uplink::Carried;
 #[derive(Debug, Clone, clap::Args)]
 pub struct CheckArgs {
     /// The configuration file
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", default_value = "/etc/fieldpost/fieldpost.yaml")]
     pub file: PathBuf,
     /// Also say what the uplinks do with this topic, once as one of ours and once as one of the upstream's
     #[arg(long, value_name = "TOPIC", value_parser = topic)]

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::ExitStatus;
 use crate::import::{import as convert, load};
@@ -33,6 +33,12 @@ pub fn import(args: &ImportArgs, out: &mut impl Write) -> anyhow::Result<ExitSta
     let directives = load(&file)?;
     let id = args.id.clone().unwrap_or_else(machine);
     let imported = convert(&directives, &id);
+    if imported.unknown > 0 && imported.unknown == directives.len() {
+        let (file, count) = (file.display(), directives.len());
+        bail!(
+            "none of the {count} lines of {file} is an option of mosquitto: is it the right file?"
+        );
+    }
     match &args.output {
         None => out.write_all(imported.yaml.as_bytes()).context("cannot write")?,
         Some(path) => write(path, &imported.yaml)?,
@@ -56,7 +62,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = match options.write(true).create_new(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            anyhow::bail!("{} is there already: move it, or name another file", path.display());
+            bail!("{} is there already: move it, or name another file", path.display());
         }
         opened => opened.with_context(|| format!("cannot write {}", path.display()))?,
     };

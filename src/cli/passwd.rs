@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use ring::rand::{SecureRandom, SystemRandom};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 
 use super::ExitStatus;
-use crate::access::{PasswordHash, SALT_BYTES, edit_users};
+use crate::access::{AccessError, Fault, PasswordHash, SALT_BYTES, Users, edit_users};
 
 /// Bytes of a password that MQTT can carry.
 const PASSWORD_BYTES_MAX: usize = 65_535;
@@ -28,7 +30,7 @@ pub struct PasswdArgs {
     #[arg(value_name = "USER")]
     pub user: String,
     /// Take the user out of the file
-    #[arg(long, conflicts_with = "password_stdin")]
+    #[arg(short = 'D', long, conflicts_with = "password_stdin")]
     pub delete: bool,
     /// Read the password from standard input, up to the end of its first line
     #[arg(long)]
@@ -39,7 +41,7 @@ pub struct PasswdArgs {
 /// the file reads it again by itself.
 ///
 /// # Errors
-/// The file cannot be read or written, the name cannot be one, or the two passwords differ.
+/// The file cannot be read or written, is no users file, the name cannot be one, or the two passwords differ.
 pub fn passwd(args: &PasswdArgs) -> anyhow::Result<ExitStatus> {
     let PasswdArgs { file, user, .. } = args;
     // A link stays one: what it leads to is rewritten.
@@ -47,7 +49,10 @@ pub fn passwd(args: &PasswdArgs) -> anyhow::Result<ExitStatus> {
     let text = read(file)?;
     // Before anybody types in vain.
     let probe = PasswordHash::argon2id(b"", &[0; SALT_BYTES]);
-    edit_users(&text, user, if args.delete { None } else { Some(&probe) })?;
+    let in_file = || format!("{}", file.display());
+    let probed = edit_users(&text, user, if args.delete { None } else { Some(&probe) });
+    let faults = Users::parse(&probed.with_context(in_file)?).err().unwrap_or_default();
+    no_users_file(file, &faults)?;
     let hash = if args.delete {
         None
     } else {
@@ -62,9 +67,18 @@ pub fn passwd(args: &PasswdArgs) -> anyhow::Result<ExitStatus> {
         random.fill(&mut salt).ok().context("the system gives no random numbers")?;
         Some(PasswordHash::argon2id(password.as_bytes(), &salt))
     };
-    let edited = edit_users(&text, user, hash.as_ref())?;
+    let edited = edit_users(&text, user, hash.as_ref()).with_context(in_file)?;
     write(file, &edited).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(ExitStatus::Done)
+}
+
+/// Nobody's key or configuration gets a user at its end: a file with other lines that cannot be read stays as it is.
+fn no_users_file(file: &Path, faults: &[Fault]) -> anyhow::Result<()> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let faults = AccessError::Faults { file: file.to_owned(), faults: faults.to_vec() };
+    bail!("{faults}\nnothing was changed: mend or remove these lines first, or name the right file")
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {
@@ -121,20 +135,51 @@ fn asked_twice(user: &str) -> anyhow::Result<String> {
     Ok(password)
 }
 
-/// Asks on the terminal, which does not show what is typed.
+/// Asks on the terminal, which does not show what is typed. Ctrl-C is read as a character, not taken as a signal: the
+/// terminal shows again what is typed whichever way this ends.
 fn asked(question: &str) -> anyhow::Result<String> {
-    let stdin = io::stdin();
+    let mut stdin = io::stdin().lock();
     eprint!("{question}");
     let shown = tcgetattr(&stdin).context("cannot ask on this terminal")?;
     let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
-    hidden.local_modes.insert(LocalModes::ECHONL);
+    hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+    hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
+    hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
     tcsetattr(&stdin, OptionalActions::Flush, &hidden).context("cannot hide the password")?;
     let _restored = Restored(shown);
-    let mut line = String::new();
-    let count = stdin.lock().read_line(&mut line).context("cannot read the password")?;
-    ensure!(count > 0, "no password was typed; nothing was changed");
-    Ok(without_line_break(&line).to_owned())
+    let line = typed(&mut stdin);
+    eprintln!();
+    line
+}
+
+/// A line as it comes key by key.
+fn typed(keys: &mut impl BufRead) -> anyhow::Result<String> {
+    const INTERRUPT: u8 = 3;
+    const END: u8 = 4;
+    const BACKSPACE: u8 = 8;
+    const KILL_LINE: u8 = 21;
+    const ERASE: u8 = 127;
+    let mut line = Vec::new();
+    loop {
+        let Some(key) = keys.bytes().next() else {
+            bail!("the terminal is gone; nothing was changed");
+        };
+        match key.context("cannot read the password")? {
+            INTERRUPT => bail!("interrupted; nothing was changed"),
+            b'\r' | b'\n' => break,
+            END if line.is_empty() => bail!("no password was typed; nothing was changed"),
+            END => break,
+            KILL_LINE => line.clear(),
+            ERASE | BACKSPACE => erase(&mut line),
+            key => line.push(key),
+        }
+    }
+    String::from_utf8(line).context("the password is no UTF-8 text; nothing was changed")
+}
+
+/// Takes the last character off, all of its bytes.
+fn erase(line: &mut Vec<u8>) {
+    while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
 }
 
 /// Shows what is typed again, also when reading fails.
@@ -149,4 +194,22 @@ impl Drop for Restored {
 fn without_line_break(line: &str) -> &str {
     let line = line.strip_suffix('\n').unwrap_or(line);
     line.strip_suffix('\r').unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_taken_as_a_terminal_takes_them() {
+        let typed = |keys: &str| typed(&mut keys.as_bytes()).ok();
+        assert_eq!(typed("secret\rrest").as_deref(), Some("secret"));
+        assert_eq!(typed("sé\u{7f}\u{7f}\u{7f}tea\u{8}\n").as_deref(), Some("te"));
+        assert_eq!(typed("wrong\u{15}right\n").as_deref(), Some("right"));
+        assert_eq!(typed("end\u{4}").as_deref(), Some("end"));
+        assert_eq!(typed("\n").as_deref(), Some(""));
+        for nothing in ["", "sec", "\u{4}", "sec\u{3}ret\n"] {
+            assert_eq!(typed(nothing), None, "{nothing:?}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 
 use super::place::Place;
-use super::{ExitStatus, queue_text};
+use super::{ExitStatus, broker, queue_text};
 use crate::config::{self, Settings, SystemSecrets};
 use crate::control::{
     DamageReport, ExportReport, ExportRequest, ExportedMessage, PurgeReport, PurgeRequest,
@@ -40,6 +40,9 @@ pub struct QueueArgs {
         default_value = "/etc/fieldpost/fieldpost.yaml"
     )]
     pub config: PathBuf,
+    /// The directory of the queue, where there is no configuration file: that of `fieldpost broker --state-dir`
+    #[arg(long, global = true, value_name = "DIRECTORY", conflicts_with = "config")]
+    pub state_dir: Option<PathBuf>,
     /// What to do
     #[command(subcommand)]
     pub what: QueueWhat,
@@ -128,12 +131,27 @@ pub struct PurgeArgs {
 /// # Errors
 /// The queue cannot be read, or not be changed, or `out` not be written to.
 pub fn queue(args: &QueueArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
-    let settings = match config::load(&args.config, &SystemSecrets::for_check()) {
-        Ok(parsed) => parsed.settings,
-        Err(complaints) => {
-            eprintln!("{complaints}");
+    let settings = match &args.state_dir {
+        Some(_) if matches!(args.what, QueueWhat::Purge(_)) => {
+            // Else the session of one that is configured could be taken for one that is gone.
+            eprintln!(
+                "fieldpost: a purge must know which uplinks there are: name the configuration with -c"
+            );
             return Ok(ExitStatus::Wrong);
         }
+        Some(state_dir) => {
+            let mut settings = broker::base()?;
+            settings.queue.state_dir.clone_from(state_dir);
+            settings.queue.runtime_dir = None;
+            settings
+        }
+        None => match config::load(&args.config, &SystemSecrets::for_check()) {
+            Ok(parsed) => parsed.settings,
+            Err(complaints) => {
+                eprintln!("{complaints}");
+                return Ok(ExitStatus::Wrong);
+            }
+        },
     };
     let QueueSettings { state_dir, runtime_dir, .. } = settings.queue.clone();
     let place = Kept { settings, place: Place { state_dir, runtime_dir } };

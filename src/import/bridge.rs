@@ -58,7 +58,8 @@ struct Topic {
 /// A bridge.
 #[derive(Debug, Clone)]
 pub(super) struct Bridge {
-    line: Directive,
+    /// `connection NAME`.
+    pub(super) line: Directive,
     /// Host and port of each broker, the wanted one first.
     addresses: Vec<(String, u16)>,
     topics: Vec<Topic>,
@@ -277,10 +278,11 @@ impl Bridge {
             [("forward", Vec::new()), ("accept", Vec::new()), ("both", Vec::new())];
         let [(_, forward), (_, accept), (_, both)] = &mut lists;
         for topic in &self.topics {
-            // A single topic has a name on either side, which a rule for both ways cannot say.
-            let is_single = topic.pattern.is_empty();
+            // A single topic has a name on either side, and here retain flags are dropped one way: a rule for both ways can
+            // say neither.
+            let is_of_one_way = topic.pattern.is_empty() || self.drops_retained;
             match topic.way {
-                Way::Both if !is_single => both.push(self.rule(topic, Way::Both)),
+                Way::Both if !is_of_one_way => both.push(self.rule(topic, Way::Both)),
                 way @ (Way::Out | Way::In | Way::Both) => {
                     if way != Way::In {
                         forward.push(self.rule(topic, Way::Out));
@@ -335,7 +337,7 @@ impl Bridge {
     }
 
     /// The name as one level of a topic.
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let is_good = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
         let name: String =
             self.line.value.chars().map(|c| if is_good(c) { c } else { '-' }).take(64).collect();

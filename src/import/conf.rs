@@ -1,5 +1,6 @@
 //! core: what a `mosquitto.conf` as a whole says, and the YAML it becomes.
 
+use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,8 @@ pub struct Imported {
     pub yaml: String,
     /// What is not in it, in the order of the lines.
     pub notes: Vec<Note>,
+    /// Lines that mosquitto would not know either.
+    pub unknown: usize,
 }
 
 /// What is being gathered.
@@ -53,6 +56,7 @@ pub(super) struct Conf {
     limits: Vec<(&'static str, String)>,
     sys_interval: Option<String>,
     notes: Vec<Note>,
+    unknown: usize,
 }
 
 /// Makes our configuration of `directives`; `id` becomes the gateway's.
@@ -180,7 +184,10 @@ impl Conf {
             Some(Err(why)) => self.note(directive, why),
             None => match instead(&directive.name) {
                 Some(why) => self.note(directive, why),
-                None => self.note(directive, "this is no option of mosquitto that is known here"),
+                None => {
+                    self.unknown += 1;
+                    self.note(directive, "this is no option of mosquitto that is known here");
+                }
             },
         }
     }
@@ -324,15 +331,31 @@ impl Conf {
         if !self.limits.is_empty() {
             let _ = writeln!(yaml, "  limits: {}", flow_map(std::mem::take(&mut self.limits)));
         }
-        if !self.bridges.is_empty() {
-            yaml.push_str("\nuplinks:\n");
-            for bridge in std::mem::take(&mut self.bridges) {
-                for (directive, why) in bridge.yaml(id, &mut yaml) {
-                    self.note(&directive, why);
-                }
+        self.finish_bridges(id, &mut yaml);
+        Imported { yaml, notes: self.notes, unknown: self.unknown }
+    }
+
+    fn finish_bridges(&mut self, id: &str, yaml: &mut String) {
+        let mut uplinks = String::new();
+        let mut names = HashSet::new();
+        for bridge in std::mem::take(&mut self.bridges) {
+            if names.contains(&bridge.name()) {
+                let why = "a bridge of this name stands above, and an uplink has a name of its own: this one was left out; \
+                           give it another one and import again";
+                self.note(&bridge.line, why);
+                continue;
+            }
+            let before = uplinks.len();
+            for (directive, why) in bridge.yaml(id, &mut uplinks) {
+                self.note(&directive, why);
+            }
+            if uplinks.len() > before {
+                names.insert(bridge.name());
             }
         }
-        Imported { yaml, notes: self.notes }
+        if !uplinks.is_empty() {
+            let _ = write!(yaml, "\nuplinks:\n{uplinks}");
+        }
     }
 }
 

@@ -5,6 +5,8 @@ pub(super) mod again;
 mod boot;
 
 use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,7 +54,11 @@ impl Database {
     /// other than its own; `state_dir` is a path in it then.
     pub(super) fn open(state_dir: &Path, vfs: Option<&str>) -> Result<Self, StoreError> {
         if vfs.is_none() {
-            std::fs::create_dir_all(state_dir)
+            // What waits in it is nobody else's to read.
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(state_dir)
                 .map_err(|source| StoreError::Directory { path: state_dir.to_owned(), source })?;
         }
         let path = state_dir.join(FILE_NAME);

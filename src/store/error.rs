@@ -1,5 +1,6 @@
 //! core: why the store cannot do its work, in words that name the file and the remedy.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
@@ -10,7 +11,7 @@ use super::row::RowError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The state directory cannot be made.
-    #[error("cannot make the state directory {}: {source}", path.display())]
+    #[error("cannot make the state directory {}: {source}; {}", path.display(), directory_remedy(source))]
     Directory {
         /// Which.
         path: PathBuf,
@@ -126,6 +127,21 @@ pub enum StoreError {
         /// Why.
         source: RowError,
     },
+}
+
+/// What to do when a directory cannot be made.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the system has many words")]
+fn directory_remedy(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            "a file is in its place: name a directory"
+        }
+        ErrorKind::PermissionDenied => {
+            "make it as root, and give it to the user who runs this (`install -d -m 700 -o USER DIRECTORY`)"
+        }
+        ErrorKind::ReadOnlyFilesystem => "that file system is mounted read-only",
+        _ => "look at its path",
+    }
 }
 
 /// What to look after when SQLite refuses.

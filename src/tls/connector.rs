@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::{
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 use super::settings::TlsSettings;
-use super::verifier::AnyName;
+use super::verifier::BrokerVerifier;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +49,13 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`] names the file.
 pub fn connector(settings: &TlsSettings) -> Result<TlsConnector, TlsError> {
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut named) = (RootCertStore::empty(), Vec::new());
     match &settings.ca {
         Some(path) => {
             for path in authority_files(path)? {
                 for certificate in certificates(&path)? {
-                    roots.add(certificate).map_err(|error| file_error(&path, &error))?;
+                    roots.add(certificate.clone()).map_err(|error| file_error(&path, &error))?;
+                    named.push(certificate);
                 }
             }
         }
@@ -69,12 +70,9 @@ pub fn connector(settings: &TlsSettings) -> Result<TlsConnector, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Setup)?;
-    let builder = if settings.any_name {
-        let verifier = AnyName::new(roots, provider).map_err(TlsError::Setup)?;
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-    } else {
-        builder.with_root_certificates(roots)
-    };
+    let verifier = BrokerVerifier::new(roots, named, settings.any_name, provider);
+    let verifier = Arc::new(verifier.map_err(TlsError::Setup)?);
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match &settings.client {
         None => builder.with_no_client_auth(),
         Some(client) => {

@@ -40,11 +40,20 @@ fn certificate(problem: &CertificateError) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "it is not valid yet; is this machine's clock right?"
         }
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            "no host stands in it as subjectAltName, and its common name is not looked at; have one made with the name \
+             you connect by"
+        }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "it is for another host; connect by a name that stands in it"
         }
         CertificateError::Revoked => "its authority has revoked it",
         CertificateError::BadSignature | CertificateError::BadEncoding => "it is damaged or forged",
+        // What it fails on then is that it is an authority's, mostly.
+        CertificateError::Other(_) => {
+            "it is not one a host may have; if the broker signed it itself, name this very certificate (`--cafile`; `ca` in \
+             a configuration)"
+        }
         _ => "it cannot be accepted",
     };
     format!("the broker's certificate: {remedy} ({})", Error::InvalidCertificate(problem.clone()))

@@ -99,3 +99,28 @@ fn what_cannot_be_done_is_said_and_leaves_the_file_as_it_is() {
     let nowhere = run(&dir.path().join("no/users"), &["ann", "--password-stdin"], "x\n");
     assert_eq!(nowhere.status.code(), Some(1));
 }
+
+#[test]
+fn a_file_of_something_else_gets_no_user_at_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("key.pem");
+    fs::write(&file, "-----BEGIN PRIVATE KEY-----\nMIIE\n").unwrap();
+    let refused = run(&file, &["ann", "--password-stdin"], "secret\n");
+    assert!(!refused.status.success(), "{refused:?}");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("key.pem:1: ") && told.contains("nothing was changed"), "{told}");
+    assert!(!fs::read_to_string(&file).unwrap().contains("ann"));
+}
+
+#[test]
+fn who_is_not_there_is_told_with_the_file_and_d_is_short_for_delete() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("users");
+    set(&file, "ann", "secret");
+    let refused = run(&file, &["-D", "bob"], "");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{told}");
+    assert!(told.contains("users") && told.contains("`bob`"), "{told}");
+    assert!(run(&file, &["-D", "ann"], "").status.success());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
+}

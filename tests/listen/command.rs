@@ -1,6 +1,8 @@
 //! `fieldpost broker`: what it says, what it keeps, whom it lets in.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use crate::stage::{Broker, CONNECT_V311, fails, text};
 use crate::support::{mosquitto_pub, mosquitto_sub, program};
@@ -51,6 +53,27 @@ fn with_a_state_directory_what_was_acknowledged_outlives_a_kill() {
 }
 
 #[test]
+fn the_queue_of_a_broker_without_a_configuration_is_looked_at_by_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(&["-p", "0", "--anonymous", "--state-dir", text(dir.path())]);
+    let session = ["-i", "away", "-c", "-q", "1"];
+    mosquitto_sub(broker.port(0), "t", &session).stop();
+    mosquitto_pub(broker.port(0), "t", "kept", &["-q", "1"]);
+    let queue = |what: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+        let command = command.arg("queue").args(what).args(["--state-dir", text(dir.path())]);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(queue(&["export", "--payload"]), (Some(0), "kept\n".to_owned()));
+    let (_, running) = queue(&["status"]);
+    assert!(running.contains("away"), "{running}");
+    broker.stop();
+    assert_eq!(queue(&["export", "--payload"]), (Some(0), "kept\n".to_owned()));
+    assert_eq!(queue(&["purge", "--all", "--yes"]).0, Some(2));
+}
+
+#[test]
 fn what_would_be_open_to_all_or_to_nobody_is_a_wrong_command_line() {
     for (arguments, words) in [
         (&["--listen", "0"][..], "would let nobody in: add --users FILE, or --anonymous"),
@@ -58,13 +81,43 @@ fn what_would_be_open_to_all_or_to_nobody_is_a_wrong_command_line() {
         (&["--ws", "[::]:0", "--anonymous"], "--anonymous-beyond-loopback if that is meant"),
         (&["--tls", "0", "--anonymous"], "--cert <FILE>"),
         (&["--listen", "here", "--anonymous"], "write an address of this machine and a port"),
+        (&["--anonymous", "--cert", "c.pem"], "--cert and --key are for --tls and --wss"),
+        (&["--anonymous", "--client-ca", "ca.pem"], "--client-ca is for --tls and --wss"),
+        (&["-c", "mosquitto.conf"], "`fieldpost import mosquitto.conf`"),
+        (&["--anonymous", "--max-connections", "-1"], "-1 is not in 1.."),
     ] {
         let output = fails(arguments);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(2) && said.contains(words), "{arguments:?}: {said}");
         assert!(output.stdout.is_empty());
     }
-    Broker::start(&["--listen", "0.0.0.0:0", "--anonymous", "--anonymous-beyond-loopback"]).stop();
+    Broker::start(&["--listen", "0.0.0.0:0", "--anonymous-beyond-loopback"]).stop();
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_start_is_said_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    for (arguments, words) in [
+        (&["-p", "0", "--anonymous", "--state-dir", text(&file)][..], "a file is in its place"),
+        (&["-p", "192.0.2.7:0", "--anonymous-beyond-loopback"], "an address of this machine"),
+    ] {
+        let output = fails(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(words), "{arguments:?}: {said}");
+    }
+    let log = Broker::start(&["-p", "0", "--users", text(&file)]).stop();
+    assert!(log.contains("nobody can enter with a name"), "{log}");
+}
+
+#[test]
+fn a_state_directory_that_is_made_is_its_owner_s_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    Broker::start(&["-p", "0", "--anonymous", "--state-dir", text(&state)]).stop();
+    let mode = fs::metadata(&state).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }
 
 #[test]

@@ -36,13 +36,13 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Those for which the broker has all that is asked of it.
-const CHECKED: [&str; 2] = ["nothing", "open"];
+const CHECKED: [&str; 4] = ["nothing", "open", "bridges", "no-bridge"];
 
 #[test]
 fn each_file_becomes_what_lies_beside_it_and_check_takes_that() {
     let dir = copied();
     let mut wrong = Vec::new();
-    for name in ["nothing", "open", "per-listener", "site"] {
+    for name in ["nothing", "open", "per-listener", "site", "bridges", "no-bridge"] {
         let conf = dir.path().join(format!("{name}.conf"));
         let yaml = dir.path().join(format!("{name}.yaml.made"));
         let path = |path: &Path| path.display().to_string();
@@ -66,6 +66,17 @@ fn each_file_becomes_what_lies_beside_it_and_check_takes_that() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_file_of_which_mosquitto_would_know_no_line_is_the_wrong_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("fieldpost.yaml");
+    fs::write(&conf, "gateway:\n  id: site\n").unwrap();
+    let refused = fieldpost(&["import", &conf.display().to_string()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stdout.is_empty(), "{refused:?}");
+    assert!(text(&refused.stderr).contains("is it the right file?"), "{refused:?}");
 }
 
 #[test]

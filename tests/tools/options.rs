@@ -32,6 +32,18 @@ fn wrong_command_lines_end_with_status_2_and_say_what_to_write() {
 }
 
 #[test]
+fn a_host_with_a_scheme_or_a_port_is_told_where_they_go() {
+    for (host, words) in
+        [("mqtt://broker", "`-L mqtt://broker`"), ("127.0.0.1:1884", "`-h 127.0.0.1 -p 1884`")]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+        let output = command.args(["pub", "-t", "a", "-m", "x", "-h", host]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains(words), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn help_is_spelt_out_because_h_is_the_host() {
     let output = Command::new(env!("CARGO_BIN_EXE_fieldpost")).args(["sub", "--help"]).output();
     let help = text(&output.unwrap().stdout);

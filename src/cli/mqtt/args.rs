@@ -206,6 +206,18 @@ impl MqttArgs {
                 (self.host.as_str(), port)
             }
         };
+        if let Some((scheme, rest)) = host.split_once("://") {
+            return Err(Usage(format!(
+                "-h takes a name or an address alone: `-L {scheme}://{rest}` takes all in one"
+            )));
+        }
+        if let Some((name, port)) = host.split_once(':')
+            && port.parse::<u16>().is_ok()
+        {
+            return Err(Usage(format!(
+                "-h takes a name or an address alone: write `-h {name} -p {port}`"
+            )));
+        }
         // `[::1]` is how addresses stand beside a port elsewhere.
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         let client = self.cert.as_ref().zip(self.key.as_ref());
