@@ -20,7 +20,8 @@ use fieldpost::config::{
     SystemSecrets,
 };
 use fieldpost::field::{
-    Encoding, Half, Marker, Order, Parity, PortSettings, Table, TimeLayout, UnitId, ValueType,
+    Change, Encoding, Half, Marker, Order, Parity, PortSettings, Table, TimeLayout, UnitId,
+    ValueType,
 };
 use fieldpost::model::{QoS, Secret};
 use fieldpost::mqtt::Version;
@@ -263,6 +264,26 @@ fn types_are_run_with_what_is_written() {
     assert_eq!(point("exact").value_type, time(TimeLayout::UnixMs, 0));
     let utf_16 = ValueType::Text { length: 20, encoding: Encoding::Utf16 };
     assert_eq!(point("name").value_type, utf_16);
+}
+
+#[test]
+fn a_point_reports_as_it_says_or_as_its_device_does() {
+    let settings = settings("tests/data/config/valid/every-report.yaml");
+    let [boiler, meter] = &settings.devices[..] else { panic!("two devices") };
+    let report = |name: &str| {
+        let point = boiler.points.iter().find(|point| &*point.name == name);
+        let report = point.expect("it is there").report?;
+        Some((report.change, report.at_least, report.at_most, report.before_jump))
+    };
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(report("inherited"), Some((Change::Absolute(0.0), seconds(600), None, false)));
+    assert_eq!(report("own"), Some((Change::Absolute(0.2), seconds(60), seconds(5), true)));
+    assert_eq!(report("share"), Some((Change::Percent(1.0), None, None, false)));
+    assert_eq!(report("plain-share"), Some((Change::Percent(0.5), None, None, false)));
+    assert_eq!(report("slower"), Some((Change::None, None, seconds(5), false)));
+    assert_eq!(report("changes"), Some((Change::Absolute(0.0), None, None, false)));
+    assert_eq!(report("all"), None);
+    assert_eq!(meter.points[0].report, None);
 }
 
 /// In the reference file each default stands behind `# key:`; written out, it must change nothing.

@@ -33,6 +33,7 @@ mod notes;
 mod parse;
 mod point;
 mod quantity;
+mod report;
 mod rule;
 mod secret;
 mod settings;

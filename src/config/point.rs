@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::fields::{Field, Fields, Later};
 use super::names::Name;
 use super::notes::{At, Given, Notes, Spot};
+use super::report::{self, Report};
 use super::value_type::{TypeKeys, TypeWord, bit_count, no_number, whole_numbers};
 use super::{marker, name, names};
 use crate::field::{Order, Place, PointSettings, Table, ValueType};
@@ -29,7 +30,6 @@ const REGISTERS_MAX: u16 = 125;
 
 const LATER: &[Later] = &[
     ("writable", "remove it: this version only reads"),
-    ("report", "remove it: every value that is read is published"),
     ("match", "remove this point: plain serial lines are not read"),
     ("format", "remove it: values are published as JSON"),
     ("min", "remove it: it belongs to `writable`, and this version only reads"),
@@ -79,6 +79,7 @@ pub(super) struct Point {
     names: Given<Vec<At<Name>>>,
     bit_names: Given<Vec<At<Name>>>,
     every: Given<Duration>,
+    report: Given<Report>,
 }
 
 impl Point {
@@ -129,13 +130,20 @@ impl Point {
             bit_names: fields
                 .given("bits", notes, |field, notes| names::read(field, BITS_EXAMPLE, notes)),
             every: fields.given("every", notes, every),
+            report: fields.given("report", notes, report::read),
             name,
         };
         fields.finish(LATER, INSTEAD, notes);
         Some(point)
     }
 
-    pub(super) fn settle(&self, every: Duration, notes: &mut Notes<'_>) -> Option<PointSettings> {
+    /// `every` and `report` are those of its device.
+    pub(super) fn settle(
+        &self,
+        every: Duration,
+        report: &Given<Report>,
+        notes: &mut Notes<'_>,
+    ) -> Option<PointSettings> {
         let place = self.place.written()?;
         let (table, address) = place.value;
         let value_type = self.settle_type(table, notes)?;
@@ -161,7 +169,10 @@ impl Point {
         self.check_fraction_bits(value_type, notes);
         let invalid = self.invalid.written();
         let invalid = invalid.map(|words| marker::settle(words, value_type, notes));
+        let no_number = self.no_number(value_type);
+        let report = report::settle(&self.report, report, point.every, no_number, notes);
         Some(PointSettings {
+            report,
             invalid: invalid.unwrap_or_default(),
             names: self.settle_names(value_type, notes),
             bit_names: self.settle_bit_names(value_type, notes),
@@ -280,12 +291,7 @@ impl Point {
     }
 
     fn check_arithmetic(&self, value_type: ValueType, notes: &mut Notes<'_>) {
-        let why = match no_number(value_type) {
-            None if !self.names.is_absent() => "`enum` names the numbers as they are read",
-            None if !self.bit_names.is_absent() => "`bits` makes a list of names",
-            None => return,
-            Some(why) => why,
-        };
+        let Some(why) = self.no_number(value_type) else { return };
         let keys = [
             ("fraction_bits", self.fraction_bits.spot()),
             ("scale", self.scale.spot()),
@@ -297,6 +303,15 @@ impl Point {
                 let message = format!("{why}, so `{key}` has nothing to work on");
                 notes.error(spot, message, format!("remove `{key}`"));
             }
+        }
+    }
+
+    /// Why nobody can calculate with its values; `None` if one can.
+    fn no_number(&self, value_type: ValueType) -> Option<&'static str> {
+        match no_number(value_type) {
+            None if !self.names.is_absent() => Some("`enum` names the numbers as they are read"),
+            None if !self.bit_names.is_absent() => Some("`bits` makes a list of names"),
+            why => why,
         }
     }
 
@@ -377,7 +392,7 @@ fn place(fields: &mut Fields<'_>, name: &Spot, notes: &mut Notes<'_>) -> Given<(
             Given::Value(At { value: (table, at.value), spot: at.spot })
         });
     }
-    if place.is_absent() && !fields.has_any(&[LATER[2], INSTEAD[0], INSTEAD[1]]) {
+    if place.is_absent() && !fields.has_any(&[LATER[1], INSTEAD[0], INSTEAD[1]]) {
         notes.error(
             name,
             "this point does not say where it stands",

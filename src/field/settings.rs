@@ -1,10 +1,12 @@
 //! core: what the field is run with, checked and with every default applied.
 
+mod report;
 mod value_type;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use report::{Change, ReportSettings};
 pub use value_type::{Encoding, Half, Marker, TimeLayout, ValueType};
 
 /// A bus: one serial line or one TCP endpoint, owned by one task.
@@ -128,6 +130,8 @@ pub struct PointSettings {
     pub bit_names: Vec<(u8, Arc<str>)>,
     /// How often it is read.
     pub every: Duration,
+    /// Which readings are news; `None` when all are.
+    pub report: Option<ReportSettings>,
 }
 
 impl PointSettings {
@@ -150,6 +154,7 @@ impl PointSettings {
             names: Vec::new(),
             bit_names: Vec::new(),
             every,
+            report: None,
         }
     }
 

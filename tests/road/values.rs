@@ -254,3 +254,53 @@ uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
     let answered: Vec<u64> = device.counted().into_iter().map(u64::from).collect();
     assert_eq!(got, answered);
 }
+
+#[test]
+fn only_news_arrives_and_the_value_before_a_jump_with_it() {
+    let line = support::pty_pair();
+    let device = ModbusServer::pymodbus_rtu(&line.far(), 3, &[("holding", 9, 7)], Some(40));
+    let broker = Mosquitto::start();
+    let far = Subscriber::paho(broker.port(), "far", "gw/meter/+");
+    let site = Site::new();
+    site.write_config(&format!(
+        "gateway: {{ id: gw, state_dir: \"{{state}}\" }}
+buses: {{ line: {{ modbus-rtu: \"{}\", timeout: 5s }} }}
+devices:
+  meter:
+    bus: line
+    unit: 3
+    every: 20ms
+    report: change
+    points:
+      count: {{ holding: 40, type: u32, report: {{ change: 5, before_jump: true }} }}
+      still: {{ holding: 9 }}
+uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
+",
+        line.near().display(),
+        broker.url(),
+    ));
+    let mut gateway = site.start();
+    let counts = || {
+        let readings = crate::reading::readings(&far.received());
+        readings.iter().filter(|reading| reading.topic == "gw/meter/count").count()
+    };
+    wait_until("some jumps arrive", || counts() >= 12);
+    assert!(gateway.sigterm().success(), "{}", gateway.log());
+    let got = crate::reading::readings(&far.stop());
+    let (count, still): (Vec<_>, Vec<_>) =
+        got.iter().partition(|reading| reading.topic == "gw/meter/count");
+    let got: Vec<u64> = count.iter().map(|it| it.value.as_u64().expect("a number")).collect();
+    // What the device answered, one by one: of each five steps the last before the jump and the jump.
+    let mut expected: Vec<u64> = Vec::new();
+    let mut told: Option<u64> = None;
+    for answered in device.counted().into_iter().map(u64::from) {
+        match told {
+            Some(last) if answered - last < 5 => continue,
+            Some(_) => expected.extend([answered - 1, answered]),
+            None => expected.push(answered),
+        }
+        told = Some(answered);
+    }
+    assert_eq!(got, expected);
+    assert_eq!(still.len(), 1, "it never changed: {still:?}");
+}

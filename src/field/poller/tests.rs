@@ -8,6 +8,7 @@ use super::*;
 use crate::field::modbus::link::Link;
 use crate::field::modbus::rtu;
 use crate::field::{Parity, Place, PointSettings, SerialSettings, Table, UnitId, ValueType};
+use crate::model::Reading;
 
 const TIMEOUT: Duration = Duration::from_millis(300);
 
