@@ -19,7 +19,10 @@ use fieldpost::config::{
     self, Complaints, Parsed, SecretAnswer, SecretReference, SecretSource, Settings, Severity,
     SystemSecrets,
 };
-use fieldpost::field::{Order, Parity, PortSettings, Table, UnitId, ValueType};
+use fieldpost::field::{
+    Change, Encoding, Half, Marker, Order, Parity, PortSettings, Table, TimeLayout, UnitId,
+    ValueType,
+};
 use fieldpost::model::{QoS, Secret};
 use fieldpost::mqtt::Version;
 use fieldpost::uplink::OnSessionLost;
@@ -198,7 +201,10 @@ fn the_reference_file_gives_what_it_says() {
         (Table::DiscreteInput, 16)
     );
     assert_eq!(point("counter").value_type, ValueType::Bcd { registers: 2 });
-    assert_eq!(point("serial_number").value_type, ValueType::Text { length: 20 });
+    assert_eq!(
+        point("serial_number").value_type,
+        ValueType::Text { length: 20, encoding: Encoding::Guess }
+    );
 
     let [cloud] = &settings.uplinks[..] else { panic!("one uplink") };
     let server = &cloud.servers[0];
@@ -223,6 +229,61 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!(settings.queue.state_dir, PathBuf::from("/var/lib/fieldpost"));
     assert_eq!(settings.gateway.clock, ClockTrust::Auto);
     assert_eq!(&*settings.log.level, "info");
+}
+
+#[test]
+fn types_are_run_with_what_is_written() {
+    let settings = settings("tests/data/config/valid/every-type.yaml");
+    let points = &settings.devices[0].points;
+    let point = |name: &str| points.iter().find(|point| &*point.name == name).expect("it is there");
+    let markers = |name: &str| {
+        let patterns = point(name).invalid.iter().map(|marker| match marker {
+            Marker::Pattern(pattern) => Some(*pattern),
+            Marker::NaN => None,
+        });
+        patterns.collect::<Vec<_>>()
+    };
+    assert_eq!(point("high").value_type, ValueType::I8(Half::High));
+    assert_eq!(point("low").value_type, ValueType::U8(Half::Low));
+    assert_eq!(markers("high"), [Some(0x80)]);
+    assert_eq!(markers("low"), [Some(0xff), Some(0xfe)]);
+    assert_eq!(markers("signed"), [Some(0xffff_ffff_ffff)]);
+    assert_eq!(markers("magnitude"), [Some(0x8000), Some(0x8005)]);
+    assert_eq!(markers("decimal"), [Some(0x9999_9999), Some(0xffff_ffff)]);
+    assert_eq!(markers("single"), [None, Some(0xc61c_3c00), Some(0x7f80_0000)]);
+    assert_eq!(markers("double"), [None, Some(1e20f64.to_bits())]);
+    assert_eq!(point("widest-magnitude").value_type, ValueType::SignMagnitude { registers: 4 });
+    assert_eq!(point("fixed").fraction_bits, 15);
+    assert_eq!((point("list").count, point("list").width()), (Some(125), 125));
+    assert_eq!(point("switches").width(), 2_000);
+    let names: Vec<_> = point("alarms").bit_names.iter().map(|(n, name)| (*n, &**name)).collect();
+    assert_eq!(names, [(0, "overload"), (31, "fault")]);
+    let time = |layout, offset_minutes| ValueType::Time { layout, offset_minutes };
+    assert_eq!(point("clock").value_type, time(TimeLayout::Cp56, -210));
+    assert_eq!(point("shown").value_type, time(TimeLayout::Registers, 840));
+    assert_eq!(point("exact").value_type, time(TimeLayout::UnixMs, 0));
+    let utf_16 = ValueType::Text { length: 20, encoding: Encoding::Utf16 };
+    assert_eq!(point("name").value_type, utf_16);
+}
+
+#[test]
+fn a_point_reports_as_it_says_or_as_its_device_does() {
+    let settings = settings("tests/data/config/valid/every-report.yaml");
+    let [boiler, meter] = &settings.devices[..] else { panic!("two devices") };
+    let report = |name: &str| {
+        let point = boiler.points.iter().find(|point| &*point.name == name);
+        let report = point.expect("it is there").report?;
+        Some((report.change, report.at_least, report.at_most, report.before_jump))
+    };
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(report("inherited"), Some((Change::Absolute(0.0), seconds(600), None, false)));
+    assert_eq!(report("own"), Some((Change::Absolute(0.2), seconds(60), seconds(5), true)));
+    assert_eq!(report("share"), Some((Change::Percent(1.0), None, None, false)));
+    assert_eq!(report("plain-share"), Some((Change::Percent(0.5), None, None, false)));
+    assert_eq!(report("slower"), Some((Change::None, None, seconds(5), false)));
+    assert_eq!(report("changes"), Some((Change::Absolute(0.0), None, None, false)));
+    assert_eq!(report("all"), None);
+    assert_eq!(meter.points[0].report, None);
 }
 
 /// In the reference file each default stands behind `# key:`; written out, it must change nothing.

@@ -9,6 +9,7 @@ use super::fields::{Field, Later, nearest};
 use super::name;
 use super::notes::{At, Given, Notes, Spot};
 use super::point::{self, Point};
+use super::report::{self, Report};
 use crate::field::{DeviceSettings, UnitId};
 
 const EXAMPLE: &str =
@@ -25,7 +26,6 @@ const UNIT_HELP: &str = "the unit id is set on the device itself, by switches or
 const LATER: &[Later] = &[
     ("template", "remove it and write the points out under `points`"),
     ("format", "remove it: each point has its own topic"),
-    ("report", "remove it: every value that is read is published"),
     ("writable", "remove it: this version only reads"),
 ];
 
@@ -50,6 +50,7 @@ pub(super) struct Device {
     bus: Given<Rc<str>>,
     unit: Given<u8>,
     every: Given<Duration>,
+    report: Given<Report>,
     points: Vec<Point>,
 }
 
@@ -69,6 +70,7 @@ impl Device {
         let unit =
             fields.given("unit", notes, |field, notes| field.integer(0..=255, UNIT_HELP, notes));
         let every = fields.given("every", notes, point::every);
+        let report = fields.given("report", notes, report::read);
         let points = fields.take("points");
         if bus.is_absent() {
             notes.error(&head, "this device does not say which bus it is on", "add `bus: NAME`");
@@ -79,7 +81,7 @@ impl Device {
         let points = points.map(|field| read_points(&field, notes)).unwrap_or_default();
         fields.finish(LATER, INSTEAD, notes);
         name::warn_of_twins(points.iter().map(|point| &point.name), notes);
-        Some(Self { name, head, bus, unit, every, points })
+        Some(Self { name, head, bus, unit, every, report, points })
     }
 
     /// The bus and unit, once both are known.
@@ -101,8 +103,11 @@ impl Device {
         let wire = self.wire(names, buses, notes);
         let unit = self.settle_unit(wire, notes);
         let every = self.every.or(EVERY_DEFAULT);
-        let points: Vec<_> =
-            self.points.iter().filter_map(|point| point.settle(every, notes)).collect();
+        let points: Vec<_> = self
+            .points
+            .iter()
+            .filter_map(|point| point.settle(every, &self.report, notes))
+            .collect();
         Some(DeviceSettings {
             name: Arc::from(&*self.name.value),
             bus: Arc::from(&*self.bus.written()?.value),

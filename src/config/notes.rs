@@ -70,6 +70,11 @@ impl<T> Given<T> {
             Self::Absent | Self::Wrong => None,
         }
     }
+
+    /// Where the value stands.
+    pub(super) fn spot(&self) -> Option<&Spot> {
+        self.written().map(|at| &at.spot)
+    }
 }
 
 impl<T: Clone> Given<T> {

@@ -1,14 +1,15 @@
 //! core: a point as written, and what it is run with.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::fields::{Field, Fields, Later};
-use super::name;
+use super::names::Name;
 use super::notes::{At, Given, Notes, Spot};
-use super::value_type::{self, TypeWord};
+use super::report::{self, Report};
+use super::value_type::{TypeKeys, TypeWord, bit_count, no_number, whole_numbers};
+use super::{marker, name, names};
 use crate::field::{Order, Place, PointSettings, Table, ValueType};
 
 const EXAMPLE: &str = "write `{ holding: 100, type: i16 }`";
@@ -21,11 +22,14 @@ const TABLES: [(&str, Table); 4] = [
 const ADDRESS_HELP: &str =
     "addresses count from 0, as on the wire: what a manual calls 40101 or 400101 is `holding: 100`";
 const UNIT_CHARACTERS_MAX: usize = 16;
-const ENUM_NAME_BYTES_MAX: usize = 64;
+const ENUM_EXAMPLE: &str = "write `{ 0: off, 1: heating }`";
+const BITS_EXAMPLE: &str = "write `{ 0: overload, 3: door open }`";
+/// What one read brings (Modbus application protocol 1.1b3, sections 6.1 and 6.3).
+const BITS_MAX: u16 = 2_000;
+const REGISTERS_MAX: u16 = 125;
 
 const LATER: &[Later] = &[
     ("writable", "remove it: this version only reads"),
-    ("report", "remove it: every value that is read is published"),
     ("match", "remove this point: plain serial lines are not read"),
     ("format", "remove it: values are published as JSON"),
     ("min", "remove it: it belongs to `writable`, and this version only reads"),
@@ -49,6 +53,11 @@ const INSTEAD: &[Later] = &[
     ("values", "enum"),
     ("datatype", "type"),
     ("data_type", "type"),
+    ("array", "count"),
+    ("flags", "bits"),
+    ("nan", "invalid"),
+    ("unavailable", "invalid"),
+    ("timezone", "utc_offset"),
 ];
 
 /// A point as written.
@@ -56,10 +65,11 @@ const INSTEAD: &[Later] = &[
 pub(super) struct Point {
     pub(super) name: At<Rc<str>>,
     place: Given<(Table, u16)>,
-    value_type: Given<TypeWord>,
+    value_type: TypeKeys,
     bit: Given<u8>,
-    digits: Given<u8>,
-    length: Given<u8>,
+    count: Given<u16>,
+    fraction_bits: Given<u8>,
+    invalid: Given<Vec<At<Rc<str>>>>,
     word_order: Given<Order>,
     byte_order: Given<Order>,
     scale: Given<f64>,
@@ -67,11 +77,10 @@ pub(super) struct Point {
     decimals: Given<u8>,
     unit: Given<Rc<str>>,
     names: Given<Vec<At<Name>>>,
+    bit_names: Given<Vec<At<Name>>>,
     every: Given<Duration>,
+    report: Given<Report>,
 }
-
-/// A number and what to call it.
-type Name = (i64, Rc<str>);
 
 impl Point {
     pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Self> {
@@ -81,13 +90,20 @@ impl Point {
         let orders = [("big", Order::Big), ("little", Order::Little)];
         let point = Self {
             place: place(&mut fields, &name.spot, notes),
-            value_type: fields.given("type", notes, value_type::word),
+            value_type: TypeKeys::read(&mut fields, notes),
             bit: fields.given("bit", notes, |field, notes| {
                 field.integer(0..=15, "bit 0 is the lowest of a register", notes)
             }),
-            digits: fields.given("digits", notes, value_type::digits),
-            length: fields.given("length", notes, |field, notes| {
-                field.integer(1..=250, "the length is in bytes, two a register", notes)
+            count: fields.given("count", notes, |field, notes| {
+                let help = "that many values, one behind the other, are published as a list";
+                field.integer(1..=BITS_MAX.into(), help, notes)
+            }),
+            fraction_bits: fields.given("fraction_bits", notes, |field, notes| {
+                field.integer(1..=63, "that many bits stand behind the binary point", notes)
+            }),
+            invalid: fields.given("invalid", notes, |field, notes| {
+                let words = field.texts(marker::EXAMPLE, notes)?;
+                Some(At { value: words, spot: field.key_spot.clone() })
             }),
             word_order: fields
                 .given("word_order", notes, |field, notes| field.choice(&orders, &[], notes)),
@@ -109,46 +125,64 @@ impl Point {
                 field.integer(0..=9, "that many digits are written behind the point", notes)
             }),
             unit: fields.given("unit", notes, unit),
-            names: fields.given("enum", notes, names),
+            names: fields
+                .given("enum", notes, |field, notes| names::read(field, ENUM_EXAMPLE, notes)),
+            bit_names: fields
+                .given("bits", notes, |field, notes| names::read(field, BITS_EXAMPLE, notes)),
             every: fields.given("every", notes, every),
+            report: fields.given("report", notes, report::read),
             name,
         };
         fields.finish(LATER, INSTEAD, notes);
         Some(point)
     }
 
-    pub(super) fn settle(&self, every: Duration, notes: &mut Notes<'_>) -> Option<PointSettings> {
+    /// `every` and `report` are those of its device.
+    pub(super) fn settle(
+        &self,
+        every: Duration,
+        report: &Given<Report>,
+        notes: &mut Notes<'_>,
+    ) -> Option<PointSettings> {
         let place = self.place.written()?;
         let (table, address) = place.value;
         let value_type = self.settle_type(table, notes)?;
-        self.check_end(place, value_type, notes);
-        self.warn_of_manual_numbers(place, notes);
-        self.check_orders(table, value_type, notes);
-        self.check_arithmetic(value_type, notes);
-        let mut names: Vec<(i64, Arc<str>)> = Vec::new();
-        if let Some(written) = self.names.written() {
-            self.check_names(&written.value, &written.spot, value_type, notes);
-            names = written.value.iter().map(|at| (at.value.0, Arc::from(&*at.value.1))).collect();
-            names.sort_by_key(|(number, _)| *number);
-        }
-        Some(PointSettings {
-            name: Arc::from(&*self.name.value),
-            place: Place { table, address, bit: self.bit.written().map(|at| at.value) },
-            value_type,
+        let count = self.count.written().map(|at| at.value);
+        let name = Arc::from(&*self.name.value);
+        let place = Place { table, address, bit: self.bit.written().map(|at| at.value) };
+        let point = PointSettings {
+            count,
             word_order: self.word_order.or(Order::Big),
             byte_order: self.byte_order.or(Order::Big),
+            fraction_bits: self.fraction_bits.or(0),
             scale: self.scale.or(1.0),
             offset: self.offset.or(0.0),
             decimals: self.decimals.written().map(|at| at.value),
             unit: self.unit.written().map(|at| Arc::from(&*at.value)),
-            names,
-            every: self.every.or(every),
+            ..PointSettings::new(name, place, value_type, self.every.or(every))
+        };
+        self.check_count(&point, notes);
+        self.check_end(&point, notes);
+        self.warn_of_manual_numbers(&point, notes);
+        self.check_orders(table, value_type, notes);
+        self.check_arithmetic(value_type, notes);
+        self.check_fraction_bits(value_type, notes);
+        let invalid = self.invalid.written();
+        let invalid = invalid.map(|words| marker::settle(words, value_type, notes));
+        let no_number = self.no_number(value_type);
+        let report = report::settle(&self.report, report, point.every, no_number, notes);
+        Some(PointSettings {
+            report,
+            invalid: invalid.unwrap_or_default(),
+            names: self.settle_names(value_type, notes),
+            bit_names: self.settle_bit_names(value_type, notes),
+            ..point
         })
     }
 
     fn settle_type(&self, table: Table, notes: &mut Notes<'_>) -> Option<ValueType> {
         let is_bit = matches!(table, Table::Coil | Table::DiscreteInput);
-        let written = self.value_type.written();
+        let written = self.value_type.word.written();
         if is_bit {
             if let Some(bit) = self.bit.written() {
                 notes.error(
@@ -174,33 +208,56 @@ impl Point {
             notes.error(&word.spot, message, "write `bit: 0` to `bit: 15` instead of `type: bool`");
             return None;
         }
-        let word = match &self.value_type {
+        let word = match &self.value_type.word {
             Given::Wrong => return None,
             _ if is_bit => TypeWord::Bool,
             Given::Value(word) => word.value,
-            Given::Absent if self.bit.is_absent() => TypeWord::U16,
+            Given::Absent if self.bit.is_absent() => TypeWord::Plain(ValueType::U16),
             Given::Absent => TypeWord::Bool,
         };
-        value_type::settle(word, &self.digits, &self.length, &self.name.spot, notes)
+        self.value_type.settle(word, &self.name.spot, notes)
+    }
+
+    fn check_count(&self, point: &PointSettings, notes: &mut Notes<'_>) {
+        let Some(count) = self.count.written() else { return };
+        if let Some(bit) = self.bit.written() {
+            let message = "`bit` picks one bit, and `count` asks for several values";
+            notes.error(&bit.spot, message, "remove one of the two");
+        }
+        let (noun, most) = match point.place.table {
+            Table::Coil | Table::DiscreteInput => ("bits", BITS_MAX),
+            Table::Holding | Table::Input => ("registers", REGISTERS_MAX),
+        };
+        if point.width() > most {
+            let each = point.value_type.registers();
+            let message =
+                format!("this list takes {} {noun}, and one read brings {most}", point.width());
+            notes.error(&count.spot, message, format!("write {} at most", most / each));
+        }
     }
 
     /// A value must not run beyond the last register.
-    fn check_end(&self, place: &At<(Table, u16)>, value_type: ValueType, notes: &mut Notes<'_>) {
-        let (_, address) = place.value;
-        let registers = value_type.registers();
-        let highest = u16::MAX - (registers - 1);
+    fn check_end(&self, point: &PointSettings, notes: &mut Notes<'_>) {
+        let Some(place) = self.place.written() else { return };
+        let (address, width) = (point.place.address, point.width());
+        let highest = u16::MAX - (width - 1);
         if address > highest {
+            let noun = match point.place.table {
+                Table::Coil | Table::DiscreteInput => "bits",
+                Table::Holding | Table::Input => "registers",
+            };
             let message = format!(
-                "this value takes {registers} registers, {address} to {}, and the last one is 65535",
-                u32::from(address) + u32::from(registers) - 1
+                "this value takes {width} {noun}, {address} to {}, and the last one is 65535",
+                u32::from(address) + u32::from(width) - 1
             );
             notes.error(&place.spot, message, format!("the highest address for it is {highest}"));
         }
     }
 
-    fn warn_of_manual_numbers(&self, place: &At<(Table, u16)>, notes: &mut Notes<'_>) {
-        let (table, address) = place.value;
-        let first = match table {
+    fn warn_of_manual_numbers(&self, point: &PointSettings, notes: &mut Notes<'_>) {
+        let Some(place) = self.place.written() else { return };
+        let address = point.place.address;
+        let first = match point.place.table {
             Table::Holding => 40_001,
             Table::Input => 30_001,
             Table::DiscreteInput => 10_001,
@@ -234,25 +291,12 @@ impl Point {
     }
 
     fn check_arithmetic(&self, value_type: ValueType, notes: &mut Notes<'_>) {
-        let no_number = match value_type {
-            ValueType::Bool => Some("a bit is true or false"),
-            ValueType::Text { .. } => Some("a text is no number"),
-            _ if !self.names.is_absent() => Some("`enum` names the numbers as they are read"),
-            ValueType::I16
-            | ValueType::U16
-            | ValueType::I32
-            | ValueType::U32
-            | ValueType::I64
-            | ValueType::U64
-            | ValueType::F32
-            | ValueType::F64
-            | ValueType::Bcd { .. } => None,
-        };
-        let Some(why) = no_number else { return };
+        let Some(why) = self.no_number(value_type) else { return };
         let keys = [
-            ("scale", self.scale.written().map(|at| &at.spot)),
-            ("offset", self.offset.written().map(|at| &at.spot)),
-            ("decimals", self.decimals.written().map(|at| &at.spot)),
+            ("fraction_bits", self.fraction_bits.spot()),
+            ("scale", self.scale.spot()),
+            ("offset", self.offset.spot()),
+            ("decimals", self.decimals.spot()),
         ];
         for (key, spot) in keys {
             if let Some(spot) = spot {
@@ -262,33 +306,71 @@ impl Point {
         }
     }
 
-    fn check_names(
-        &self,
-        names: &[At<Name>],
-        spot: &Spot,
-        value_type: ValueType,
-        notes: &mut Notes<'_>,
-    ) {
-        let Some(range) = value_type::whole_numbers(value_type) else {
-            let message = "`enum` names whole numbers, and this point is none";
-            notes.error(spot, message, "remove `enum`, or choose a whole type such as `u16`");
-            return;
-        };
-        let mut known: HashMap<i64, &Spot> = HashMap::new();
-        for name in names {
-            let number = name.value.0;
-            if !range.contains(&i128::from(number)) {
-                let message = format!("this point is never {number}");
-                let remedy = format!("its values are {} to {}", range.start(), range.end());
-                notes.error(&name.spot, message, remedy);
-            }
-            if let Some(first) = known.insert(number, &name.spot) {
-                let line = notes.source.place(first.span.start).line;
-                let message = format!("{number} has two names, the first on line {line}");
-                notes.error(&name.spot, message, "keep one of the two");
-            }
+    /// Why nobody can calculate with its values; `None` if one can.
+    fn no_number(&self, value_type: ValueType) -> Option<&'static str> {
+        match no_number(value_type) {
+            None if !self.names.is_absent() => Some("`enum` names the numbers as they are read"),
+            None if !self.bit_names.is_absent() => Some("`bits` makes a list of names"),
+            why => why,
         }
     }
+
+    fn check_fraction_bits(&self, value_type: ValueType, notes: &mut Notes<'_>) {
+        let Some(written) = self.fraction_bits.written() else { return };
+        let bits = bit_count(value_type);
+        if matches!(value_type, ValueType::F32 | ValueType::F64 | ValueType::Bcd { .. }) {
+            let message = "`fraction_bits` belongs to whole numbers, and this point is none";
+            notes.error(&written.spot, message, "remove it, or choose a type such as `i16`");
+        } else if u32::from(written.value) > bits && whole_numbers(value_type).is_some() {
+            let message = format!("this point has {bits} bits in all");
+            notes.error(&written.spot, message, format!("write 1 to {bits}"));
+        }
+    }
+
+    fn settle_names(&self, value_type: ValueType, notes: &mut Notes<'_>) -> Vec<(i64, Arc<str>)> {
+        let Some(written) = self.names.written() else { return Vec::new() };
+        match whole_numbers(value_type) {
+            Some(range) => {
+                let what = ("this point is never", "its values are");
+                names::check(&written.value, &range, what, notes);
+            }
+            None => {
+                let message = "`enum` names whole numbers, and this point is none";
+                let remedy = "remove `enum`, or choose a whole type such as `u16`";
+                notes.error(&written.spot, message, remedy);
+            }
+        }
+        sorted(&written.value, |number| number)
+    }
+
+    fn settle_bit_names(
+        &self,
+        value_type: ValueType,
+        notes: &mut Notes<'_>,
+    ) -> Vec<(u8, Arc<str>)> {
+        let Some(written) = self.bit_names.written() else { return Vec::new() };
+        if !self.names.is_absent() {
+            let message = "`bits` and `enum` do not go together: one names bits, one whole numbers";
+            notes.error(&written.spot, message, "remove one of the two");
+        }
+        if whole_numbers(value_type).is_none() {
+            let message = "`bits` names the bits of a whole number, and this point is none";
+            let remedy = "remove `bits`, or choose a whole type such as `u16`";
+            notes.error(&written.spot, message, remedy);
+        } else {
+            let range = 0..=i128::from(bit_count(value_type)) - 1;
+            let what = ("this point has no bit", "its bits are");
+            names::check(&written.value, &range, what, notes);
+        }
+        sorted(&written.value, |number| u8::try_from(number).unwrap_or_default())
+    }
+}
+
+fn sorted<T: Ord>(names: &[At<Name>], key: impl Fn(i64) -> T) -> Vec<(T, Arc<str>)> {
+    let names = names.iter().map(|at| (key(at.value.0), Arc::from(&*at.value.1)));
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
 }
 
 /// Which table, and where in it.
@@ -310,7 +392,7 @@ fn place(fields: &mut Fields<'_>, name: &Spot, notes: &mut Notes<'_>) -> Given<(
             Given::Value(At { value: (table, at.value), spot: at.spot })
         });
     }
-    if place.is_absent() && !fields.has_any(&[LATER[2], INSTEAD[0], INSTEAD[1]]) {
+    if place.is_absent() && !fields.has_any(&[LATER[1], INSTEAD[0], INSTEAD[1]]) {
         notes.error(
             name,
             "this point does not say where it stands",
@@ -338,32 +420,4 @@ fn unit(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
         return None;
     }
     Some(unit)
-}
-
-fn names(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Vec<At<Name>>>> {
-    let example = "write `{ 0: off, 1: heating }`";
-    let spot = field.key_spot.clone();
-    let mut fields = field.fields(example, notes)?;
-    let all = fields.take_all();
-    if all.is_empty() {
-        notes.error(&spot, "this `enum` names nothing", example);
-    }
-    let mut names = Vec::new();
-    for field in all {
-        let number = super::quantity::integer(field.name.trim());
-        let Some(number) = number.and_then(|number| i64::try_from(number).ok()) else {
-            let message = format!("`{}` is no whole number", field.name);
-            notes.error(&field.key_spot, message, example);
-            continue;
-        };
-        let Some(name) = field.text(example, notes) else { continue };
-        if name.value.len() > ENUM_NAME_BYTES_MAX || name.value.chars().any(char::is_control) {
-            let message =
-                format!("a name has at most {ENUM_NAME_BYTES_MAX} bytes and no control characters");
-            notes.error(&name.spot, message, "shorten it");
-            continue;
-        }
-        names.push(At { value: (number, name.value), spot: field.key_spot.clone() });
-    }
-    Some(At { value: names, spot })
 }

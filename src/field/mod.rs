@@ -12,14 +12,17 @@ mod event;
 mod group;
 pub mod health;
 pub mod modbus;
+mod outlet;
 mod poller;
 mod port;
+mod report;
 pub mod schedule;
 mod settings;
 
 pub use bus::Bus;
 pub use event::{DeviceState, FieldEvent};
 pub use settings::{
-    BusSettings, DeviceSettings, Order, Parity, Place, PointSettings, PortSettings, SerialSettings,
-    Table, TcpSettings, UnitId, ValueType,
+    BusSettings, Change, DeviceSettings, Encoding, Half, Marker, Order, Parity, Place,
+    PointSettings, PortSettings, ReportSettings, SerialSettings, Table, TcpSettings, TimeLayout,
+    UnitId, ValueType,
 };

@@ -12,9 +12,10 @@ use super::modbus::late::Late;
 use super::modbus::pdu::{Data, ReadRange};
 use super::modbus::plan::{Wanted, WireCost};
 use super::modbus::transaction::{Failure, Outcome, Question, Verdict};
+use super::outlet::Outlet;
 use super::schedule::Schedule;
 use super::{BusSettings, DeviceSettings, PortSettings};
-use crate::model::{Moment, PointName, Quality, Reading, Value};
+use crate::model::{Moment, Quality, Value};
 
 /// What to do next on a bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(super) enum Next {
 struct Device {
     settings: DeviceSettings,
     health: Health,
+    outlet: Outlet,
     /// The last good value of each point.
     last: Vec<Option<Value>>,
     groups: Vec<usize>,
@@ -137,6 +139,7 @@ impl Poller {
             self.groups.push(Group::new(device, points, wire));
         }
         self.devices.push(Device {
+            outlet: Outlet::new(&settings),
             last: vec![None; settings.points.len()],
             groups: (first..self.groups.len()).collect(),
             settings,
@@ -486,16 +489,8 @@ impl Poller {
         values: Vec<(usize, (Option<Value>, Quality))>,
         taken: Moment,
     ) {
-        let Some(settings) = self.devices.get(device).map(|device| &device.settings) else {
-            return;
-        };
-        let readings = values.into_iter().filter_map(|(index, (value, quality))| {
-            let settings_of_point = settings.points.get(index)?;
-            let device = Arc::clone(&settings.name);
-            let point = PointName { device, point: Arc::clone(&settings_of_point.name) };
-            Some(Reading { point, value, unit: settings_of_point.unit.clone(), quality, taken })
-        });
-        let readings: Vec<_> = readings.collect();
+        let Some(device) = self.devices.get_mut(device) else { return };
+        let readings = device.outlet.handle(values, taken);
         if !readings.is_empty() {
             self.events.push_back(FieldEvent::Readings(readings));
         }

@@ -1,7 +1,13 @@
 //! core: what the field is run with, checked and with every default applied.
 
+mod report;
+mod value_type;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use report::{Change, ReportSettings};
+pub use value_type::{Encoding, Half, Marker, TimeLayout, ValueType};
 
 /// A bus: one serial line or one TCP endpoint, owned by one task.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +109,12 @@ pub struct PointSettings {
     pub word_order: Order,
     /// Which byte of a register comes first.
     pub byte_order: Order,
+    /// How many values stand one behind the other and make a list; `None` for a single value.
+    pub count: Option<u16>,
+    /// How many of the bits of a whole number stand behind the binary point.
+    pub fraction_bits: u8,
+    /// What the device says instead of a value.
+    pub invalid: Vec<Marker>,
     /// Factor for numbers; 1 leaves them whole.
     pub scale: f64,
     /// Added after scaling; 0 leaves them whole.
@@ -113,8 +125,48 @@ pub struct PointSettings {
     pub unit: Option<Arc<str>>,
     /// Names for numbers, sorted by number; a number without a name is published as it is.
     pub names: Vec<(i64, Arc<str>)>,
+    /// Names for bits, sorted by bit. Where there are any, the value is the list of the bits that are set; one without a name
+    /// is published as its number.
+    pub bit_names: Vec<(u8, Arc<str>)>,
     /// How often it is read.
     pub every: Duration,
+    /// Which readings are news; `None` when all are.
+    pub report: Option<ReportSettings>,
+}
+
+impl PointSettings {
+    /// A point as it is when nothing else is said of it.
+    #[must_use]
+    pub fn new(name: Arc<str>, place: Place, value_type: ValueType, every: Duration) -> Self {
+        Self {
+            name,
+            place,
+            value_type,
+            word_order: Order::Big,
+            byte_order: Order::Big,
+            count: None,
+            fraction_bits: 0,
+            invalid: Vec::new(),
+            scale: 1.0,
+            offset: 0.0,
+            decimals: None,
+            unit: None,
+            names: Vec::new(),
+            bit_names: Vec::new(),
+            every,
+            report: None,
+        }
+    }
+
+    /// How many registers or bits it takes. The configuration sees to it that one read can bring them.
+    #[must_use]
+    pub fn width(&self) -> u16 {
+        let one = match self.place.table {
+            Table::Coil | Table::DiscreteInput => 1,
+            Table::Holding | Table::Input => self.value_type.registers(),
+        };
+        one.saturating_mul(self.count.unwrap_or(1))
+    }
 }
 
 /// Where a point stands in a device (Modbus application protocol 1.1b3, section 4.3).
@@ -139,53 +191,6 @@ pub enum Table {
     Holding,
     /// 16-bit words, read only (function 4).
     Input,
-}
-
-/// What the registers of a point mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ValueType {
-    /// A bit.
-    Bool,
-    /// Signed, one register.
-    I16,
-    /// Unsigned, one register.
-    U16,
-    /// Signed, two registers.
-    I32,
-    /// Unsigned, two registers.
-    U32,
-    /// Signed, four registers.
-    I64,
-    /// Unsigned, four registers.
-    U64,
-    /// IEEE 754 single, two registers.
-    F32,
-    /// IEEE 754 double, four registers.
-    F64,
-    /// Binary-coded decimal of 4, 8 or 16 digits: one, two or four registers.
-    Bcd {
-        /// How many registers, 1, 2 or 4.
-        registers: u8,
-    },
-    /// Text of `length` bytes, two a register, ended by the first NUL, trailing spaces cut.
-    Text {
-        /// Length in bytes, 1 to 250.
-        length: u8,
-    },
-}
-
-impl ValueType {
-    /// How many registers a value takes; 1 for a bit of a register.
-    #[must_use]
-    pub fn registers(self) -> u16 {
-        match self {
-            Self::Bool | Self::I16 | Self::U16 => 1,
-            Self::I32 | Self::U32 | Self::F32 => 2,
-            Self::I64 | Self::U64 | Self::F64 => 4,
-            Self::Bcd { registers } => u16::from(registers),
-            Self::Text { length } => u16::from(length).div_ceil(2),
-        }
-    }
 }
 
 /// Which end of a value comes first.

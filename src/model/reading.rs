@@ -21,8 +21,10 @@ pub enum Value {
         /// Digits after the decimal point to write; `None` writes the shortest text that reads back the same.
         decimals: Option<u8>,
     },
-    /// A string point, or the name an enum gives to a number.
+    /// A string point, a date and time, or the name an enum gives to a number.
     Text(Arc<str>),
+    /// Several values of one point, or the bits of one that are set; `None` where a value could not be had.
+    List(Arc<[Option<Value>]>),
 }
 
 impl fmt::Display for Value {
@@ -37,6 +39,17 @@ impl fmt::Display for Value {
             }
             Self::Float { value, decimals: None } => write!(f, "{value}"),
             Self::Text(text) => f.write_str(text),
+            Self::List(values) => {
+                f.write_str("[")?;
+                for (index, value) in values.iter().enumerate() {
+                    f.write_str(if index > 0 { "," } else { "" })?;
+                    match value {
+                        Some(value) => write!(f, "{value}")?,
+                        None => f.write_str("null")?,
+                    }
+                }
+                f.write_str("]")
+            }
         }
     }
 }
@@ -56,6 +69,11 @@ pub enum Quality {
         /// What went wrong, in plain words.
         reason: Arc<str>,
     },
+    /// The device says that it has no value, by what the configuration calls `invalid` or a mark of the type's own.
+    Invalid {
+        /// What was seen, in plain words.
+        reason: Arc<str>,
+    },
     /// The answer is well formed but not a number the point can have (NaN, an invalid BCD digit).
     OutOfRange {
         /// What was seen, in plain words.
@@ -64,13 +82,14 @@ pub enum Quality {
 }
 
 impl Quality {
-    /// The word in the payload: `good`, `stale`, `error`, `out_of_range`.
+    /// The word in the payload: `good`, `stale`, `error`, `invalid`, `out_of_range`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Stale { .. } => "stale",
             Self::Error { .. } => "error",
+            Self::Invalid { .. } => "invalid",
             Self::OutOfRange { .. } => "out_of_range",
         }
     }
@@ -80,9 +99,10 @@ impl Quality {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Good => None,
-            Self::Stale { reason } | Self::Error { reason } | Self::OutOfRange { reason } => {
-                Some(reason)
-            }
+            Self::Stale { reason }
+            | Self::Error { reason }
+            | Self::Invalid { reason }
+            | Self::OutOfRange { reason } => Some(reason),
         }
     }
 }

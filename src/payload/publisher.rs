@@ -141,9 +141,7 @@ pub fn payload(reading: &Reading, gateway: &str, id: ReadingId, is_dated: bool) 
     json.push_str("{\"value\":");
     match &reading.value {
         None => json.push_str("null"),
-        Some(Value::Text(text)) => push_text(&mut json, text),
-        // Writing to a String cannot fail.
-        Some(value) => _ = write!(json, "{value}"),
+        Some(value) => push_value(&mut json, value),
     }
     if let Some(unit) = &reading.unit {
         json.push_str(",\"unit\":");
@@ -162,6 +160,27 @@ pub fn payload(reading: &Reading, gateway: &str, id: ReadingId, is_dated: bool) 
     // The gateway id has no character that JSON would escape.
     _ = write!(json, "\"{gateway}-{}-{}\"}}", id.start, id.number);
     json
+}
+
+fn push_value(json: &mut String, value: &Value) {
+    match value {
+        Value::Text(text) => push_text(json, text),
+        Value::List(values) => {
+            json.push('[');
+            for (index, value) in values.iter().enumerate() {
+                json.push_str(if index > 0 { "," } else { "" });
+                match value {
+                    Some(value) => push_value(json, value),
+                    None => json.push_str("null"),
+                }
+            }
+            json.push(']');
+        }
+        // Writing to a String cannot fail.
+        Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float { .. } => {
+            _ = write!(json, "{value}");
+        }
+    }
 }
 
 /// Writes a JSON string (RFC 8259 section 7).
@@ -276,6 +295,17 @@ mod tests {
         );
         let parsed: serde_json::Value = serde_json::from_str(&without).expect("JSON");
         assert!(parsed["value"].is_null());
+    }
+
+    #[test]
+    fn a_list_is_a_json_array_with_null_where_a_value_is_missing() {
+        let text = Value::Text("a\"b".into());
+        let float = Value::Float { value: 1.5, decimals: Some(2) };
+        let list = Value::List(Arc::from([Some(text), None, Some(float), Some(Value::Int(-7))]));
+        let id = ReadingId { start: 1, number: 1 };
+        let json = payload(&reading(Some(list), Quality::Good), "g", id, true);
+        assert!(json.starts_with(r#"{"value":["a\"b",null,1.50,-7],"#), "{json}");
+        serde_json::from_str::<serde_json::Value>(&json).expect("JSON");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fieldpost::field::modbus::{mbap, rtu};
 use fieldpost::field::{
-    Bus, BusSettings, DeviceSettings, FieldEvent, Order, Parity, Place, PointSettings,
-    PortSettings, SerialSettings, Table, TcpSettings, UnitId, ValueType,
+    Bus, BusSettings, DeviceSettings, FieldEvent, Parity, Place, PointSettings, PortSettings,
+    SerialSettings, Table, TcpSettings, UnitId, ValueType,
 };
 use fieldpost::model::{Quality, Reading, Value};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -243,19 +243,9 @@ pub(crate) fn point(name: &str, every: Duration) -> PointSettings {
         _ => Table::DiscreteInput,
     };
     let is_bit = matches!(table, Table::Coil | Table::DiscreteInput);
-    PointSettings {
-        name: name.into(),
-        place: Place { table, address: name[1..].parse().expect("an address"), bit: None },
-        value_type: if is_bit { ValueType::Bool } else { ValueType::U16 },
-        word_order: Order::Big,
-        byte_order: Order::Big,
-        scale: 1.0,
-        offset: 0.0,
-        decimals: None,
-        unit: None,
-        names: Vec::new(),
-        every,
-    }
+    let place = Place { table, address: name[1..].parse().expect("an address"), bit: None };
+    let value_type = if is_bit { ValueType::Bool } else { ValueType::U16 };
+    PointSettings::new(name.into(), place, value_type, every)
 }
 
 /// A device named after its unit id.

@@ -41,6 +41,48 @@ fn kinds() -> Vec<Kind> {
         ),
         ("rounded", "type: f32, decimals: 1", 230.26f32.to_be_bytes().to_vec(), "230.3"),
         ("named", "enum: { 0: off, 1: heating }", 1u16.to_be_bytes().to_vec(), "\"heating\""),
+        ("u8_high", "type: u8, byte: high", vec![0xfe, 0x01], "254"),
+        ("i8_low", "type: i8", vec![0x01, 0xfe], "-2"),
+        ("u48", "type: u48", 281_474_976_710_654u64.to_be_bytes()[2..].to_vec(), "281474976710654"),
+        (
+            "i48",
+            "type: i48",
+            (-140_737_488_355_327i64).to_be_bytes()[2..].to_vec(),
+            "-140737488355327",
+        ),
+        ("sm32", "type: sm32", vec![0x80, 0x01, 0x00, 0x02], "-65538"),
+        ("fixed", "type: i16, fraction_bits: 8", vec![0xfe, 0x80], "-1.5"),
+        (
+            "bit_set_names",
+            "bits: { 0: overload, 3: door }",
+            vec![0x80, 0x09],
+            "[\"overload\",\"door\",15]",
+        ),
+        ("list", "type: i16, count: 1, invalid: 0x8000", vec![0xff, 0xfe], "[-2]"),
+        (
+            "unix",
+            "type: time, layout: unix",
+            1_795_230_600u32.to_be_bytes().to_vec(),
+            "\"2026-11-21T03:10:00Z\"",
+        ),
+        (
+            "cp56",
+            "type: time, layout: cp56, utc_offset: \"+01:00\"",
+            vec![0, 26, 11, 0xd5, 3, 10, 0x1b, 0xd3],
+            "\"2026-11-21T03:10:07.123+01:00\"",
+        ),
+        (
+            "utf_16",
+            "type: string, length: 8, encoding: utf-16",
+            vec![0, 0x50, 0, 0xfc, 0x20, 0xac, 0, 0],
+            "\"Pü€\"",
+        ),
+        (
+            "latin_1",
+            "type: string, length: 4, encoding: latin-1",
+            vec![0x50, 0xfc, 0x6d, 0x70],
+            "\"Pümp\"",
+        ),
         ("unnamed", "enum: { 0: off, 1: heating }", 7u16.to_be_bytes().to_vec(), "7"),
     ]
 }
@@ -211,4 +253,54 @@ uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
         .collect();
     let answered: Vec<u64> = device.counted().into_iter().map(u64::from).collect();
     assert_eq!(got, answered);
+}
+
+#[test]
+fn only_news_arrives_and_the_value_before_a_jump_with_it() {
+    let line = support::pty_pair();
+    let device = ModbusServer::pymodbus_rtu(&line.far(), 3, &[("holding", 9, 7)], Some(40));
+    let broker = Mosquitto::start();
+    let far = Subscriber::paho(broker.port(), "far", "gw/meter/+");
+    let site = Site::new();
+    site.write_config(&format!(
+        "gateway: {{ id: gw, state_dir: \"{{state}}\" }}
+buses: {{ line: {{ modbus-rtu: \"{}\", timeout: 5s }} }}
+devices:
+  meter:
+    bus: line
+    unit: 3
+    every: 20ms
+    report: change
+    points:
+      count: {{ holding: 40, type: u32, report: {{ change: 5, before_jump: true }} }}
+      still: {{ holding: 9 }}
+uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
+",
+        line.near().display(),
+        broker.url(),
+    ));
+    let mut gateway = site.start();
+    let counts = || {
+        let readings = crate::reading::readings(&far.received());
+        readings.iter().filter(|reading| reading.topic == "gw/meter/count").count()
+    };
+    wait_until("some jumps arrive", || counts() >= 12);
+    assert!(gateway.sigterm().success(), "{}", gateway.log());
+    let got = crate::reading::readings(&far.stop());
+    let (count, still): (Vec<_>, Vec<_>) =
+        got.iter().partition(|reading| reading.topic == "gw/meter/count");
+    let got: Vec<u64> = count.iter().map(|it| it.value.as_u64().expect("a number")).collect();
+    // What the device answered, one by one: of each five steps the last before the jump and the jump.
+    let mut expected: Vec<u64> = Vec::new();
+    let mut told: Option<u64> = None;
+    for answered in device.counted().into_iter().map(u64::from) {
+        match told {
+            Some(last) if answered - last < 5 => continue,
+            Some(_) => expected.extend([answered - 1, answered]),
+            None => expected.push(answered),
+        }
+        told = Some(answered);
+    }
+    assert_eq!(got, expected);
+    assert_eq!(still.len(), 1, "it never changed: {still:?}");
 }

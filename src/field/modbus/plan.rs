@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::link;
-use super::pdu::{self, RangeError, ReadRange};
+use super::pdu::{RangeError, ReadRange};
 use crate::field::{PointSettings, SerialSettings, Table};
 
 /// What a device needs before it answers, guessed; real ones need 2 to 50 ms.
@@ -61,8 +61,7 @@ impl Wanted {
     /// [`RangeError`] when it reaches beyond the table or is longer than one read.
     pub fn new(point: usize, settings: &PointSettings) -> Result<Self, RangeError> {
         let (table, address) = (settings.place.table, settings.place.address);
-        let count = if pdu::is_bits(table) { 1 } else { settings.value_type.registers() };
-        Ok(Self { point, range: ReadRange::new(table, address, count)? })
+        Ok(Self { point, range: ReadRange::new(table, address, settings.width())? })
     }
 }
 

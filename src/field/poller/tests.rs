@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::field::modbus::link::Link;
 use crate::field::modbus::rtu;
-use crate::field::{Order, Parity, Place, PointSettings, SerialSettings, Table, UnitId, ValueType};
+use crate::field::{Parity, Place, PointSettings, SerialSettings, Table, UnitId, ValueType};
+use crate::model::Reading;
 
 const TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -16,18 +17,11 @@ fn register(unit: u8, address: u16) -> u16 {
 }
 
 fn device(unit: u8, points: &[(u16, bool)], every_ms: u64) -> DeviceSettings {
-    let point = |&(address, is_wide): &(u16, bool)| PointSettings {
-        name: address.to_string().into(),
-        place: Place { table: Table::Holding, address, bit: None },
-        value_type: if is_wide { ValueType::U32 } else { ValueType::U16 },
-        word_order: Order::Big,
-        byte_order: Order::Big,
-        scale: 1.0,
-        offset: 0.0,
-        decimals: None,
-        unit: None,
-        names: Vec::new(),
-        every: Duration::from_millis(every_ms),
+    let point = |&(address, is_wide): &(u16, bool)| {
+        let place = Place { table: Table::Holding, address, bit: None };
+        let value_type = if is_wide { ValueType::U32 } else { ValueType::U16 };
+        let every = Duration::from_millis(every_ms);
+        PointSettings::new(address.to_string().into(), place, value_type, every)
     };
     DeviceSettings {
         name: unit.to_string().into(),
