@@ -13,7 +13,7 @@ pub(super) const FILE_NAME: &str = "fieldpost.reserve";
 /// What is held: the hub drops messages while less than 8 MiB are free, and the write-ahead log takes up to 4 MiB of it.
 const BYTES_MAX: u64 = 12 * 1024 * 1024;
 /// No more than this part of a small disk.
-const SHARE: u64 = 8;
+const SHARE: u64 = 4;
 /// Bytes of a block, as the system counts those of a file.
 const BLOCK_LEN: u64 = 512;
 
