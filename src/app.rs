@@ -327,6 +327,7 @@ fn client_bounds(limits: &Limits) -> EngineOptions {
         memory_queue_max: count(limits.queued_messages),
         memory_queue_bytes_max: count(limits.queued_bytes),
         client_queue_max: limits.stored_messages.into(),
+        client_queue_bytes_max: limits.stored_bytes.into(),
         subscriptions_max: count(limits.subscriptions),
         topic_levels_max: count(limits.topic_levels),
         topic_bytes_max: count(limits.topic_bytes),

@@ -332,6 +332,7 @@ fn a_listener_is_run_with_what_is_written() {
         queued_messages: 1000,
         queued_bytes: 1 << 20,
         stored_messages: 2000,
+        stored_bytes: 3 << 20,
         subscriptions: 30,
         retained_messages: 400,
         retained_bytes: 2 << 20,

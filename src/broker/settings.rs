@@ -178,6 +178,8 @@ pub struct Limits {
     pub queued_bytes: u32,
     /// Messages stored for one client, whether it is there or not. Then the next is dropped for it.
     pub stored_messages: u32,
+    /// Bytes of payload they may hold.
+    pub stored_bytes: u32,
     /// Subscriptions of one client. One more is refused: 0x97.
     pub subscriptions: u32,
     /// Retained messages. One more is delivered and not retained; a client of 5.0 at QoS 1 or 2 is told: 0x97.
@@ -230,6 +232,7 @@ impl Default for Limits {
             queued_messages: 10_000,
             queued_bytes: 4 << 20,
             stored_messages: 100_000,
+            stored_bytes: 64 << 20,
             subscriptions: 1000,
             retained_messages: 100_000,
             retained_bytes: 64 << 20,

@@ -25,6 +25,7 @@ use super::progress::Progress;
 use crate::model::{QoS, Seq};
 use crate::store::{Change, Phase, SessionId, StoredFlight};
 
+mod count;
 mod flights;
 mod live;
 mod operator;
@@ -88,6 +89,10 @@ pub struct Outbox {
     /// What that read brings was purged meanwhile, or part of it.
     fetching_in_vain: bool,
     queued: u64,
+    /// Bytes of payload they hold, as far as they are known.
+    queued_bytes: u64,
+    /// What of `queued` was only estimated at the start: the bounds do not count it.
+    estimated: u64,
 }
 
 impl Outbox {
@@ -117,6 +122,8 @@ impl Outbox {
             fetching: None,
             fetching_in_vain: false,
             queued: 0,
+            queued_bytes: 0,
+            estimated: 0,
         }
     }
 
@@ -186,12 +193,6 @@ impl Outbox {
         std::mem::take(&mut self.reserving)
     }
 
-    /// Messages that are not settled: in memory, in flight, and in the store.
-    #[must_use]
-    pub fn queued(&self) -> u64 {
-        self.queued
-    }
-
     /// Messages in flight.
     #[must_use]
     pub fn inflight(&self) -> usize {
@@ -223,7 +224,7 @@ impl Outbox {
 
     /// Takes a message. A stored one is kept in memory only if everything before it is there too and there is room.
     pub fn push(&mut self, out: Outgoing) {
-        self.queued += 1;
+        self.count_in(&out);
         if out.stored.is_none() {
             self.ready.push_back(out);
             return;
@@ -257,7 +258,7 @@ impl Outbox {
     }
 
     fn push_before_all(&mut self, out: Outgoing) {
-        self.queued += 1;
+        self.count_in(&out);
         let goes_first = self.progress.live_from().is_some();
         if goes_first { &mut self.live } else { &mut self.ready }.push_front(out);
     }
@@ -319,13 +320,6 @@ impl Outbox {
         self.recount();
     }
 
-    /// When everything is in memory, an estimate made at the start can be set right.
-    fn recount(&mut self) {
-        if self.progress.live_from().is_none() && self.progress.loaded_to() >= self.last_appended {
-            self.queued = (self.ready.len() + self.flights.len()) as u64;
-        }
-    }
-
     /// A read failed; it may be asked for again.
     pub fn handle_fetch_failed(&mut self) {
         self.fetching = None;
@@ -335,11 +329,9 @@ impl Outbox {
     /// Takes out messages that the store dropped. Those in flight stay.
     pub fn handle_dropped(&mut self, dropped: &BTreeSet<Seq>) {
         let is_gone = |out: &Outgoing| out.stored.is_some() && dropped.contains(&out.seq);
-        self.ready.retain(|out| !is_gone(out));
-        self.live.retain(|out| !is_gone(out));
+        self.take_from_memory(is_gone, dropped.len());
         let in_flight: BTreeSet<Seq> = self.inflight_seqs().collect();
         dropped.difference(&in_flight).for_each(|seq| self.progress.drop(*seq));
-        self.queued = self.queued.saturating_sub(dropped.len() as u64);
         self.join_live();
     }
 
@@ -416,15 +408,13 @@ impl Outbox {
                     self.flights.push(number, flight);
                 }
                 (false, packet_id) => {
-                    self.queued = self.queued.saturating_sub(1);
+                    self.count_off(1, flight.out.message.payload.len() as u64);
                     packet_id.map(|id| self.ids.remove(&id));
                 }
             }
         }
         self.ready.put_back(unwritten);
-        let waiting = self.ready.len();
-        self.ready.retain(|out| out.stored.is_some());
-        self.queued = self.queued.saturating_sub((waiting - self.ready.len()) as u64);
+        self.take_from_memory(|out| out.stored.is_none(), 0);
     }
 
     /// What to send next: first what is to be sent again, then the waiting messages, as far as the window allows. What
@@ -658,7 +648,7 @@ impl Outbox {
     }
 
     fn settle_pending(&mut self, out: &Outgoing) {
-        self.queued = self.queued.saturating_sub(1);
+        self.count_off(1, out.message.payload.len() as u64);
         if out.stored.is_some() {
             self.progress.settle(out.seq);
         }

@@ -182,6 +182,28 @@ fn a_stored_queue_holds_so_many_messages() {
 }
 
 #[test]
+fn a_stored_queue_holds_so_many_bytes_also_over_a_kill() {
+    let payload = |number: usize| format!("{number:0>10}");
+    for version in VERSIONS {
+        let options = EngineOptions { client_queue_bytes_max: 25, ..EngineOptions::default() };
+        let mut gateway = Gateway::with(options);
+        let (mut away, _) = Client::connect(gateway.port, persistent(version, "away"));
+        away.subscribe(&[subscription("t", QOS1)]);
+        away.disconnect(ReasonCode::Success, None);
+        let (mut publisher, _) = Client::connect(gateway.port, connect(version, "p"));
+        (0..2).for_each(|number| publisher.publish(QOS1, 1, "t", &payload(number)));
+        gateway.kill();
+        let (mut publisher, _) = Client::connect(gateway.port, connect(version, "p"));
+        (2..5).for_each(|number| publisher.publish(QOS1, 1, "t", &payload(number)));
+        assert_eq!(counters(&gateway, "away").dropped, 2);
+        let (mut away, _) = Client::connect(gateway.port, persistent(version, "away"));
+        assert_eq!(away.fetched(3), [payload(0), payload(1), payload(2)]);
+        publisher.publish(QOS1, 1, "t", "there is room again");
+        assert_eq!(away.fetched(1), ["there is room again"]);
+    }
+}
+
+#[test]
 fn more_under_way_than_the_server_announced_ends_the_connection() {
     let gateway = Gateway::start();
     let (mut client, ack) = Client::try_connect(gateway.port, connect(Version::V5, "c"));

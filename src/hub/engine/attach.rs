@@ -144,6 +144,7 @@ impl Engine {
             stored.settled,
             stored.flights,
         );
+        outbox.set_queued_bytes(stored.queued_bytes);
         if let Some((first, last)) = stored.reserved.filter(|_| stored.ids_lost) {
             outbox.distrust(first, last);
         }

@@ -70,6 +70,8 @@ pub struct EngineOptions {
     pub memory_queue_bytes_max: usize,
     /// Messages stored for one LAN client at most; an uplink's have the bounds of the store.
     pub client_queue_max: u64,
+    /// Bytes of payload they may hold (one message more).
+    pub client_queue_bytes_max: u64,
     /// Subscriptions of one LAN client, at most.
     pub subscriptions_max: usize,
     /// Levels of a topic or filter of a LAN client, at most; a filter never has more than
@@ -99,6 +101,7 @@ impl Default for EngineOptions {
             memory_queue_max: 10_000,
             memory_queue_bytes_max: 4 * 1024 * 1024,
             client_queue_max: 100_000,
+            client_queue_bytes_max: 64 * 1024 * 1024,
             subscriptions_max: 1000,
             topic_levels_max: 128,
             topic_bytes_max: 4096,

@@ -318,3 +318,53 @@ fn a_link_slower_than_the_readings_still_has_the_newest_first() {
         if settled.out.seq == Seq(READY_MAX as u64 * 2 + 1)));
     assert!(outbox.ready_len() <= READY_MAX * 2, "memory is bounded");
 }
+
+#[test]
+fn a_queue_that_was_only_estimated_at_the_start_is_not_taken_for_full() {
+    let estimated = |queued| {
+        let mut outbox =
+            Outbox::durable(SessionId(1), 10, Seq(0), Seq(200_000), queued, Vec::new(), Vec::new());
+        outbox.set_queued_bytes(None);
+        outbox
+    };
+    let mut outbox = estimated(200_000);
+    assert!(!outbox.is_full(3, 100), "they may all be for others");
+    (200_001..200_003).for_each(|seq| outbox.push(stored(seq, QoS::AtLeastOnce)));
+    assert!(!outbox.is_full(3, 100));
+    outbox.push(stored(200_003, QoS::AtLeastOnce));
+    assert!(outbox.is_full(3, 100), "three have come since");
+    // The store had nothing else for it.
+    outbox.poll_fetch(Seq(200_003));
+    let found = (200_001..=200_003).map(|seq| stored(seq, QoS::AtLeastOnce));
+    outbox.handle_fetched(found, None);
+    assert_eq!(outbox.queued(), 3);
+    assert!(outbox.is_full(3, 100) && !outbox.is_full(4, 100));
+}
+
+#[test]
+fn what_waits_is_counted_in_bytes_until_it_is_settled_dropped_or_gone() {
+    let of_ten = |mut out: Outgoing| {
+        let message = Message { payload: Bytes::from_static(&[7; 10]), ..(*out.message).clone() };
+        out.message = message.into();
+        out
+    };
+    let mut outbox = durable(0, 0, Vec::new());
+    outbox.set_queued_bytes(Some(0));
+    outbox.handle_resumed(10);
+    (1..=5).for_each(|seq| outbox.push(of_ten(stored(seq, QoS::AtLeastOnce))));
+    outbox.push(of_ten(out(6, QoS::AtMostOnce)));
+    let holds =
+        |outbox: &Outbox, bytes| outbox.is_full(99, bytes) && !outbox.is_full(99, bytes + 1);
+    assert!(holds(&outbox, 60));
+    let first = next_id(&mut outbox);
+    assert!(holds(&outbox, 60), "it is under way");
+    outbox.handle_puback(first, false);
+    assert!(holds(&outbox, 50));
+    outbox.handle_dropped(&BTreeSet::from([Seq(2)]));
+    assert!(holds(&outbox, 40));
+    outbox.handle_disconnected();
+    assert!(holds(&outbox, 30), "what lived in memory is gone");
+    // What is not in memory counts as the average.
+    outbox.handle_purged(&BTreeSet::from([Seq(3)]), &[], None);
+    assert!(holds(&outbox, 20));
+}
