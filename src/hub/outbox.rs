@@ -52,6 +52,8 @@ struct Flight {
     dup: bool,
     /// It was under way before this start, and how it was sent is not known.
     found: bool,
+    /// It is not sent again, and why; it is settled once its packet id is closed.
+    given_up: Option<Outcome>,
 }
 
 /// What one session sends next.
@@ -176,6 +178,7 @@ impl Outbox {
                 sent: false,
                 dup: true,
                 found: true,
+                given_up: None,
             };
             outbox.flights.push(number, flight);
         }
@@ -369,7 +372,8 @@ impl Outbox {
         for (_, flight) in flights.rev() {
             if flight.released && trust {
                 self.settle_pending(&flight.out);
-                lost.trusted.push(Settled { out: flight.out, outcome: Outcome::Delivered });
+                let outcome = flight.given_up.unwrap_or(Outcome::Delivered);
+                lost.trusted.push(Settled { out: flight.out, outcome });
                 continue;
             }
             lost.republished += u64::from(flight.dup);
@@ -418,18 +422,18 @@ impl Outbox {
     }
 
     /// What to send next: first what is to be sent again, then the waiting messages, as far as the window allows. What
-    /// expired, or does not fit into a packet the other side takes (`fits`), is settled instead. `set_right` is applied to
-    /// what is sent for the first time, as far as that is known; a repeat says what was said before.
+    /// expired, or must not be sent (`unfit` says why), is settled instead. `set_right` is applied to what is sent for the
+    /// first time, as far as that is known; a repeat says what was said before.
     pub fn poll_transmit(
         &mut self,
         limits: PickLimits,
         set_right: impl Fn(&mut Outgoing),
-        fits: impl Fn(&Outgoing) -> bool,
+        unfit: impl Fn(&Outgoing) -> Option<Outcome>,
         changes: &mut Vec<Change>,
         settled: &mut Vec<Settled>,
     ) -> Option<Transmit> {
         self.waits_for_rate = false;
-        if let Some(transmit) = self.resend(&set_right, &fits, settled) {
+        if let Some(transmit) = self.resend(&set_right, &unfit, limits.batch, changes, settled) {
             return transmit;
         }
         if let Some(packet_id) = self.packet_ids.poll_release(self.window) {
@@ -462,8 +466,8 @@ impl Outbox {
                 Outcome::Expired
             } else if limits.peer.is_some_and(|peer| has_passed(&out.message, peer)) {
                 Outcome::Returning
-            } else if !fits(&out) {
-                Outcome::TooLarge
+            } else if let Some(outcome) = unfit(&out) {
+                outcome
             } else {
                 return Some(self.launch(out, limits, changes));
             };
@@ -477,7 +481,9 @@ impl Outbox {
     fn resend(
         &mut self,
         set_right: impl Fn(&mut Outgoing),
-        fits: impl Fn(&Outgoing) -> bool,
+        unfit: impl Fn(&Outgoing) -> Option<Outcome>,
+        batch: u64,
+        changes: &mut Vec<Change>,
         settled: &mut Vec<Settled>,
     ) -> Option<Option<Transmit>> {
         let number = loop {
@@ -490,20 +496,24 @@ impl Outbox {
             if std::mem::take(&mut flight.found) {
                 set_right(&mut flight.out);
             }
-            if flight.released || fits(&flight.out) {
+            if flight.released {
                 break number;
             }
-            // This connection takes smaller packets than the last one (3.1.2.11.4).
-            let Flight { out, packet_id, .. } = self.flights.remove(number)?;
-            if let Some(packet_id) = packet_id {
-                self.ids.remove(&packet_id);
-                if out.qos == QoS::ExactlyOnce {
-                    // It may have arrived, and the other side holds its id open.
-                    self.packet_ids.release(packet_id);
-                }
+            // This connection takes smaller packets than the last one (3.1.2.11.4), or the rules have changed.
+            let Some(outcome) = unfit(&flight.out) else { break number };
+            if let (QoS::ExactlyOnce, Some(session), Some(packet_id)) =
+                (flight.out.qos, self.durable, flight.packet_id)
+            {
+                // It may have arrived, and then the other side holds its id open until PUBREL, whenever the program ends.
+                (flight.released, flight.given_up, flight.batch) = (true, Some(outcome), batch);
+                let (seq, phase) = (flight.out.seq, Phase::Released);
+                changes.push(Change::Flight { session, seq, packet_id, phase });
+                break number;
             }
+            let Flight { out, packet_id, .. } = self.flights.remove(number)?;
+            packet_id.map(|id| self.ids.remove(&id));
             self.settle_pending(&out);
-            settled.push(Settled { out, outcome: Outcome::TooLarge });
+            settled.push(Settled { out, outcome });
         };
         let flight = self.flights.get_mut(number)?;
         self.in_window += 1;
@@ -564,6 +574,7 @@ impl Outbox {
             sent: true,
             dup: true,
             found: false,
+            given_up: None,
         };
         self.flights.push(number, flight);
         let flight = packet_id.is_none().then_some(number);
@@ -639,6 +650,7 @@ impl Outbox {
         self.leave_window(&flight.out);
         self.settle_pending(&flight.out);
         let outcome = if refused { Outcome::Refused } else { Outcome::Delivered };
+        let outcome = flight.given_up.unwrap_or(outcome);
         Acknowledged::Settled(Settled { out: flight.out, outcome })
     }
 

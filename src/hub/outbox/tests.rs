@@ -63,7 +63,7 @@ fn poll_at(outbox: &mut Outbox, mono: Instant) -> Option<Transmit> {
         qos_max: QoS::ExactlyOnce,
         peer: None,
     };
-    outbox.poll_transmit(limits, |_| {}, |_| true, &mut Vec::new(), &mut Vec::new())
+    outbox.poll_transmit(limits, |_| {}, |_| None, &mut Vec::new(), &mut Vec::new())
 }
 
 fn next_id(outbox: &mut Outbox) -> NonZeroU16 {
@@ -231,7 +231,7 @@ fn a_backlog_follows_at_its_rate_and_says_when() {
 }
 
 #[test]
-fn the_id_of_what_is_too_large_to_be_sent_again_is_released_before_it_is_given_again() {
+fn the_id_of_what_is_too_large_to_be_sent_again_is_released_durably() {
     let mut outbox = durable(0, 0, Vec::new());
     outbox.handle_resumed(10);
     outbox.push(stored(1, QoS::ExactlyOnce));
@@ -251,12 +251,18 @@ fn the_id_of_what_is_too_large_to_be_sent_again_is_released_before_it_is_given_a
         qos_max,
         peer: None,
     };
-    let mut settled = Vec::new();
-    let next = outbox.poll_transmit(limits, |_| {}, |_| false, &mut Vec::new(), &mut settled);
-    assert!(matches!(settled[..], [Settled { outcome: Outcome::TooLarge, .. }]), "{settled:?}");
-    let released = Send::PubRel { packet_id: open };
-    assert_eq!(next, Some(Transmit { what: released, needs: 0 }));
-    assert_eq!(outbox.handle_pubcomp(open), Acknowledged::Closed);
+    let (mut changes, mut settled) = (Vec::new(), Vec::new());
+    let unfit = |_: &Outgoing| Some(Outcome::TooLarge);
+    let next = outbox.poll_transmit(limits, |_| {}, unfit, &mut changes, &mut settled);
+    assert_eq!(next, Some(Transmit { what: Send::PubRel { packet_id: open }, needs: batch }));
+    let (session, seq, phase) = (SessionId(1), Seq(1), Phase::Released);
+    assert_eq!(changes, [Change::Flight { session, seq, packet_id: open, phase }]);
+    assert!(
+        settled.is_empty() && outbox.queued() == 1,
+        "a start must find that its id may be open"
+    );
+    let Acknowledged::Settled(settled) = outbox.handle_pubcomp(open) else { panic!("settled") };
+    assert_eq!((settled.outcome, outbox.queued()), (Outcome::TooLarge, 0));
 }
 
 #[test]
@@ -280,7 +286,7 @@ fn a_backlog_that_waits_for_more_than_its_rate_has_no_time() {
         peer: None,
     };
     let (mut changes, mut settled) = (Vec::new(), Vec::new());
-    let next = outbox.poll_transmit(limits, |_| {}, |_| true, &mut changes, &mut settled);
+    let next = outbox.poll_transmit(limits, |_| {}, |_| None, &mut changes, &mut settled);
     assert_eq!(next, None);
     assert_eq!(outbox.poll_timeout(), None, "it would be woken again and again");
     assert_eq!(sent(&mut outbox, due).len(), 1);
