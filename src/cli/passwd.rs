@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::ExitStatus;
 use crate::access::{PasswordHash, SALT_BYTES, edit_users};
@@ -121,9 +123,16 @@ fn asked_twice(user: &str) -> anyhow::Result<String> {
     Ok(password)
 }
 
-/// Asks on the terminal, which does not show what is typed.
+/// Asks on the terminal, which does not show what is typed until there is an answer, or a signal such as Ctrl-C ends the
+/// program.
 fn asked(question: &str) -> anyhow::Result<String> {
     let stdin = io::stdin();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let mut ends = {
+        let _entered = runtime.enter();
+        let ends = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        ends.map(signal).into_iter().collect::<io::Result<Vec<Signal>>>()?
+    };
     eprint!("{question}");
     let shown = tcgetattr(&stdin).context("cannot ask on this terminal")?;
     let mut hidden = shown.clone();
@@ -131,13 +140,29 @@ fn asked(question: &str) -> anyhow::Result<String> {
     hidden.local_modes.insert(LocalModes::ECHONL);
     tcsetattr(&stdin, OptionalActions::Flush, &hidden).context("cannot hide the password")?;
     let _restored = Restored(shown);
-    let mut line = String::new();
-    let count = stdin.lock().read_line(&mut line).context("cannot read the password")?;
-    ensure!(count > 0, "no password was typed; nothing was changed");
+    let (answer, answered) = oneshot::channel();
+    // Nothing ends a read from a terminal, so it has a thread that may be left behind.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        let _ = answer.send(read.map(|_| line));
+    });
+    let line = runtime.block_on(async {
+        let [interrupt, terminate, hangup] = &mut ends[..] else { return None };
+        tokio::select! {
+            line = answered => line.ok(),
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+            _ = hangup.recv() => None,
+        }
+    });
+    let Some(line) = line else { bail!("stopped; nothing was changed") };
+    let line = line.context("cannot read the password")?;
+    ensure!(!line.is_empty(), "no password was typed; nothing was changed");
     Ok(without_line_break(&line).to_owned())
 }
 
-/// Shows what is typed again, also when reading fails.
+/// Shows what is typed again, also when reading fails or is given up.
 struct Restored(Termios);
 
 impl Drop for Restored {
