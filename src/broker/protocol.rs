@@ -249,6 +249,17 @@ impl Protocol {
         }
     }
 
+    /// The client takes what waits for it, and nothing is read from it before it has taken enough: what it may have said
+    /// meanwhile cannot be held against it.
+    pub fn handle_taking(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// A good deal of a packet came, and the rest is on its way.
+    pub fn handle_part(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
     /// What came is not MQTT: what the client is told in DISCONNECT.
     #[must_use]
     pub fn handle_malformed(&self, error: &CodecError) -> ReasonCode {

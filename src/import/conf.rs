@@ -380,7 +380,7 @@ fn expiry(text: &str) -> Option<String> {
     };
     // The longest that has an end (MQTT 5.0 section 3.1.2.11.2).
     let hours = number.saturating_mul(hours).min(0xFFFF_FFFE / 3600);
-    Some(if hours % 24 == 0 { format!("{}d", hours / 24) } else { format!("{hours}h") })
+    Some(if hours.is_multiple_of(24) { format!("{}d", hours / 24) } else { format!("{hours}h") })
 }
 
 fn size(bytes: u64) -> String {
