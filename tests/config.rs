@@ -323,6 +323,7 @@ fn a_listener_is_run_with_what_is_written() {
     let broker = settings("tests/data/config/valid/every-kind-of-listener.yaml").broker;
     let limits = Limits {
         connections: 200,
+        sessions: 300,
         half_open: 20,
         half_open_per_address: PerAddress { max: 5, binds_loopback: true },
         connection_rate: PerAddress { max: 10, binds_loopback: true },

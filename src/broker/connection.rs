@@ -169,6 +169,13 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let (principal, caller) = (attach.principal.clone(), attach.caller.clone());
     let (attached, inbound) = hub.attach_client(attach).await.ok()?;
+    if let Some(reason) = attached.refused {
+        let what = "as many sessions that outlive their connections as may (`sessions`); refused";
+        entry.say(Seen::TooManySessions, &peer, &what);
+        let _ = hub.detach(attached.connection, DetachCause::Lost).await;
+        last_words(&mut writer, &refusal(in_words_of(version, reason), None)).await;
+        return None;
+    }
     // The hub sends away whom a change of the users finds connected; it may have come just before.
     if !admitted.still_holds(&entry.gate) {
         let _ = hub.detach(attached.connection, DetachCause::Lost).await;

@@ -147,6 +147,7 @@ impl Protocol {
             expiry: !expiry,
             needs: 0,
             node: NodeId(u64::MAX),
+            refused: None,
         };
         let connack_bytes = encoded_len(&protocol.connack(&longest), version);
         if packet_bytes_max.is_some_and(|max| connack_bytes > max as usize) {
@@ -412,6 +413,7 @@ mod tests {
         session_present: false,
         needs: 0,
         expiry: 0,
+        refused: None,
     };
 
     #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]

@@ -158,6 +158,9 @@ pub struct ListenerRules {
 pub struct Limits {
     /// Clients of all listeners at once. One more is refused: 0x97 (quota exceeded), before 5.0 return code 3.
     pub connections: u32,
+    /// Sessions of clients that outlive their connections, present or away. One more is refused: 0x97, before 5.0 return
+    /// code 3.
+    pub sessions: u32,
     /// Connections of one listener that have not said CONNECT. One more ends the one that has waited longest.
     pub half_open: u32,
     /// The same for one address. One more ends the longest waiting of that address.
@@ -223,6 +226,7 @@ impl Default for Limits {
         let sparing = |max| PerAddress { max, binds_loopback: false };
         Self {
             connections: 10_000,
+            sessions: 20_000,
             half_open: 500,
             half_open_per_address: sparing(50),
             connection_rate: sparing(50),

@@ -25,6 +25,9 @@ pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Limits> {
     let connections = fields.given("connections", notes, |field, notes| {
         field.integer(clients.clone(), "1000 is a good deal for one site", notes)
     });
+    let sessions = fields.given("sessions", notes, |field, notes| {
+        field.integer(clients.clone(), "20000 serves most sites", notes)
+    });
     let half_open = fields.given("half_open", notes, |field, notes| {
         field.integer(clients.clone(), "500 serves most sites", notes)
     });
@@ -90,6 +93,7 @@ pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Limits> {
     fields.finish(&[], &instead, notes);
     Some(Limits {
         connections: connections.or(default.connections),
+        sessions: sessions.or(default.sessions),
         half_open: half_open.or(default.half_open),
         half_open_per_address: half_open_per_address
             .written()

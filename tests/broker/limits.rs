@@ -160,6 +160,35 @@ fn a_client_that_does_not_read_costs_so_many_messages_and_bytes() {
 }
 
 #[test]
+fn so_many_sessions_outlive_their_connections_also_over_a_kill() {
+    for version in VERSIONS {
+        let options = EngineOptions { client_sessions_max: 2, ..EngineOptions::default() };
+        let mut gateway = Gateway::with(options);
+        let comes = |gateway: &Gateway, connect: Connect| {
+            let (mut client, ack) = Client::try_connect(gateway.port, connect);
+            if ack.reason == ReasonCode::Success {
+                // It is told once its session is durable.
+                client.subscribe(&[subscription("t", QOS1)]);
+            }
+            ack.reason
+        };
+        let (success, full) = match version {
+            Version::V5 => (ReasonCode::Success, ReasonCode::QuotaExceeded),
+            _ => (ReasonCode::Success, ReasonCode::ServerUnavailable),
+        };
+        assert_eq!(comes(&gateway, persistent(version, "a")), success);
+        assert_eq!(comes(&gateway, persistent(version, "b")), success);
+        gateway.kill();
+        assert_eq!(comes(&gateway, persistent(version, "c")), full);
+        assert_eq!(comes(&gateway, connect(version, "c")), success, "it leaves nothing behind");
+        assert_eq!(comes(&gateway, persistent(version, "a")), success, "it is there already");
+        assert_eq!(comes(&gateway, connect(version, "a")), success, "its session ends with it");
+        assert_eq!(comes(&gateway, persistent(version, "c")), success);
+        assert_eq!(comes(&gateway, persistent(version, "d")), full);
+    }
+}
+
+#[test]
 fn a_stored_queue_holds_so_many_messages() {
     for version in VERSIONS {
         let options = EngineOptions { client_queue_max: 3, ..EngineOptions::default() };
