@@ -323,10 +323,12 @@ async fn tell_of_clock(trust: ClockTrust, hub: HubHandle, teller: watch::Sender<
 fn client_bounds(limits: &Limits) -> EngineOptions {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     EngineOptions {
+        client_sessions_max: count(limits.sessions),
         client_window: limits.inflight.get(),
         memory_queue_max: count(limits.queued_messages),
         memory_queue_bytes_max: count(limits.queued_bytes),
         client_queue_max: limits.stored_messages.into(),
+        client_queue_bytes_max: limits.stored_bytes.into(),
         subscriptions_max: count(limits.subscriptions),
         topic_levels_max: count(limits.topic_levels),
         topic_bytes_max: count(limits.topic_bytes),

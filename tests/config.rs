@@ -384,6 +384,7 @@ fn a_listener_is_run_with_what_is_written() {
     let broker = settings("tests/data/config/valid/every-kind-of-listener.yaml").broker;
     let limits = Limits {
         connections: 200,
+        sessions: 300,
         half_open: 20,
         half_open_per_address: PerAddress { max: 5, binds_loopback: true },
         connection_rate: PerAddress { max: 10, binds_loopback: true },
@@ -393,6 +394,7 @@ fn a_listener_is_run_with_what_is_written() {
         queued_messages: 1000,
         queued_bytes: 1 << 20,
         stored_messages: 2000,
+        stored_bytes: 3 << 20,
         subscriptions: 30,
         retained_messages: 400,
         retained_bytes: 2 << 20,

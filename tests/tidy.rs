@@ -25,7 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("keep_alive", &[]),
     ("import", &[]),
     ("client", &["model", "mqtt", "tls", "keep_alive"]),
-    ("uplink", &["model", "mqtt", "hub", "tls", "backoff", "step"]),
+    ("uplink", &["model", "mqtt", "hub", "tls", "keep_alive", "backoff", "step"]),
     ("broker", &["model", "mqtt", "access", "hub", "step", "quiet"]),
     ("payload", &["model", "field", "hub"]),
     ("control", &["model", "hub", "store"]),

@@ -21,7 +21,7 @@ use super::acl::Acl;
 use super::acl_file::parse_acl_file;
 use super::fault::AccessError;
 use super::file_watch::FileWatch;
-use super::guesses::{Guesses, PAUSE, Verdict, WRONG_MAX};
+use super::guesses::{Guesses, PAUSE, Verdict, WRONG_MAX, network};
 use super::password::PasswordHash;
 use super::settings::{AccessSettings, AclSettings};
 use super::users::Users;
@@ -40,7 +40,7 @@ struct Shared {
     state: Mutex<State>,
     guesses: Mutex<Guesses>,
     checks: Semaphore,
-    /// One check at a time for each address: a flood from one of them waits behind itself.
+    /// One check at a time for each address, or network of IPv6: a flood from one of them waits behind itself.
     turns: Mutex<HashMap<Option<IpAddr>, Arc<Semaphore>>>,
 }
 
@@ -165,7 +165,7 @@ impl Gate {
         password: &[u8],
     ) -> Result<Login, LoginError> {
         self.judge(address, user, password)?;
-        let turn = Turn::take(&self.0, address);
+        let turn = Turn::take(&self.0, address.map(network));
         let _turn = turn.semaphore.acquire().await;
         let _check = self.0.checks.acquire().await;
         // While it waited, others may have guessed from the same address.

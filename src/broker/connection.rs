@@ -24,6 +24,9 @@ use crate::mqtt::{
     ReasonCode, Version,
 };
 
+/// The largest CONNECT: what a stranger may have us keep before anybody has looked at who it is. Room for the longest client
+/// id and will that are of use.
+const CONNECT_BYTES_MAX: u32 = 128 * 1024;
 /// How long the last words may take.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
@@ -100,7 +103,7 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Option<Client<S>> {
     let peer = visitor.peer;
     let (read, write) = tokio::io::split(stream);
-    let packet_bytes_max = rules.limits.packet_bytes;
+    let packet_bytes_max = rules.limits.packet_bytes.min(CONNECT_BYTES_MAX);
     let options = DecodeOptions { version: Version::V311, packet_bytes_max };
     let mut reader = PacketReader::new(read, options);
     let first = tokio::select! {
@@ -111,11 +114,14 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         entry.tell_slow(&peer);
         return None;
     };
-    entry.pass.handle_connect();
+    if !entry.pass.handle_connect() {
+        // It has just been ended to make room, and that has been said.
+        return None;
+    }
     let (version, outcome) = match first {
         Ok(First::Packet(Packet::Connect(connect))) => {
             let outcome = tokio::select! {
-                outcome = let_in(&connect, &visitor, &rules, entry) => outcome,
+                outcome = let_in(&connect, &visitor, &rules, entry, hub) => outcome,
                 () = stopped(stop) => return None,
             };
             (connect.version, outcome)
@@ -149,6 +155,7 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     reader.set_version(version);
+    reader.set_packet_bytes_max(rules.limits.packet_bytes);
     let mut writer = PacketWriter::new(write, version);
     let (admitted, protocol, attach) = match outcome {
         Ok(accepted) => accepted,
@@ -162,6 +169,13 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let (principal, caller) = (attach.principal.clone(), attach.caller.clone());
     let (attached, inbound) = hub.attach_client(attach).await.ok()?;
+    if let Some(reason) = attached.refused {
+        let what = "as many sessions that outlive their connections as may (`sessions`); refused";
+        entry.say(Seen::TooManySessions, &peer, &what);
+        let _ = hub.detach(attached.connection, DetachCause::Lost).await;
+        last_words(&mut writer, &refusal(in_words_of(version, reason), None)).await;
+        return None;
+    }
     // The hub sends away whom a change of the users finds connected; it may have come just before.
     if !admitted.still_holds(&entry.gate) {
         let _ = hub.detach(attached.connection, DetachCause::Lost).await;
@@ -264,6 +278,7 @@ async fn let_in(
     visitor: &Visitor,
     rules: &ListenerRules,
     entry: &mut Entry,
+    hub: &HubHandle,
 ) -> Result<(Admitted, Protocol, AttachClient), (ReasonCode, Option<Arc<str>>)> {
     let peer = &visitor.peer;
     if entry.too_often {
@@ -271,7 +286,7 @@ async fn let_in(
         return Err((ReasonCode::ConnectionRateExceeded, None));
     }
     // Before its password is looked at, so that those who wait for that are bounded as well.
-    if entry.pass.enter().is_err() {
+    if entry.pass.enter().is_err() && take_over(connect, entry, hub).await.is_none() {
         let what = "as many clients as may (`connections`, `max_connections`); refused";
         entry.say(Seen::Full, peer, &what);
         return Err((ReasonCode::QuotaExceeded, None));
@@ -299,6 +314,14 @@ async fn let_in(
         clean_start: connect.clean_start,
     });
     Ok((admitted, protocol, attach))
+}
+
+/// Lets a client in although there is no room if it is connected already: its older connection, which may be dead without
+/// anybody knowing, ends for this one. Anybody may say so until the password is looked at, and only a few at a time are
+/// believed.
+async fn take_over(connect: &Connect, entry: &mut Entry, hub: &HubHandle) -> Option<()> {
+    let older = hub.listener_of(&connect.client_id).await.ok()??;
+    entry.pass.take_over(older == entry.named.name).ok()
 }
 
 /// Versions before 5.0 have one word for a server that cannot take a client (3.1.1 section 3.2.2.3).

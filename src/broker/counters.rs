@@ -46,6 +46,8 @@ pub enum Seen {
     Connected,
     /// Refused because [`connections`](super::Limits::connections) or the listener's own bound was reached.
     Full,
+    /// Refused because as many sessions stand as may ([`sessions`](super::Limits::sessions)).
+    TooManySessions,
     /// Refused because its address came too often ([`connection_rate`](super::Limits::connection_rate)).
     TooOften,
     /// Ended before CONNECT to make room for another ([`half_open`](super::Limits::half_open)).
@@ -85,10 +87,11 @@ impl Seen {
     const COUNT: usize = Self::ALL.len();
 
     /// All kinds in their order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Dialled,
         Self::Connected,
         Self::Full,
+        Self::TooManySessions,
         Self::TooOften,
         Self::Evicted,
         Self::TooSlow,
@@ -138,6 +141,7 @@ impl Seen {
             Self::Dialled => "connections",
             Self::Connected => "clients connected",
             Self::Full => "connections refused: as many clients as may",
+            Self::TooManySessions => "connections refused: as many sessions as may",
             Self::TooOften => "connections refused: address connects too often",
             Self::Evicted => "connections ended that said no CONNECT, to make room",
             Self::TooSlow => "connections closed: no CONNECT came in time",
@@ -227,6 +231,6 @@ mod tests {
             (0..times).for_each(|_| counters.see(seen));
         }
         let counts: Vec<u64> = Seen::ALL.map(|seen| counters.count(seen)).to_vec();
-        assert_eq!(counts, (0..19).collect::<Vec<u64>>());
+        assert_eq!(counts, (0..20).collect::<Vec<u64>>());
     }
 }

@@ -192,11 +192,11 @@ impl Pass {
         &self.door
     }
 
-    /// CONNECT has come.
-    pub(super) fn handle_connect(&self) {
+    /// CONNECT has come. `false` if this connection has to make room for another, which nobody undoes any more.
+    pub(super) fn handle_connect(&self) -> bool {
         let mut state = self.door.state();
-        state.turnstile.handle_connect(self.ticket);
         state.waiting.remove(&self.ticket);
+        state.turnstile.handle_connect(self.ticket)
     }
 
     /// The client may connect and comes in, if there is room.
@@ -204,8 +204,23 @@ impl Pass {
     /// # Errors
     /// [`Full`].
     pub(super) fn enter(&mut self) -> Result<(), Full> {
+        self.let_in(Turnstile::handle_entry)
+    }
+
+    /// The client comes in that is connected already; `is_here` if by this listener.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub(super) fn take_over(&mut self, is_here: bool) -> Result<(), Full> {
+        self.let_in(|turnstile, ticket| turnstile.handle_takeover(ticket, is_here))
+    }
+
+    fn let_in(
+        &mut self,
+        handle: impl FnOnce(&mut Turnstile, Ticket) -> Result<(), Full>,
+    ) -> Result<(), Full> {
         let mut state = self.door.state();
-        state.turnstile.handle_entry(self.ticket)?;
+        handle(&mut state.turnstile, self.ticket)?;
         self.is_inside = true;
         self.door.counters.set_connected(state.turnstile.inside().into());
         Ok(())

@@ -26,6 +26,8 @@ use crate::step;
 const CONGESTED_BYTES: usize = 256 * 1024;
 /// Bytes that are put together for one write.
 const WRITE_BYTES: usize = 64 * 1024;
+/// So many bytes of a packet that has not come to its end are a word of the client's: it can say nothing else before.
+const PART_BYTES_MIN: u64 = 1000;
 
 /// How a connection ended.
 pub(super) enum Ended {
@@ -126,6 +128,8 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let mut unsaid = Unsaid::default();
     // Whether what waits to be written tells the client that something is done.
     let mut acknowledges = false;
+    // Bytes that came since the last whole packet, or since they were taken for a word.
+    let mut part_bytes = 0;
     let mut stopping = pin!(stopped(stop));
     // Each packet moves the deadline, so it is looked at only when an earlier one has come.
     let mut silence = pin!(protocol.poll_timeout().map(|at| sleep_until(at.into())));
@@ -163,16 +167,22 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
             let Some(silence) = silence.as_mut().as_pin_mut() else { return Poll::Pending };
             silence.poll(cx).map(|()| Happened::Silence)
         });
-        let ended = match happened.await {
+        let happened = happened.await;
+        part_bytes += reader.carried().bytes;
+        let ended = match happened {
             Happened::HubGone => Some(Ended::Hub),
             Happened::Events => say(&mut unsaid, protocol, writer, &mut acknowledges),
             Happened::Wrote(Ok(())) => {
+                if congested {
+                    protocol.handle_taking(Instant::now());
+                }
                 if writer.queued() == 0 && std::mem::take(&mut acknowledges) {
                     step::pass(step::Step::AckAfter);
                 }
                 None
             }
             Happened::Packets(Ok(packets)) => {
+                part_bytes = 0;
                 handle_packets(packets, protocol, writer, id, hub).await
             }
             Happened::Packets(Err(ReadError::Codec(error))) => {
@@ -186,6 +196,10 @@ pub(super) async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
                 Some(Ended::lost(format!("connection broke: {cause}")))
             }
             Happened::Silence => {
+                if part_bytes >= PART_BYTES_MIN {
+                    part_bytes = 0;
+                    protocol.handle_part(Instant::now());
+                }
                 let deadline = protocol.poll_timeout();
                 match deadline.filter(|at| *at > Instant::now()) {
                     Some(at) => {

@@ -147,6 +147,7 @@ impl Protocol {
             expiry: !expiry,
             needs: 0,
             node: NodeId(u64::MAX),
+            refused: None,
         };
         let connack_bytes = encoded_len(&protocol.connack(&longest), version);
         if packet_bytes_max.is_some_and(|max| connack_bytes > max as usize) {
@@ -247,6 +248,17 @@ impl Protocol {
             | Packet::UnsubAck(_)
             | Packet::PingResp) => Step::ForSession(packet),
         }
+    }
+
+    /// The client takes what waits for it, and nothing is read from it before it has taken enough: what it may have said
+    /// meanwhile cannot be held against it.
+    pub fn handle_taking(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    /// A good deal of a packet came, and the rest is on its way.
+    pub fn handle_part(&mut self, now: Instant) {
+        self.heard = now;
     }
 
     /// What came is not MQTT: what the client is told in DISCONNECT.
@@ -401,6 +413,7 @@ mod tests {
         session_present: false,
         needs: 0,
         expiry: 0,
+        refused: None,
     };
 
     #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]

@@ -158,6 +158,9 @@ pub struct ListenerRules {
 pub struct Limits {
     /// Clients of all listeners at once. One more is refused: 0x97 (quota exceeded), before 5.0 return code 3.
     pub connections: u32,
+    /// Sessions of clients that outlive their connections, present or away. One more is refused: 0x97, before 5.0 return
+    /// code 3.
+    pub sessions: u32,
     /// Connections of one listener that have not said CONNECT. One more ends the one that has waited longest.
     pub half_open: u32,
     /// The same for one address. One more ends the longest waiting of that address.
@@ -178,6 +181,8 @@ pub struct Limits {
     pub queued_bytes: u32,
     /// Messages stored for one client, whether it is there or not. Then the next is dropped for it.
     pub stored_messages: u32,
+    /// Bytes of payload they may hold.
+    pub stored_bytes: u32,
     /// Subscriptions of one client. One more is refused: 0x97.
     pub subscriptions: u32,
     /// Retained messages. One more is delivered and not retained; a client of 5.0 at QoS 1 or 2 is told: 0x97.
@@ -221,6 +226,7 @@ impl Default for Limits {
         let sparing = |max| PerAddress { max, binds_loopback: false };
         Self {
             connections: 10_000,
+            sessions: 20_000,
             half_open: 500,
             half_open_per_address: sparing(50),
             connection_rate: sparing(50),
@@ -230,6 +236,7 @@ impl Default for Limits {
             queued_messages: 10_000,
             queued_bytes: 4 << 20,
             stored_messages: 100_000,
+            stored_bytes: 64 << 20,
             subscriptions: 1000,
             retained_messages: 100_000,
             retained_bytes: 64 << 20,

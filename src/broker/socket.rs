@@ -22,7 +22,8 @@ use super::visitor::Peer;
 /// Connections that wait to be taken.
 const BACKLOG: u32 = 1024;
 /// A connection that is silent for so long is asked by the system whether it is still there, so often, and so many times: a
-/// client that turned keep alive off and vanished is found out within two minutes.
+/// client that turned keep alive off and vanished is found out within two minutes; if something was on its way to it, when the
+/// system gives that up, in a quarter of an hour.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;

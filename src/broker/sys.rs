@@ -145,6 +145,7 @@ fn ours(tally: &Tally, counters: &BrokerCounters) -> Vec<(&'static str, u64)> {
 fn seen_at(seen: Seen) -> Option<&'static str> {
     Some(match seen {
         Seen::Full => "fieldpost/refused/connections",
+        Seen::TooManySessions => "fieldpost/refused/sessions",
         Seen::TooOften => "fieldpost/refused/connection_rate",
         Seen::Evicted => "fieldpost/refused/half_open",
         Seen::TooSlow => "fieldpost/refused/connect_timeout",

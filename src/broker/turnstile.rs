@@ -16,6 +16,10 @@ pub(super) struct Ticket {
     number: u64,
 }
 
+/// Clients beyond the bounds at a time: each of them takes over a connection that is about to end. After a power failure of
+/// a switch many come back at once.
+const TAKING_OVER_MAX: u32 = 64;
+
 /// What becomes of somebody who dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Arrival {
@@ -109,11 +113,13 @@ impl Turnstile {
         self.listeners.get(ticket.listener).is_some_and(|l| l.waiting.contains_key(&ticket.number))
     }
 
-    /// Somebody said CONNECT and waits no longer.
-    pub(super) fn handle_connect(&mut self, ticket: Ticket) {
+    /// Somebody said CONNECT and waits no longer. `false` if it had to make room for another before.
+    pub(super) fn handle_connect(&mut self, ticket: Ticket) -> bool {
+        let was_waiting = self.is_waiting(ticket);
         if let Some(lobby) = self.listeners.get_mut(ticket.listener) {
             lobby.leave(ticket.number);
         }
+        was_waiting
     }
 
     /// A client that may connect comes in, if there is room.
@@ -121,9 +127,25 @@ impl Turnstile {
     /// # Errors
     /// [`Full`].
     pub(super) fn handle_entry(&mut self, ticket: Ticket) -> Result<(), Full> {
+        self.let_in(ticket, 0, 0)
+    }
+
+    /// A client comes in that is connected already, and gets that connection's place once it has ended; `is_here` if that
+    /// came to the same listener.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub(super) fn handle_takeover(&mut self, ticket: Ticket, is_here: bool) -> Result<(), Full> {
+        self.let_in(ticket, if is_here { TAKING_OVER_MAX } else { 0 }, TAKING_OVER_MAX)
+    }
+
+    /// Lets a client in where so many more than the bounds are inside.
+    fn let_in(&mut self, ticket: Ticket, more_here: u32, more: u32) -> Result<(), Full> {
         let lobby = self.listeners.get_mut(ticket.listener).ok_or(Full)?;
-        let here = lobby.inside_max.is_none_or(|max| lobby.inside < max);
-        if !here || self.inside >= self.limits.connections {
+        let is_full = |inside: u32, max: u32, more| inside >= max.saturating_add(more);
+        if lobby.inside_max.is_some_and(|max| is_full(lobby.inside, max, more_here))
+            || is_full(self.inside, self.limits.connections, more)
+        {
             return Err(Full);
         }
         lobby.inside += 1;
@@ -203,10 +225,11 @@ mod tests {
             |turnstile: &mut Turnstile| turnstile.handle_arrival(0, None, now).expect("a listener");
         let (first, second) = (arrive(&mut turnstile), arrive(&mut turnstile));
         assert_eq!((first.evicted, second.evicted), (None, None));
-        turnstile.handle_connect(first.ticket);
+        assert!(turnstile.handle_connect(first.ticket));
         let third = arrive(&mut turnstile);
         assert_eq!(third.evicted, None);
         assert_eq!(arrive(&mut turnstile).evicted, Some(second.ticket));
+        assert!(!turnstile.handle_connect(second.ticket), "its CONNECT comes too late");
         assert!(!turnstile.is_waiting(second.ticket) && turnstile.is_waiting(third.ticket));
     }
 
@@ -227,7 +250,7 @@ mod tests {
         let (mut turnstile, now) = turnstile(|limits| limits.connections = 2);
         let enter = |turnstile: &mut Turnstile, listener| {
             let ticket = turnstile.handle_arrival(listener, A, now).expect("a listener").ticket;
-            turnstile.handle_connect(ticket);
+            assert!(turnstile.handle_connect(ticket));
             turnstile.handle_entry(ticket).map(|()| ticket)
         };
         let first = enter(&mut turnstile, 1).expect("there is room");
@@ -237,6 +260,29 @@ mod tests {
         turnstile.handle_end(first, true);
         assert_eq!(turnstile.inside(), 1);
         enter(&mut turnstile, 1).expect("there is room again");
+    }
+
+    #[test]
+    fn who_takes_over_a_connection_needs_no_place_of_its_own() {
+        let (mut turnstile, now) = turnstile(|limits| limits.connections = 1);
+        let dial = |turnstile: &mut Turnstile| {
+            let ticket = turnstile.handle_arrival(1, A, now).expect("a listener").ticket;
+            assert!(turnstile.handle_connect(ticket));
+            ticket
+        };
+        let first = dial(&mut turnstile);
+        turnstile.handle_entry(first).expect("there is room");
+        let second = dial(&mut turnstile);
+        assert_eq!(turnstile.handle_entry(second), Err(Full));
+        assert_eq!(turnstile.handle_takeover(second, false), Err(Full), "the listener is full");
+        turnstile.handle_takeover(second, true).expect("the first one is about to end");
+        turnstile.handle_end(first, true);
+        assert_eq!(turnstile.inside(), 1);
+        let more = (0..100).filter(|_| {
+            let ticket = dial(&mut turnstile);
+            turnstile.handle_takeover(ticket, true).is_ok()
+        });
+        assert_eq!(more.count(), 64, "who only says so fills no more than that");
     }
 
     #[test]

@@ -104,7 +104,11 @@ fn is_key(key: &str) -> bool {
 }
 
 fn check_origin(head: &Head<'_, '_>, origins: &Origins) -> Result<(), Refusal> {
-    let Some(origin) = head.one("origin") else { return Ok(()) };
+    if !head.has("origin") {
+        return Ok(());
+    }
+    // Two of them, or one that is no text, are nobody's.
+    let origin = head.one("origin").unwrap_or_default();
     let allowed = match origins {
         Origins::Any => true,
         Origins::These(these) => these.iter().any(|known| origin.eq_ignore_ascii_case(known)),
@@ -157,6 +161,10 @@ impl<'b> Head<'_, 'b> {
         let lines =
             self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
         lines.filter_map(|header| std::str::from_utf8(header.value).ok()).map(str::trim)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.headers.iter().any(|header| header.name.eq_ignore_ascii_case(name))
     }
 
     /// The value of a header that may be there once.
@@ -321,6 +329,9 @@ mod tests {
         assert!(from("gateway:9001", "https://dashboard.example", &these));
         assert!(!from("gateway:9001", "https://dashboard.example.evil", &these));
         assert!(from("gateway:9001", "https://evil.example", &Origins::Any));
+        for twice in ["127.0.0.1\r\nOrigin: http://127.0.0.1", "evil.example\r\nOrigin: null"] {
+            assert!(!from("127.0.0.1:9001", &format!("http://{twice}"), &same), "{twice}");
+        }
         let no_browser = with(&["Sec-WebSocket-Protocol: mqtt"]);
         assert!(status(&no_browser, &same).contains(" 101 "));
     }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use ring::rand::{SecureRandom, SystemRandom};
-use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
-};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::ExitStatus;
 use crate::access::{AccessError, Fault, PasswordHash, SALT_BYTES, Users, edit_users};
@@ -135,54 +135,46 @@ fn asked_twice(user: &str) -> anyhow::Result<String> {
     Ok(password)
 }
 
-/// Asks on the terminal, which does not show what is typed. Ctrl-C is read as a character, not taken as a signal: the
-/// terminal shows again what is typed whichever way this ends.
+/// Asks on the terminal, which does not show what is typed until there is an answer, or a signal such as Ctrl-C ends the
+/// program.
 fn asked(question: &str) -> anyhow::Result<String> {
-    let mut stdin = io::stdin().lock();
+    let stdin = io::stdin();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let mut ends = {
+        let _entered = runtime.enter();
+        let ends = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        ends.map(signal).into_iter().collect::<io::Result<Vec<Signal>>>()?
+    };
     eprint!("{question}");
     let shown = tcgetattr(&stdin).context("cannot ask on this terminal")?;
     let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-    hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
-    hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
+    hidden.local_modes.remove(LocalModes::ECHO);
+    hidden.local_modes.insert(LocalModes::ECHONL);
     tcsetattr(&stdin, OptionalActions::Flush, &hidden).context("cannot hide the password")?;
     let _restored = Restored(shown);
-    let line = typed(&mut stdin);
-    eprintln!();
-    line
-}
-
-/// A line as it comes key by key.
-fn typed(keys: &mut impl BufRead) -> anyhow::Result<String> {
-    const INTERRUPT: u8 = 3;
-    const END: u8 = 4;
-    const BACKSPACE: u8 = 8;
-    const KILL_LINE: u8 = 21;
-    const ERASE: u8 = 127;
-    let mut line = Vec::new();
-    loop {
-        let Some(key) = keys.bytes().next() else {
-            bail!("the terminal is gone; nothing was changed");
-        };
-        match key.context("cannot read the password")? {
-            INTERRUPT => bail!("interrupted; nothing was changed"),
-            b'\r' | b'\n' => break,
-            END if line.is_empty() => bail!("no password was typed; nothing was changed"),
-            END => break,
-            KILL_LINE => line.clear(),
-            ERASE | BACKSPACE => erase(&mut line),
-            key => line.push(key),
+    let (answer, answered) = oneshot::channel();
+    // Nothing ends a read from a terminal, so it has a thread that may be left behind.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        let _ = answer.send(read.map(|_| line));
+    });
+    let line = runtime.block_on(async {
+        let [interrupt, terminate, hangup] = &mut ends[..] else { return None };
+        tokio::select! {
+            line = answered => line.ok(),
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+            _ = hangup.recv() => None,
         }
-    }
-    String::from_utf8(line).context("the password is no UTF-8 text; nothing was changed")
+    });
+    let Some(line) = line else { bail!("stopped; nothing was changed") };
+    let line = line.context("cannot read the password")?;
+    ensure!(!line.is_empty(), "no password was typed; nothing was changed");
+    Ok(without_line_break(&line).to_owned())
 }
 
-/// Takes the last character off, all of its bytes.
-fn erase(line: &mut Vec<u8>) {
-    while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
-}
-
-/// Shows what is typed again, also when reading fails.
+/// Shows what is typed again, also when reading fails or is given up.
 struct Restored(Termios);
 
 impl Drop for Restored {
@@ -194,22 +186,4 @@ impl Drop for Restored {
 fn without_line_break(line: &str) -> &str {
     let line = line.strip_suffix('\n').unwrap_or(line);
     line.strip_suffix('\r').unwrap_or(line)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_taken_as_a_terminal_takes_them() {
-        let typed = |keys: &str| typed(&mut keys.as_bytes()).ok();
-        assert_eq!(typed("secret\rrest").as_deref(), Some("secret"));
-        assert_eq!(typed("sé\u{7f}\u{7f}\u{7f}tea\u{8}\n").as_deref(), Some("te"));
-        assert_eq!(typed("wrong\u{15}right\n").as_deref(), Some("right"));
-        assert_eq!(typed("end\u{4}").as_deref(), Some("end"));
-        assert_eq!(typed("\n").as_deref(), Some(""));
-        for nothing in ["", "sec", "\u{4}", "sec\u{3}ret\n"] {
-            assert_eq!(typed(nothing), None, "{nothing:?}");
-        }
-    }
 }

@@ -25,6 +25,9 @@ pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Limits> {
     let connections = fields.given("connections", notes, |field, notes| {
         field.integer(clients.clone(), "1000 is a good deal for one site", notes)
     });
+    let sessions = fields.given("sessions", notes, |field, notes| {
+        field.integer(clients.clone(), "20000 serves most sites", notes)
+    });
     let half_open = fields.given("half_open", notes, |field, notes| {
         field.integer(clients.clone(), "500 serves most sites", notes)
     });
@@ -50,6 +53,8 @@ pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Limits> {
     let stored_messages = fields.given("stored_messages", notes, |field, notes| {
         field.integer(1..=100_000_000, "100000 serves most clients", notes)
     });
+    let stored_bytes =
+        fields.given("stored_bytes", notes, |field, notes| memory(field, QUEUE_LEAST, notes));
     let subscriptions = fields.given("subscriptions", notes, |field, notes| {
         field.integer(clients.clone(), "1000 serves most clients", notes)
     });
@@ -88,6 +93,7 @@ pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Limits> {
     fields.finish(&[], &instead, notes);
     Some(Limits {
         connections: connections.or(default.connections),
+        sessions: sessions.or(default.sessions),
         half_open: half_open.or(default.half_open),
         half_open_per_address: half_open_per_address
             .written()
@@ -101,6 +107,7 @@ pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Limits> {
         queued_messages: queued_messages.or(default.queued_messages),
         queued_bytes: queued_bytes.or(default.queued_bytes),
         stored_messages: stored_messages.or(default.stored_messages),
+        stored_bytes: stored_bytes.or(default.stored_bytes),
         subscriptions: subscriptions.or(default.subscriptions),
         retained_messages: retained_messages.or(default.retained_messages),
         retained_bytes: retained_bytes.or(default.retained_bytes),

@@ -2,6 +2,7 @@
 //! while the hub takes no more messages.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -54,6 +55,7 @@ pub(super) enum Question {
     Status(oneshot::Sender<HubStatus>),
     Tally(oneshot::Sender<Tally>),
     SendAway { client_id: String, answer: oneshot::Sender<bool> },
+    ListenerOf { client_id: Arc<str>, answer: oneshot::Sender<Option<Arc<str>>> },
     Look { after: Seq, answer: Answer<Looked> },
     Purge { purge: Purge, after: Seq, dry_run: bool, answer: Answer<PurgedSlice> },
     EndUplink { name: String, answer: oneshot::Sender<Result<(), EndUplinkError>> },
@@ -101,6 +103,9 @@ impl Asides {
             Question::SendAway { client_id, answer } => {
                 let _ = answer.send(engine.handle_send_away(&client_id));
             }
+            Question::ListenerOf { client_id, answer } => {
+                let _ = answer.send(engine.listener_of(&client_id));
+            }
             Question::EndUplink { name, answer } => match engine.handle_end_uplink(&name, now) {
                 Ok(()) => self.done.push((engine.last_purge(), Done::Ended(answer))),
                 Err(error) => _ = answer.send(Err(error)),
@@ -119,6 +124,7 @@ impl Asides {
             Question::Status(_)
             | Question::Tally(_)
             | Question::SendAway { .. }
+            | Question::ListenerOf { .. }
             | Question::EndUplink { .. }
             | Question::Verify { .. } => None,
         };
@@ -160,6 +166,7 @@ impl Asides {
                         Question::Status(_)
                         | Question::Tally(_)
                         | Question::SendAway { .. }
+                        | Question::ListenerOf { .. }
                         | Question::EndUplink { .. }
                         | Question::Verify { .. },
                     )

@@ -25,6 +25,7 @@ use super::progress::Progress;
 use crate::model::{QoS, Seq};
 use crate::store::{Change, Phase, SessionId, StoredFlight};
 
+mod count;
 mod flights;
 mod live;
 mod operator;
@@ -51,6 +52,8 @@ struct Flight {
     dup: bool,
     /// It was under way before this start, and how it was sent is not known.
     found: bool,
+    /// It is not sent again, and why; it is settled once its packet id is closed.
+    given_up: Option<Outcome>,
 }
 
 /// What one session sends next.
@@ -88,6 +91,10 @@ pub struct Outbox {
     /// What that read brings was purged meanwhile, or part of it.
     fetching_in_vain: bool,
     queued: u64,
+    /// Bytes of payload they hold, as far as they are known.
+    queued_bytes: u64,
+    /// What of `queued` was only estimated at the start: the bounds do not count it.
+    estimated: u64,
 }
 
 impl Outbox {
@@ -117,6 +124,8 @@ impl Outbox {
             fetching: None,
             fetching_in_vain: false,
             queued: 0,
+            queued_bytes: 0,
+            estimated: 0,
         }
     }
 
@@ -169,6 +178,7 @@ impl Outbox {
                 sent: false,
                 dup: true,
                 found: true,
+                given_up: None,
             };
             outbox.flights.push(number, flight);
         }
@@ -184,12 +194,6 @@ impl Outbox {
     /// Whether a block of packet ids was reserved since this was asked last.
     pub fn take_reserving(&mut self) -> bool {
         std::mem::take(&mut self.reserving)
-    }
-
-    /// Messages that are not settled: in memory, in flight, and in the store.
-    #[must_use]
-    pub fn queued(&self) -> u64 {
-        self.queued
     }
 
     /// Messages in flight.
@@ -223,7 +227,7 @@ impl Outbox {
 
     /// Takes a message. A stored one is kept in memory only if everything before it is there too and there is room.
     pub fn push(&mut self, out: Outgoing) {
-        self.queued += 1;
+        self.count_in(&out);
         if out.stored.is_none() {
             self.ready.push_back(out);
             return;
@@ -257,7 +261,7 @@ impl Outbox {
     }
 
     fn push_before_all(&mut self, out: Outgoing) {
-        self.queued += 1;
+        self.count_in(&out);
         let goes_first = self.progress.live_from().is_some();
         if goes_first { &mut self.live } else { &mut self.ready }.push_front(out);
     }
@@ -319,13 +323,6 @@ impl Outbox {
         self.recount();
     }
 
-    /// When everything is in memory, an estimate made at the start can be set right.
-    fn recount(&mut self) {
-        if self.progress.live_from().is_none() && self.progress.loaded_to() >= self.last_appended {
-            self.queued = (self.ready.len() + self.flights.len()) as u64;
-        }
-    }
-
     /// A read failed; it may be asked for again.
     pub fn handle_fetch_failed(&mut self) {
         self.fetching = None;
@@ -335,11 +332,9 @@ impl Outbox {
     /// Takes out messages that the store dropped. Those in flight stay.
     pub fn handle_dropped(&mut self, dropped: &BTreeSet<Seq>) {
         let is_gone = |out: &Outgoing| out.stored.is_some() && dropped.contains(&out.seq);
-        self.ready.retain(|out| !is_gone(out));
-        self.live.retain(|out| !is_gone(out));
+        self.take_from_memory(is_gone, dropped.len());
         let in_flight: BTreeSet<Seq> = self.inflight_seqs().collect();
         dropped.difference(&in_flight).for_each(|seq| self.progress.drop(*seq));
-        self.queued = self.queued.saturating_sub(dropped.len() as u64);
         self.join_live();
     }
 
@@ -377,7 +372,8 @@ impl Outbox {
         for (_, flight) in flights.rev() {
             if flight.released && trust {
                 self.settle_pending(&flight.out);
-                lost.trusted.push(Settled { out: flight.out, outcome: Outcome::Delivered });
+                let outcome = flight.given_up.unwrap_or(Outcome::Delivered);
+                lost.trusted.push(Settled { out: flight.out, outcome });
                 continue;
             }
             lost.republished += u64::from(flight.dup);
@@ -416,30 +412,28 @@ impl Outbox {
                     self.flights.push(number, flight);
                 }
                 (false, packet_id) => {
-                    self.queued = self.queued.saturating_sub(1);
+                    self.count_off(1, flight.out.message.payload.len() as u64);
                     packet_id.map(|id| self.ids.remove(&id));
                 }
             }
         }
         self.ready.put_back(unwritten);
-        let waiting = self.ready.len();
-        self.ready.retain(|out| out.stored.is_some());
-        self.queued = self.queued.saturating_sub((waiting - self.ready.len()) as u64);
+        self.take_from_memory(|out| out.stored.is_none(), 0);
     }
 
     /// What to send next: first what is to be sent again, then the waiting messages, as far as the window allows. What
-    /// expired, or does not fit into a packet the other side takes (`fits`), is settled instead. `set_right` is applied to
-    /// what is sent for the first time, as far as that is known; a repeat says what was said before.
+    /// expired, or must not be sent (`unfit` says why), is settled instead. `set_right` is applied to what is sent for the
+    /// first time, as far as that is known; a repeat says what was said before.
     pub fn poll_transmit(
         &mut self,
         limits: PickLimits,
         set_right: impl Fn(&mut Outgoing),
-        fits: impl Fn(&Outgoing) -> bool,
+        unfit: impl Fn(&Outgoing) -> Option<Outcome>,
         changes: &mut Vec<Change>,
         settled: &mut Vec<Settled>,
     ) -> Option<Transmit> {
         self.waits_for_rate = false;
-        if let Some(transmit) = self.resend(&set_right, &fits, settled) {
+        if let Some(transmit) = self.resend(&set_right, &unfit, limits.batch, changes, settled) {
             return transmit;
         }
         if let Some(packet_id) = self.packet_ids.poll_release(self.window) {
@@ -472,8 +466,8 @@ impl Outbox {
                 Outcome::Expired
             } else if limits.peer.is_some_and(|peer| has_passed(&out.message, peer)) {
                 Outcome::Returning
-            } else if !fits(&out) {
-                Outcome::TooLarge
+            } else if let Some(outcome) = unfit(&out) {
+                outcome
             } else {
                 return Some(self.launch(out, limits, changes));
             };
@@ -487,7 +481,9 @@ impl Outbox {
     fn resend(
         &mut self,
         set_right: impl Fn(&mut Outgoing),
-        fits: impl Fn(&Outgoing) -> bool,
+        unfit: impl Fn(&Outgoing) -> Option<Outcome>,
+        batch: u64,
+        changes: &mut Vec<Change>,
         settled: &mut Vec<Settled>,
     ) -> Option<Option<Transmit>> {
         let number = loop {
@@ -500,20 +496,24 @@ impl Outbox {
             if std::mem::take(&mut flight.found) {
                 set_right(&mut flight.out);
             }
-            if flight.released || fits(&flight.out) {
+            if flight.released {
                 break number;
             }
-            // This connection takes smaller packets than the last one (3.1.2.11.4).
-            let Flight { out, packet_id, .. } = self.flights.remove(number)?;
-            if let Some(packet_id) = packet_id {
-                self.ids.remove(&packet_id);
-                if out.qos == QoS::ExactlyOnce {
-                    // It may have arrived, and the other side holds its id open.
-                    self.packet_ids.release(packet_id);
-                }
+            // This connection takes smaller packets than the last one (3.1.2.11.4), or the rules have changed.
+            let Some(outcome) = unfit(&flight.out) else { break number };
+            if let (QoS::ExactlyOnce, Some(session), Some(packet_id)) =
+                (flight.out.qos, self.durable, flight.packet_id)
+            {
+                // It may have arrived, and then the other side holds its id open until PUBREL, whenever the program ends.
+                (flight.released, flight.given_up, flight.batch) = (true, Some(outcome), batch);
+                let (seq, phase) = (flight.out.seq, Phase::Released);
+                changes.push(Change::Flight { session, seq, packet_id, phase });
+                break number;
             }
+            let Flight { out, packet_id, .. } = self.flights.remove(number)?;
+            packet_id.map(|id| self.ids.remove(&id));
             self.settle_pending(&out);
-            settled.push(Settled { out, outcome: Outcome::TooLarge });
+            settled.push(Settled { out, outcome });
         };
         let flight = self.flights.get_mut(number)?;
         self.in_window += 1;
@@ -574,6 +574,7 @@ impl Outbox {
             sent: true,
             dup: true,
             found: false,
+            given_up: None,
         };
         self.flights.push(number, flight);
         let flight = packet_id.is_none().then_some(number);
@@ -649,6 +650,7 @@ impl Outbox {
         self.leave_window(&flight.out);
         self.settle_pending(&flight.out);
         let outcome = if refused { Outcome::Refused } else { Outcome::Delivered };
+        let outcome = flight.given_up.unwrap_or(outcome);
         Acknowledged::Settled(Settled { out: flight.out, outcome })
     }
 
@@ -658,7 +660,7 @@ impl Outbox {
     }
 
     fn settle_pending(&mut self, out: &Outgoing) {
-        self.queued = self.queued.saturating_sub(1);
+        self.count_off(1, out.message.payload.len() as u64);
         if out.stored.is_some() {
             self.progress.settle(out.seq);
         }

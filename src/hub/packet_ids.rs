@@ -94,11 +94,6 @@ impl PacketIds {
         self.last = last.get();
     }
 
-    /// An id that may be open is released before it is given again.
-    pub fn release(&mut self, id: NonZeroU16) {
-        self.distrusted.insert(id);
-    }
-
     /// A connection is there: what was being released is released again.
     pub fn handle_resumed(&mut self) {
         self.distrusted.append(&mut self.closing);

@@ -255,6 +255,15 @@ impl HubHandle {
         self.ask_aside(|answer| Question::SendAway { client_id, answer }).await
     }
 
+    /// The listener that a connected client came to; `None` if it is not connected.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn listener_of(&self, client_id: &Arc<str>) -> Result<Option<Arc<str>>, HubError> {
+        let client_id = client_id.clone();
+        self.ask_aside(|answer| Question::ListenerOf { client_id, answer }).await
+    }
+
     /// A stretch of the store after `after`, and who waits for what there.
     ///
     /// # Errors

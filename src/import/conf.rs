@@ -167,7 +167,7 @@ impl Conf {
     }
 
     fn take_other(&mut self, directive: &Directive) {
-        if self.take_limit(directive) {
+        if self.take_limit(directive) || self.take_time(directive) {
             return;
         }
         let opens = self.listeners.is_empty() && !self.has_first;
@@ -196,6 +196,7 @@ impl Conf {
         let most: u64 = match directive.name.as_str() {
             "max_inflight_messages" => 65_535,
             "max_queued_messages" => 10_000_000,
+            "max_queued_bytes" => 2 << 30,
             "global_max_connections" => 1_000_000,
             "max_packet_size" | "message_size_limit" => 256 << 20,
             _ => return false,
@@ -213,10 +214,12 @@ impl Conf {
             "max_inflight_messages" => self.set_limit("inflight", value.to_string()),
             "max_queued_messages" => {
                 self.set_limit("queued_messages", value.to_string());
-                self.note(
-                    directive,
-                    "this bounds clients whose session ends with the connection; stored sessions share the size of `queue`",
-                );
+                self.set_limit("stored_messages", value.to_string());
+            }
+            "max_queued_bytes" => {
+                let bytes = size(value.max(1024));
+                self.set_limit("queued_bytes", bytes.clone());
+                self.set_limit("stored_bytes", bytes);
             }
             "message_size_limit" => {
                 // A topic and what else stands around the payload.
@@ -229,6 +232,28 @@ impl Conf {
             }
             "max_packet_size" => self.set_limit("packet_size", size(value.max(1024))),
             _ => self.set_limit("connections", value.to_string()),
+        }
+        true
+    }
+
+    fn take_time(&mut self, directive: &Directive) -> bool {
+        match directive.name.as_str() {
+            "max_keepalive" => match directive.value.parse::<u16>() {
+                Ok(0) => {}
+                Ok(seconds) => {
+                    self.set_limit("keep_alive", format!("{seconds}s"));
+                    self.note(
+                        directive,
+                        "a client of MQTT 5 that asks for more is given this one; earlier ones keep theirs and are not refused",
+                    );
+                }
+                Err(_) => self.note(directive, "write 0 to 65535 seconds"),
+            },
+            "persistent_client_expiration" => match expiry(&directive.value) {
+                Some(expiry) => self.set_limit("session_expiry", expiry),
+                None => self.note(directive, "write a number with h, d, w, m or y: `2m`"),
+            },
+            _ => return false,
         }
         true
     }
@@ -362,6 +387,23 @@ impl Conf {
 /// A path as mosquitto's file means it; one that is not whole is taken from where the file lies.
 fn beside(directive: &Directive) -> PathBuf {
     directive.place.file.parent().unwrap_or(Path::new("")).join(&directive.value)
+}
+
+/// A time as mosquitto writes it: a number of hours, days, weeks, months or years.
+fn expiry(text: &str) -> Option<String> {
+    let unit = text.chars().next_back()?;
+    let number: u64 = text.strip_suffix(unit)?.parse().ok().filter(|number| *number > 0)?;
+    let hours: u64 = match unit {
+        'h' => 1,
+        'd' => 24,
+        'w' => 7 * 24,
+        'm' => 30 * 24,
+        'y' => 365 * 24,
+        _ => return None,
+    };
+    // The longest that has an end (MQTT 5.0 section 3.1.2.11.2).
+    let hours = number.saturating_mul(hours).min(0xFFFF_FFFE / 3600);
+    Some(if hours.is_multiple_of(24) { format!("{}d", hours / 24) } else { format!("{hours}h") })
 }
 
 fn size(bytes: u64) -> String {

@@ -58,20 +58,16 @@ pub(super) fn instead(option: &str) -> Option<&'static str> {
             "a message comes once for each client at the lower QoS of the two; so the standard has it"
         }
         "check_retain_source" => {
-            "rules are asked when a message is published, and again when it is delivered"
+            "what was retained stays until it is cleared, whatever its publisher may do today; clear it with `fieldpost pub -r -n -t TOPIC`"
         }
         "queue_qos0_messages" => "QoS 0 is not queued for clients that are away; publish at QoS 1",
         "retain_available" => "retained messages are always taken",
         "max_qos" => "QoS 0 to 2 are always taken",
-        "max_keepalive" => "the keep alive is the client's to choose",
         "max_topic_alias" | "max_topic_alias_broker" => {
             "the number of topic aliases cannot be set here"
         }
-        "max_inflight_bytes" | "max_queued_bytes" => {
-            "what waits is bounded by the number of messages (`limits`) and for stored sessions by the size of `queue`"
-        }
-        "persistent_client_expiration" => {
-            "stored sessions follow the client's expiry and `queue: { max_age: … }`"
+        "max_inflight_bytes" => {
+            "at most 4 MiB of payload are under way to a client; the number is bounded by `limits: { inflight: … }`"
         }
         "retain_expiry_interval" => {
             "retained messages stay until they expire by their own message expiry"

@@ -92,6 +92,11 @@ impl<R: AsyncRead + Unpin> PacketReader<R> {
         self.options.version = version;
     }
 
+    /// Sets the largest packet that is taken from here on, in bytes.
+    pub fn set_packet_bytes_max(&mut self, packet_bytes_max: u32) {
+        self.options.packet_bytes_max = packet_bytes_max;
+    }
+
     /// The version of the bytes: once a CONNECT has named one, even if it was none, that one.
     pub fn version(&self) -> Version {
         self.options.version

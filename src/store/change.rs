@@ -305,8 +305,10 @@ pub struct StoredSession {
     pub ids_lost: bool,
     /// What was dropped and nobody has been told.
     pub dropped: Vec<DropCount>,
-    /// Messages above the cursor that are for it, counted, or estimated above a hundred thousand.
+    /// Messages above the cursor that are for it, counted, or estimated above a hundred thousand: never too few.
     pub queued: u64,
+    /// Bytes of payload they hold; `None` if they are estimated.
+    pub queued_bytes: Option<u64>,
 }
 
 /// A message under way as a start finds it.

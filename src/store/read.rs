@@ -49,6 +49,7 @@ pub(super) fn load_sessions(connection: &Connection) -> Result<Vec<StoredSession
             reserved: packet_id(6)?.zip(packet_id(7)?),
             ids_lost: row.get(8)?,
             queued: 0,
+            queued_bytes: Some(0),
         };
         sessions.insert(session.id, session);
     }
@@ -129,7 +130,7 @@ pub(super) fn load_flight_rows(
     Ok(flights)
 }
 
-/// Sets how many messages between `first` and `last` wait for each session.
+/// Sets how many messages between `first` and `last` wait for each session, and how many bytes they hold.
 pub(super) fn count_queued(
     connection: &Connection,
     last_read: &mut LastRead,
@@ -141,7 +142,9 @@ pub(super) fn count_queued(
     for session in sessions {
         let from = session.cursor.0.max(first.0.saturating_sub(1));
         let span = last.0.saturating_sub(from);
-        session.queued = if span > COUNT_MAX { span } else { 0 };
+        let is_estimated = span > COUNT_MAX;
+        session.queued = if is_estimated { span } else { 0 };
+        session.queued_bytes = (!is_estimated).then_some(0);
         if (1..=COUNT_MAX).contains(&span) {
             counted.push((Seq(from), session));
         }
@@ -159,7 +162,11 @@ pub(super) fn count_queued(
                 let begun = session.settled.partition_point(|(first, _)| *first <= stored.seq);
                 let is_settled =
                     session.settled[..begun].last().is_some_and(|(_, last)| *last >= stored.seq);
-                session.queued += u64::from(is_for && stored.seq > *from && !is_settled);
+                if is_for && stored.seq > *from && !is_settled {
+                    session.queued += 1;
+                    let bytes = stored.message.payload.len() as u64;
+                    session.queued_bytes = session.queued_bytes.map(|so_far| so_far + bytes);
+                }
             }
         }
     }

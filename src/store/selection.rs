@@ -305,6 +305,7 @@ mod tests {
             reserved: None,
             ids_lost: false,
             queued: 0,
+            queued_bytes: Some(0),
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::settings::UplinkSettings;
 use crate::hub::node::NODE_PROPERTY;
 use crate::hub::{AttachUplink, NodeId, Peer};
+use crate::keep_alive::{KeepAlive, KeepAliveStep};
 use crate::model::{MessageProperties, QoS, TopicFilter, TopicName};
 use crate::mqtt::{
     Connect, ConnectProperties, Packet, PacketId, ReasonCode, RetainHandling, Subscribe,
@@ -131,7 +132,7 @@ enum State {
 pub struct Link {
     name: Arc<str>,
     version: Version,
-    keep_alive: Duration,
+    keep_alive: KeepAlive,
     accept: Vec<(TopicFilter, QoS)>,
     dial: Dial,
     /// Where we say in 3.1.1 which gateway we are, and are told which the other is.
@@ -139,12 +140,9 @@ pub struct Link {
     state: State,
     /// What came for the session before it was attached.
     early: Vec<Packet>,
-    last_sent: Instant,
-    last_heard: Instant,
     traffic: Instant,
     /// When something for the session last came, or when it was first seen to wait for that.
     answered: Option<Instant>,
-    pinged: bool,
 }
 
 impl Link {
@@ -154,17 +152,14 @@ impl Link {
         Self {
             name: settings.name.clone(),
             version: settings.version,
-            keep_alive: settings.keep_alive,
+            keep_alive: KeepAlive::new(settings.keep_alive, now),
             accept: settings.accept.iter().map(|rule| (rule.filter.clone(), rule.qos)).collect(),
             node_topic: us(settings, dial.node).topic(),
             dial: Dial { bridge: dial.bridge && settings.version != Version::V5, ..dial },
             early: Vec::new(),
             state: State::AwaitConnAck { until: now + CONNACK_MAX },
-            last_sent: now,
-            last_heard: now,
             traffic: now,
             answered: None,
-            pinged: false,
         }
     }
 
@@ -248,7 +243,7 @@ impl Link {
                     return Err(LinkError::Refused { reason: ack.reason });
                 }
                 if let Some(seconds) = ack.properties.server_keep_alive.filter(|s| *s > 0) {
-                    self.keep_alive = Duration::from_secs(seconds.into());
+                    self.keep_alive.set_interval(Duration::from_secs(seconds.into()));
                 }
                 let attach = AttachUplink {
                     name: self.name.clone(),
@@ -323,8 +318,7 @@ impl Link {
 
     /// Bytes came, whatever they mean: the link lives.
     pub fn handle_heard(&mut self, now: Instant) {
-        self.last_heard = now;
-        self.pinged = false;
+        self.keep_alive.handle_heard(now);
     }
 
     /// Something for or from the session is on its way.
@@ -361,44 +355,35 @@ impl Link {
 
     /// Bytes left.
     pub fn handle_sent(&mut self, now: Instant) {
-        self.last_sent = now;
+        self.keep_alive.handle_sent(now);
     }
 
-    /// When [`Self::handle_timeout`] wants to be called.
+    /// When [`Self::handle_timeout`] wants to be called, if ever.
     #[must_use]
-    pub fn poll_timeout(&self) -> Instant {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::AwaitConnAck { until } | State::AwaitNode { until, .. } => until,
-            State::Up if self.pinged => self.last_heard + self.silence_max(),
-            State::Up => self.last_sent.min(self.last_heard) + self.keep_alive,
+            State::AwaitConnAck { until } | State::AwaitNode { until, .. } => Some(until),
+            State::Up => self.keep_alive.poll_timeout(),
         }
     }
 
-    /// A deadline has come: sends PINGREQ when nothing was sent, or nothing heard, for the keep alive time; gives up when
-    /// nothing was heard for one and a half. So a link that takes our bytes and answers nothing is found out as well.
+    /// A deadline has come: asks for a sign of life, or gives up ([`KeepAlive`]).
     ///
     /// # Errors
     /// [`LinkError`]: the connection is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<Packet>, LinkError> {
-        if now < self.poll_timeout() {
+        if self.poll_timeout().is_none_or(|deadline| now < deadline) {
             return Ok(None);
         }
         match self.state {
             State::AwaitConnAck { .. } => Err(LinkError::NoConnAck),
             State::AwaitNode { .. } => Err(LinkError::NoSubAck),
-            State::Up if now.duration_since(self.last_heard) >= self.silence_max() => {
-                Err(LinkError::Silent { silence: now.duration_since(self.last_heard) })
-            }
-            State::Up => {
-                self.pinged = true;
-                self.last_sent = now;
-                Ok(Some(Packet::PingReq))
-            }
+            State::Up => match self.keep_alive.handle_timeout(now) {
+                KeepAliveStep::Wait => Ok(None),
+                KeepAliveStep::Ping => Ok(Some(Packet::PingReq)),
+                KeepAliveStep::Silent(silence) => Err(LinkError::Silent { silence }),
+            },
         }
-    }
-
-    fn silence_max(&self) -> Duration {
-        self.keep_alive + self.keep_alive / 2
     }
 }
 
@@ -468,7 +453,7 @@ mod tests {
     fn an_upstream_that_never_answers_connect_is_given_up() {
         let start = start();
         let mut link = Link::new(&settings(), dial(), start);
-        assert_eq!(link.handle_timeout(link.poll_timeout()), Err(LinkError::NoConnAck));
+        assert_eq!(link.handle_timeout(start + CONNACK_MAX), Err(LinkError::NoConnAck));
     }
 
     #[test]
@@ -490,9 +475,9 @@ mod tests {
         for tenth in 1..100 {
             link.handle_sent(at(f64::from(tenth) / 10.0));
         }
-        assert_eq!(link.poll_timeout(), at(10.0));
+        assert_eq!(link.poll_timeout(), Some(at(10.0)));
         assert_eq!(link.handle_timeout(at(10.0)), Ok(Some(Packet::PingReq)));
-        assert_eq!(link.poll_timeout(), at(15.0));
+        assert_eq!(link.poll_timeout(), Some(at(15.0)));
         let silence = Duration::from_secs(15);
         assert_eq!(link.handle_timeout(at(15.0)), Err(LinkError::Silent { silence }));
     }
@@ -504,7 +489,7 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(link.handle_timeout(at(10)), Ok(Some(Packet::PingReq)));
         assert_eq!(link.handle_packet(Packet::PingResp, at(14)), Ok(LinkEvent::Nothing));
-        assert_eq!(link.poll_timeout(), at(20));
+        assert_eq!(link.poll_timeout(), Some(at(20)));
         assert_eq!(link.handle_timeout(at(15)), Ok(None));
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::link::{Dial, Link, LinkError, LinkEvent, PACKET_BYTES_MAX};
@@ -438,9 +438,9 @@ impl Uplink {
         link: &Link,
         reading: impl Future<Output = Result<T, ReadError>>,
     ) -> Result<T, UplinkError> {
-        match timeout_at(link.poll_timeout().into(), reading).await {
-            Ok(read) => Ok(read?),
-            Err(_) => Err(link.overdue().into()),
+        tokio::select! {
+            read = reading => Ok(read?),
+            () = sleep_until_any(link.poll_timeout()) => Err(link.overdue().into()),
         }
     }
 
@@ -484,7 +484,7 @@ impl Uplink {
         loop {
             let rest = self.poll_rest(&link).filter(|_| farewell.is_none());
             let end = farewell.as_ref().map(|farewell| farewell.until);
-            let wake = [rest, end].into_iter().flatten().fold(link.poll_timeout(), Instant::min);
+            let wake = [rest, end, link.poll_timeout()].into_iter().flatten().min();
             let mut leave = None;
             tokio::select! {
                 packets = reader.read() => {
@@ -525,7 +525,7 @@ impl Uplink {
                 changed = load.changed(), if farewell.is_some() => {
                     changed.map_err(|_| HubError::Stopped)?;
                 }
-                () = tokio::time::sleep_until(wake.into()) => {
+                () = sleep_until_any(wake) => {
                     let now = Instant::now();
                     if let Some(farewell) = farewell.as_ref().filter(|farewell| farewell.until <= now) {
                         // Closing without DISCONNECT lets the broker say `offline` by the will.
@@ -638,6 +638,14 @@ struct Farewell {
 
 fn goodbye() -> Disconnect {
     Disconnect::new(ReasonCode::Success)
+}
+
+/// Sleeps until then, or for ever.
+async fn sleep_until_any(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Completes when a stop is asked for while `condition` holds; never otherwise.

@@ -8,6 +8,8 @@ use std::process::{Command, Output, Stdio};
 
 use fieldpost::access::Users;
 
+use crate::support::{Process, pty_pair, require_peers};
+
 fn run(file: &Path, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_fieldpost"))
         .arg("passwd")
@@ -123,4 +125,40 @@ fn who_is_not_there_is_told_with_the_file_and_d_is_short_for_delete() {
     assert!(told.contains("users") && told.contains("`bob`"), "{told}");
     assert!(run(&file, &["-D", "ann"], "").status.success());
     assert_eq!(fs::read_to_string(&file).unwrap(), "");
+}
+
+#[test]
+fn a_terminal_shows_again_what_is_typed_however_the_question_ends() {
+    require_peers();
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("users");
+    for end in ["INT", "TERM", "HUP", "an answer"] {
+        let line = pty_pair();
+        let terminal = line.near().display().to_string();
+        let stty = |arguments: &[&str]| {
+            let out = Command::new("stty").args(["-F", &terminal]).args(arguments).output();
+            String::from_utf8(out.expect("stty runs").stdout).expect("text")
+        };
+        let shows = || stty(&["-a"]).split([' ', '\n', ';']).any(|word| word == "echo");
+        stty(&["icanon", "echo"]);
+        assert!(shows());
+        let mut command = Command::new("sh");
+        let asks = "exec \"$0\" passwd \"$1\" ann < \"$2\"";
+        command.args(["-c", asks, env!("CARGO_BIN_EXE_fieldpost")]).arg(&file).arg(&terminal);
+        let mut asking = Process::spawn(command, &dir.path().join(end));
+        asking.wait_for_log("Password of ann:");
+        crate::support::wait_until("it is hidden", || !shows());
+        if end == "an answer" {
+            let mut keys = fs::File::options().write(true).open(line.far()).expect("a keyboard");
+            keys.write_all(b"one\n").expect("it is typed");
+            asking.wait_for_log("Again:");
+            keys.write_all(b"two\n").expect("it is typed");
+            asking.wait_for_log("the two passwords differ");
+        } else {
+            asking.signal(end);
+        }
+        assert_eq!(asking.wait().code(), Some(1), "{end}");
+        assert!(shows(), "{end}");
+        assert!(!file.exists());
+    }
 }

@@ -140,6 +140,36 @@ fn what_waits_for_a_session_is_asked_about_again_when_it_comes_back_as_somebody_
 }
 
 #[test]
+fn what_was_under_way_is_asked_about_again_as_well() {
+    let broker = start();
+    let mut admin = user(broker.port, Version::V5, "admin");
+    let persistent = |name: &str| fieldpost::mqtt::Connect {
+        clean_start: false,
+        ..as_user(Version::V311, "shared-id", name)
+    };
+    let (mut first, _) = Client::connect(broker.port, persistent("admin"));
+    first.subscribe(&[subscription("#", QOS2)]);
+    let sent = [(QOS1, "in/a"), (QOS1, "in/secret/a"), (QOS2, "in/secret/b"), (QOS2, "in/b")];
+    for (qos, at) in sent {
+        admin.publish(qos, 1, at, at);
+        assert_eq!(first.receive_publish().payload, at);
+    }
+    first.cut();
+    let (mut second, present) = Client::connect(broker.port, persistent("ann"));
+    assert!(present);
+    let mut got = Vec::new();
+    for packet in second.so_far() {
+        match packet {
+            Packet::Publish(publish) => got.push(publish.payload),
+            // What it must not have is given up, and its packet id with it.
+            Packet::PubRel(release) => second.send(Packet::PubComp(release)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(got, ["in/a", "in/b"]);
+}
+
+#[test]
 fn a_name_with_wildcards_opens_no_rule_with_a_placeholder() {
     let rules = "acl: [ { deny: both, topic: \"s/%c/private\" }, \
         { allow: both, topic: [ \"d/%c/#\", \"s/#\" ] } ]";

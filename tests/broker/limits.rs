@@ -160,6 +160,35 @@ fn a_client_that_does_not_read_costs_so_many_messages_and_bytes() {
 }
 
 #[test]
+fn so_many_sessions_outlive_their_connections_also_over_a_kill() {
+    for version in VERSIONS {
+        let options = EngineOptions { client_sessions_max: 2, ..EngineOptions::default() };
+        let mut gateway = Gateway::with(options);
+        let comes = |gateway: &Gateway, connect: Connect| {
+            let (mut client, ack) = Client::try_connect(gateway.port, connect);
+            if ack.reason == ReasonCode::Success {
+                // It is told once its session is durable.
+                client.subscribe(&[subscription("t", QOS1)]);
+            }
+            ack.reason
+        };
+        let (success, full) = match version {
+            Version::V5 => (ReasonCode::Success, ReasonCode::QuotaExceeded),
+            _ => (ReasonCode::Success, ReasonCode::ServerUnavailable),
+        };
+        assert_eq!(comes(&gateway, persistent(version, "a")), success);
+        assert_eq!(comes(&gateway, persistent(version, "b")), success);
+        gateway.kill();
+        assert_eq!(comes(&gateway, persistent(version, "c")), full);
+        assert_eq!(comes(&gateway, connect(version, "c")), success, "it leaves nothing behind");
+        assert_eq!(comes(&gateway, persistent(version, "a")), success, "it is there already");
+        assert_eq!(comes(&gateway, connect(version, "a")), success, "its session ends with it");
+        assert_eq!(comes(&gateway, persistent(version, "c")), success);
+        assert_eq!(comes(&gateway, persistent(version, "d")), full);
+    }
+}
+
+#[test]
 fn a_stored_queue_holds_so_many_messages() {
     for version in VERSIONS {
         let options = EngineOptions { client_queue_max: 3, ..EngineOptions::default() };
@@ -178,6 +207,33 @@ fn a_stored_queue_holds_so_many_messages() {
         assert_eq!(counters(&gateway, "away").dropped, 1);
         let (mut away, _) = Client::connect(gateway.port, persistent(version, "away"));
         assert_eq!(away.fetched(3), ["0", "1", "2"]);
+    }
+}
+
+#[test]
+fn a_stored_queue_holds_so_many_bytes_also_over_a_kill() {
+    let payload = |number: usize| format!("{number:0>10}");
+    for version in VERSIONS {
+        let options = EngineOptions { client_queue_bytes_max: 25, ..EngineOptions::default() };
+        let mut gateway = Gateway::with(options);
+        let (mut away, _) = Client::connect(gateway.port, persistent(version, "away"));
+        away.subscribe(&[subscription("t", QOS1)]);
+        away.disconnect(ReasonCode::Success, None);
+        let (mut publisher, _) = Client::connect(gateway.port, connect(version, "p"));
+        (0..2).for_each(|number| publisher.publish(QOS1, 1, "t", &payload(number)));
+        gateway.kill();
+        let (mut publisher, _) = Client::connect(gateway.port, connect(version, "p"));
+        (2..5).for_each(|number| publisher.publish(QOS1, 1, "t", &payload(number)));
+        assert_eq!(counters(&gateway, "away").dropped, 2);
+        let (mut away, _) = Client::connect(gateway.port, persistent(version, "away"));
+        for number in 0..3 {
+            let got = away.receive_publish();
+            assert_eq!(got.payload, payload(number).as_bytes());
+            away.send(Packet::PubAck(ok(got.packet_id.expect("QoS 1").0.get())));
+        }
+        assert_eq!(away.so_far(), []);
+        publisher.publish(QOS1, 1, "t", "there is room again");
+        assert_eq!(away.fetched(1), ["there is room again"]);
     }
 }
 

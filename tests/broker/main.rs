@@ -30,6 +30,7 @@ mod retain;
 mod rules;
 mod session;
 mod share;
+mod slow;
 mod spoken;
 mod subscribe;
 mod tshark;

@@ -120,6 +120,32 @@ fn a_publisher_killed_upon_in_the_middle_of_qos_2_is_heard_once() {
 }
 
 #[test]
+fn the_packet_id_of_what_is_too_large_to_be_sent_again_is_released_also_after_a_kill() {
+    let mut gateway = Gateway::start();
+    leave_a_session(&gateway, Version::V5);
+    let (mut publisher, _) = Client::connect(gateway.port, connect(Version::V5, "p"));
+    publisher.publish(QOS2, 1, "t", &"x".repeat(100));
+    let (mut client, _) = Client::connect(gateway.port, persistent(Version::V5, "s"));
+    let number = client.receive_publish().packet_id.unwrap().0.get();
+    client.cut();
+    let small = |gateway: &Gateway| {
+        let mut small = persistent(Version::V5, "s");
+        small.properties.maximum_packet_size = std::num::NonZeroU32::new(60);
+        Client::connect(gateway.port, small).0
+    };
+    // It has the message, and its PUBREC was lost.
+    let mut client = small(&gateway);
+    client.expect(Packet::PubRel(ok(number)));
+    gateway.kill();
+    let mut client = small(&gateway);
+    client.expect(Packet::PubRel(ok(number)));
+    client.send(Packet::PubComp(ok(number)));
+    assert_eq!(client.so_far(), []);
+    let status = gateway.status();
+    assert!(status.sessions.iter().all(|session| session.queued == 0));
+}
+
+#[test]
 fn a_clean_start_throws_the_session_away() {
     for version in VERSIONS {
         let mut gateway = Gateway::start();

@@ -58,12 +58,51 @@ fn one_client_more_than_may_is_refused_until_one_leaves() {
         let mut first = broker.dial(0);
         assert!(first.is_let_in(CONNECT_V5));
         assert_eq!(refused(&mut broker.dial(0), CONNECT_V311), 3, "server unavailable");
-        assert_eq!(refused(&mut broker.dial(0), CONNECT_V5), 0x97, "quota exceeded");
+        let other = [&CONNECT_V5[..CONNECT_V5.len() - 1], b"c"].concat();
+        assert_eq!(refused(&mut broker.dial(0), &other), 0x97, "quota exceeded");
         broker.wait_for_log("as many clients as may");
         drop(first);
         wait_until("there is room again", || broker.dial(0).is_let_in(CONNECT_V311));
         broker.stop();
     }
+}
+
+#[test]
+fn a_client_that_takes_over_its_own_connection_needs_no_second_place() {
+    for bound in ["limits: { connections: 1 }", "limits: { connections: 100 }"] {
+        let listener = if bound.contains("100") { ", max_connections: 1" } else { "" };
+        let mut broker = Broker::run(&format!(
+            "  listeners: [ {{ tcp: 127.0.0.1:0, anonymous: true{listener} }} ]\n  {bound}\n"
+        ));
+        let mut lines = vec![broker.dial(0)];
+        assert!(lines[0].is_let_in(CONNECT_V5));
+        for _ in 0..20 {
+            let mut again = broker.dial(0);
+            assert!(again.is_let_in(CONNECT_V5), "{bound}");
+            let said = lines.remove(0).until_closed();
+            assert_eq!((said[0], said[2]), (0xE0, 0x8E), "session taken over");
+            lines.push(again);
+        }
+        assert_eq!(refused(&mut broker.dial(0), CONNECT_V311), 3, "another one is refused");
+        broker.wait_for_log("as many clients as may");
+        broker.stop();
+    }
+}
+
+#[test]
+fn a_connect_that_is_larger_than_any_of_use_is_refused_before_it_is_read() {
+    let broker = Broker::run(LISTENER);
+    let mut line = broker.dial(0);
+    // 200,000 bytes are announced, which a PUBLISH may have.
+    line.send(b"\x10\xc0\x9a\x0c\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01b");
+    let said = line.until_closed();
+    assert_eq!((said[0], said[3]), (0x20, 0x95), "{said:x?}");
+    let mut line = broker.dial(0);
+    assert!(line.is_let_in(CONNECT_V5));
+    let head = b"\x30\xc0\x9a\x0c\x00\x01t\x00";
+    line.send(&[&head[..], &vec![b'x'; 200_000 - 4], b"\xc0\x00"].concat());
+    assert_eq!(line.receive(2), b"\xd0\x00", "PINGRESP");
+    broker.stop();
 }
 
 #[test]

@@ -290,10 +290,15 @@ impl State {
                 stored: self.messages.get(seq).cloned(),
             })
             .collect();
-        let waiting = self.messages.values().filter(|stored| {
-            let is_for_it = stored.targets.iter().any(|t| t.session == id);
-            stored.seq > row.cursor && is_for_it && !self.is_settled(id, stored.seq)
-        });
+        let waiting: Vec<_> = self
+            .messages
+            .values()
+            .filter(|stored| {
+                let is_for_it = stored.targets.iter().any(|t| t.session == id);
+                stored.seq > row.cursor && is_for_it && !self.is_settled(id, stored.seq)
+            })
+            .collect();
+        let bytes = waiting.iter().map(|stored| stored.message.payload.len() as u64);
         let runs = self.settled.range((id, Seq(0))..=(id, Seq(u64::MAX)));
         StoredSession {
             id,
@@ -309,7 +314,8 @@ impl State {
                 .filter(|((session, _), _)| *session == id)
                 .map(|((_, filter), (options, number))| (filter.clone(), *options, *number))
                 .collect(),
-            queued: waiting.count() as u64,
+            queued: waiting.len() as u64,
+            queued_bytes: Some(bytes.sum()),
             settled: runs.map(|((_, first), last)| (*first, *last)).collect(),
             flights,
             dropped: self

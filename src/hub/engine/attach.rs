@@ -110,6 +110,8 @@ pub struct Attached {
     pub expiry: u32,
     /// Which gateway this is, for a peer that said which it is.
     pub node: NodeId,
+    /// Why it is not in after all: there are as many sessions as may be. Nothing else holds then.
+    pub refused: Option<ReasonCode>,
 }
 
 /// How a connection ended.
@@ -144,12 +146,14 @@ impl Engine {
             stored.settled,
             stored.flights,
         );
+        outbox.set_queued_bytes(stored.queued_bytes);
         if let Some((first, last)) = stored.reserved.filter(|_| stored.ids_lost) {
             outbox.distrust(first, last);
         }
         let (index, name) = self.owner_index(&owner);
         index.insert(name, id);
         let is_uplink = matches!(owner, SessionOwner::Uplink(_));
+        self.client_sessions += usize::from(!is_uplink);
         let expiry_max = if is_uplink { u32::MAX } else { self.options.session_expiry_max };
         let expiry = expiry.min(expiry_max);
         let mut session = new_session(owner, window, expiry, outbox);
@@ -290,7 +294,14 @@ impl Engine {
             self.retain_again(id, now);
         }
         self.tell_drops(id, now);
-        Some(Attached { connection, session_present, needs, expiry: u32::MAX, node: self.node })
+        Some(Attached {
+            connection,
+            session_present,
+            needs,
+            expiry: u32::MAX,
+            node: self.node,
+            refused: None,
+        })
     }
 
     /// An upstream that forgot the session has mostly forgotten what was retained, too: it gets that again, behind what
@@ -322,6 +333,20 @@ impl Engine {
         attach.expiry = attach.expiry.min(self.options.session_expiry_max);
         if let Some(id) = self.clients.get(&attach.client_id).copied() {
             self.take_over(id, &attach, now);
+        }
+        let is_known = self.clients.contains_key(&attach.client_id);
+        let is_kept = attach.expiry > 0;
+        if is_kept && !is_known && self.client_sessions >= self.options.client_sessions_max {
+            let (connection, refused) = (self.next_connection(), Some(ReasonCode::QuotaExceeded));
+            let (session_present, needs, expiry) = (false, 0, 0);
+            return Attached {
+                connection,
+                session_present,
+                needs,
+                expiry,
+                node: self.node,
+                refused,
+            };
         }
         let (id, session_present) = match self.clients.get(&attach.client_id).copied() {
             Some(id) => (id, true),
@@ -360,7 +385,7 @@ impl Engine {
         // A client that is told it is connected relies on its will. While the disk is stuck that can only be hoped for.
         let needs = if self.stuck.is_some() { needs } else { needs.max(will_needs) };
         let expiry = attach.expiry;
-        Attached { connection, session_present, needs, expiry, node: self.node }
+        Attached { connection, session_present, needs, expiry, node: self.node, refused: None }
     }
 
     fn take_over(&mut self, id: SessionId, attach: &AttachClient, now: Moment) {
@@ -397,6 +422,7 @@ impl Engine {
         };
         let mut session = new_session(owner, window, attach.expiry, outbox);
         session.durable = durable;
+        self.client_sessions += usize::from(durable);
         self.sessions.insert(id, session);
         self.clients.insert(attach.client_id.clone(), id);
         id
@@ -482,6 +508,7 @@ impl Engine {
         if session.durable {
             // The store deletes what only this session waited for, by what the rows say of the others.
             self.checkpoint();
+            self.client_sessions -= usize::from(!session.is_uplink());
             self.changes.push(Change::EndSession { session: id });
             self.resets.insert(session.owner, self.open_batch);
         }

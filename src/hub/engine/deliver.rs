@@ -50,17 +50,19 @@ impl Engine {
             };
             let set_right = |out: &mut Outgoing| set_right(out, &clock, self.options.retouch, now);
             let left = |out: &Outgoing| clock.left(out.seq, &out.message, now);
-            let fits = |out: &Outgoing| {
-                !rights.recalls(&out.message.topic)
-                    && link.packet_bytes_max.is_none_or(|max| {
-                        let packet =
-                            publish_packet(out, PacketId::new(1), false, naming, left(out));
-                        let packet = Packet::Publish(packet);
-                        crate::mqtt::encoded_len(&packet, link.version) <= max as usize
-                    })
+            let is_too_large = |out: &Outgoing, max: u32| {
+                let packet = publish_packet(out, PacketId::new(1), false, naming, left(out));
+                crate::mqtt::encoded_len(&Packet::Publish(packet), link.version) > max as usize
+            };
+            let unfit = |out: &Outgoing| {
+                if rights.recalls(&out.message.topic) {
+                    return Some(Outcome::Denied);
+                }
+                let is_too_large = link.packet_bytes_max.is_some_and(|max| is_too_large(out, max));
+                is_too_large.then_some(Outcome::TooLarge)
             };
             let Some(Transmit { what, needs }) =
-                outbox.poll_transmit(limits, set_right, fits, &mut self.changes, &mut settled)
+                outbox.poll_transmit(limits, set_right, unfit, &mut self.changes, &mut settled)
             else {
                 break;
             };
@@ -115,25 +117,27 @@ impl Engine {
         if *durable {
             self.moved.insert(id);
         }
-        let recalled = |settled: &&mut Settled| {
-            settled.outcome == Outcome::TooLarge && rights.recalls(&settled.out.message.topic)
-        };
-        settled.iter_mut().filter(recalled).for_each(|settled| settled.outcome = Outcome::Denied);
         if outbox.queued() == 0 {
             rights.handle_empty();
         }
         for settled in settled {
-            match settled.outcome {
-                Outcome::Expired => self.note_dropped(id, DropReason::Expired, now),
-                Outcome::TooLarge => self.note_dropped(id, DropReason::TooLarge, now),
-                Outcome::Denied => {
-                    let topic = settled.out.message.topic.as_str().into();
-                    self.deny(id, DeniedWhat::Delivery, topic);
-                }
-                Outcome::Delivered | Outcome::Refused | Outcome::Returning => {}
-            }
-            self.handle_settled(id, settled);
+            self.note_and_settle(id, settled, now);
         }
+    }
+
+    /// A message has left a session's outbox for good; an upstream that will not get it is told, and so is who looks after
+    /// the rules.
+    pub(super) fn note_and_settle(&mut self, id: SessionId, settled: Settled, now: Moment) {
+        match settled.outcome {
+            Outcome::Expired => self.note_dropped(id, DropReason::Expired, now),
+            Outcome::TooLarge => self.note_dropped(id, DropReason::TooLarge, now),
+            Outcome::Denied => {
+                let topic = settled.out.message.topic.as_str().into();
+                self.deny(id, DeniedWhat::Delivery, topic);
+            }
+            Outcome::Delivered | Outcome::Refused | Outcome::Returning => {}
+        }
+        self.handle_settled(id, settled);
     }
 
     /// Queues an answer to the peer behind what is already held for it.

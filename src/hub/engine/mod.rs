@@ -70,6 +70,10 @@ pub struct EngineOptions {
     pub memory_queue_bytes_max: usize,
     /// Messages stored for one LAN client at most; an uplink's have the bounds of the store.
     pub client_queue_max: u64,
+    /// Bytes of payload they may hold (one message more).
+    pub client_queue_bytes_max: u64,
+    /// Sessions of LAN clients that outlive their connections, at most.
+    pub client_sessions_max: usize,
     /// Subscriptions of one LAN client, at most.
     pub subscriptions_max: usize,
     /// Levels of a topic or filter of a LAN client, at most; a filter never has more than
@@ -99,6 +103,8 @@ impl Default for EngineOptions {
             memory_queue_max: 10_000,
             memory_queue_bytes_max: 4 * 1024 * 1024,
             client_queue_max: 100_000,
+            client_queue_bytes_max: 64 * 1024 * 1024,
+            client_sessions_max: 20_000,
             subscriptions_max: 1000,
             topic_levels_max: 128,
             topic_bytes_max: 4096,
@@ -168,6 +174,8 @@ pub struct Engine {
     started: Moment,
     sessions: NumberMap<SessionId, Box<Session>>,
     clients: HashMap<Arc<str>, SessionId>,
+    /// How many of them outlive their connections.
+    client_sessions: usize,
     uplinks: HashMap<Arc<str>, SessionId>,
     connections: NumberMap<ConnectionId, SessionId>,
     tree: TopicTree<SessionId, Subscription>,
@@ -245,6 +253,7 @@ impl Engine {
             started: now,
             sessions: NumberMap::default(),
             clients: HashMap::new(),
+            client_sessions: 0,
             uplinks: HashMap::new(),
             connections: NumberMap::default(),
             tree: TopicTree::default(),

@@ -22,16 +22,16 @@ impl Engine {
             Packet::Publish(publish) => self.handle_published(id, publish, now),
             Packet::PubAck(ack) if !is_held(session, ack.packet_id) => {
                 let done = session.outbox.handle_puback(ack.packet_id.0, ack.reason.is_failure());
-                self.handle_acknowledged(id, done);
+                self.handle_acknowledged(id, done, now);
                 Ok(())
             }
             Packet::PubRec(ack) if !is_held(session, ack.packet_id) => {
-                self.handle_received(id, &ack);
+                self.handle_received(id, &ack, now);
                 Ok(())
             }
             Packet::PubComp(ack) => {
                 let done = session.outbox.handle_pubcomp(ack.packet_id.0);
-                self.handle_acknowledged(id, done);
+                self.handle_acknowledged(id, done, now);
                 Ok(())
             }
             // An acknowledgement of what has not been sent means nothing.
@@ -183,7 +183,7 @@ impl Engine {
     }
 
     /// PUBREC: the message is released, or it was refused.
-    fn handle_received(&mut self, id: SessionId, ack: &Ack) {
+    fn handle_received(&mut self, id: SessionId, ack: &Ack, now: Moment) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let v5 = session.link.as_ref().is_some_and(|link| link.version == Version::V5);
         let refused = ack.reason.is_failure();
@@ -195,12 +195,12 @@ impl Engine {
             self.answer(id, Packet::PubRel(Ack::new(ack.packet_id, reason)), 0);
             return;
         }
-        self.handle_acknowledged(id, done);
+        self.handle_acknowledged(id, done, now);
     }
 
-    fn handle_acknowledged(&mut self, id: SessionId, done: Acknowledged) {
+    fn handle_acknowledged(&mut self, id: SessionId, done: Acknowledged, now: Moment) {
         match done {
-            Acknowledged::Settled(settled) => self.handle_settled(id, settled),
+            Acknowledged::Settled(settled) => self.note_and_settle(id, settled, now),
             Acknowledged::Released(transmit) => {
                 if let Send::PubRel { packet_id } = transmit.what {
                     let packet = Packet::PubRel(Ack::new(PacketId(packet_id), ReasonCode::Success));

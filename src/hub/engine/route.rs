@@ -232,6 +232,7 @@ impl Engine {
             let target = Target { session: id, qos, retain: true, shared: false };
             let targets: Arc<[Target]> = Arc::from([target]);
             let (message, copy) = (message.clone(), targets.clone());
+            self.uncommitted_bytes += message.payload.len();
             self.changes.push(Change::Append { seq, message, targets: copy });
             targets
         });
@@ -260,8 +261,9 @@ fn is_stored(session: &Session, qos: QoS) -> bool {
 }
 
 /// Whether a client's stored queue takes no more. That of an uplink has the bounds of the store.
-fn is_queue_full(session: &Session, options: &EngineOptions) -> bool {
-    !session.is_uplink() && session.outbox.queued() >= options.client_queue_max
+pub(super) fn is_queue_full(session: &Session, options: &EngineOptions) -> bool {
+    let (messages_max, bytes_max) = (options.client_queue_max, options.client_queue_bytes_max);
+    !session.is_uplink() && session.outbox.is_full(messages_max, bytes_max)
 }
 
 /// Whether what has no stored copy would be too much in memory.

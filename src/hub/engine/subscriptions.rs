@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::limits::{NOT_ALLOWED, Refusal};
+use super::route::is_queue_full;
 use super::{Engine, Fact};
 use crate::hub::outbox::Outgoing;
 use crate::hub::session::{Session, Subscription, sends_retained};
@@ -92,13 +93,15 @@ impl Engine {
             true => (self.options.client_queue_max, Counted::DroppedStored),
             false => (self.options.memory_queue_max as u64, Counted::DroppedWaiting),
         };
+        let is_full =
+            waiting >= waiting_max || session.durable && is_queue_full(session, &self.options);
         if !filter.is_shared() && sends_retained(wanted.retain_handling, existed) {
             let rights = self.sessions.get(&id).map(|session| &session.rights);
             let withheld = |m: &&Message| rights.is_some_and(|rights| rights.withholds(&m.topic));
             let found = self.retained_for(filter, now).filter(|m| !withheld(m)).cloned();
             let before = retained.len();
             retained.extend(found.map(|message| (message, subscription.clone())));
-            if waiting >= waiting_max {
+            if is_full {
                 let count = retained.drain(before..).count();
                 self.count_overflow(id, bound, count as u64, now);
             }

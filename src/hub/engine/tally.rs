@@ -63,6 +63,14 @@ impl Engine {
         self.wanted = wanted;
     }
 
+    /// The listener that a connected client came to; `None` if it is not connected.
+    #[must_use]
+    pub fn listener_of(&self, client_id: &str) -> Option<Arc<str>> {
+        let session = self.clients.get(client_id).and_then(|id| self.sessions.get(id))?;
+        session.link.as_ref()?;
+        session.caller.as_ref().map(|caller| caller.listener.clone())
+    }
+
     /// Ends the connection of a client by an operator's command; whether it had one.
     pub fn handle_send_away(&mut self, client_id: &str) -> bool {
         let session = self.clients.get(client_id).and_then(|id| self.sessions.get(id));

@@ -111,7 +111,8 @@ mod tests {
             batch,
             late: false,
         };
-        Flight { out, packet_id: None, released: false, batch, sent: true, dup: true, found: false }
+        let (released, sent, dup, found, given_up) = (false, true, true, false, None);
+        Flight { out, packet_id: None, released, batch, sent, dup, found, given_up }
     }
 
     #[test]

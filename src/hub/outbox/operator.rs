@@ -50,11 +50,9 @@ impl Outbox {
         read_to: Option<Seq>,
     ) {
         let is_gone = |out: &Outgoing| out.stored.is_some() && purged.contains(&out.seq);
-        self.ready.retain(|out| !is_gone(out));
-        self.live.retain(|out| !is_gone(out));
+        self.take_from_memory(is_gone, purged.len());
         purged.iter().for_each(|seq| self.progress.drop(*seq));
         others.iter().for_each(|(first, last)| self.progress.settle_run(*first, *last));
-        self.queued = self.queued.saturating_sub(purged.len() as u64);
         self.fetching_in_vain = self.fetching.is_some();
         if let Some(read_to) = read_to {
             // What passed a backlog may be given back to the store.

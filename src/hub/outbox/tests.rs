@@ -63,7 +63,7 @@ fn poll_at(outbox: &mut Outbox, mono: Instant) -> Option<Transmit> {
         qos_max: QoS::ExactlyOnce,
         peer: None,
     };
-    outbox.poll_transmit(limits, |_| {}, |_| true, &mut Vec::new(), &mut Vec::new())
+    outbox.poll_transmit(limits, |_| {}, |_| None, &mut Vec::new(), &mut Vec::new())
 }
 
 fn next_id(outbox: &mut Outbox) -> NonZeroU16 {
@@ -231,7 +231,7 @@ fn a_backlog_follows_at_its_rate_and_says_when() {
 }
 
 #[test]
-fn the_id_of_what_is_too_large_to_be_sent_again_is_released_before_it_is_given_again() {
+fn the_id_of_what_is_too_large_to_be_sent_again_is_released_durably() {
     let mut outbox = durable(0, 0, Vec::new());
     outbox.handle_resumed(10);
     outbox.push(stored(1, QoS::ExactlyOnce));
@@ -251,12 +251,18 @@ fn the_id_of_what_is_too_large_to_be_sent_again_is_released_before_it_is_given_a
         qos_max,
         peer: None,
     };
-    let mut settled = Vec::new();
-    let next = outbox.poll_transmit(limits, |_| {}, |_| false, &mut Vec::new(), &mut settled);
-    assert!(matches!(settled[..], [Settled { outcome: Outcome::TooLarge, .. }]), "{settled:?}");
-    let released = Send::PubRel { packet_id: open };
-    assert_eq!(next, Some(Transmit { what: released, needs: 0 }));
-    assert_eq!(outbox.handle_pubcomp(open), Acknowledged::Closed);
+    let (mut changes, mut settled) = (Vec::new(), Vec::new());
+    let unfit = |_: &Outgoing| Some(Outcome::TooLarge);
+    let next = outbox.poll_transmit(limits, |_| {}, unfit, &mut changes, &mut settled);
+    assert_eq!(next, Some(Transmit { what: Send::PubRel { packet_id: open }, needs: batch }));
+    let (session, seq, phase) = (SessionId(1), Seq(1), Phase::Released);
+    assert_eq!(changes, [Change::Flight { session, seq, packet_id: open, phase }]);
+    assert!(
+        settled.is_empty() && outbox.queued() == 1,
+        "a start must find that its id may be open"
+    );
+    let Acknowledged::Settled(settled) = outbox.handle_pubcomp(open) else { panic!("settled") };
+    assert_eq!((settled.outcome, outbox.queued()), (Outcome::TooLarge, 0));
 }
 
 #[test]
@@ -280,7 +286,7 @@ fn a_backlog_that_waits_for_more_than_its_rate_has_no_time() {
         peer: None,
     };
     let (mut changes, mut settled) = (Vec::new(), Vec::new());
-    let next = outbox.poll_transmit(limits, |_| {}, |_| true, &mut changes, &mut settled);
+    let next = outbox.poll_transmit(limits, |_| {}, |_| None, &mut changes, &mut settled);
     assert_eq!(next, None);
     assert_eq!(outbox.poll_timeout(), None, "it would be woken again and again");
     assert_eq!(sent(&mut outbox, due).len(), 1);
@@ -317,4 +323,54 @@ fn a_link_slower_than_the_readings_still_has_the_newest_first() {
     assert!(matches!(outbox.handle_puback(first, false), Acknowledged::Settled(settled)
         if settled.out.seq == Seq(READY_MAX as u64 * 2 + 1)));
     assert!(outbox.ready_len() <= READY_MAX * 2, "memory is bounded");
+}
+
+#[test]
+fn a_queue_that_was_only_estimated_at_the_start_is_not_taken_for_full() {
+    let estimated = |queued| {
+        let mut outbox =
+            Outbox::durable(SessionId(1), 10, Seq(0), Seq(200_000), queued, Vec::new(), Vec::new());
+        outbox.set_queued_bytes(None);
+        outbox
+    };
+    let mut outbox = estimated(200_000);
+    assert!(!outbox.is_full(3, 100), "they may all be for others");
+    (200_001..200_003).for_each(|seq| outbox.push(stored(seq, QoS::AtLeastOnce)));
+    assert!(!outbox.is_full(3, 100));
+    outbox.push(stored(200_003, QoS::AtLeastOnce));
+    assert!(outbox.is_full(3, 100), "three have come since");
+    // The store had nothing else for it.
+    outbox.poll_fetch(Seq(200_003));
+    let found = (200_001..=200_003).map(|seq| stored(seq, QoS::AtLeastOnce));
+    outbox.handle_fetched(found, None);
+    assert_eq!(outbox.queued(), 3);
+    assert!(outbox.is_full(3, 100) && !outbox.is_full(4, 100));
+}
+
+#[test]
+fn what_waits_is_counted_in_bytes_until_it_is_settled_dropped_or_gone() {
+    let of_ten = |mut out: Outgoing| {
+        let message = Message { payload: Bytes::from_static(&[7; 10]), ..(*out.message).clone() };
+        out.message = message.into();
+        out
+    };
+    let mut outbox = durable(0, 0, Vec::new());
+    outbox.set_queued_bytes(Some(0));
+    outbox.handle_resumed(10);
+    (1..=5).for_each(|seq| outbox.push(of_ten(stored(seq, QoS::AtLeastOnce))));
+    outbox.push(of_ten(out(6, QoS::AtMostOnce)));
+    let holds =
+        |outbox: &Outbox, bytes| outbox.is_full(99, bytes) && !outbox.is_full(99, bytes + 1);
+    assert!(holds(&outbox, 60));
+    let first = next_id(&mut outbox);
+    assert!(holds(&outbox, 60), "it is under way");
+    outbox.handle_puback(first, false);
+    assert!(holds(&outbox, 50));
+    outbox.handle_dropped(&BTreeSet::from([Seq(2)]));
+    assert!(holds(&outbox, 40));
+    outbox.handle_disconnected();
+    assert!(holds(&outbox, 30), "what lived in memory is gone");
+    // What is not in memory counts as the average.
+    outbox.handle_purged(&BTreeSet::from([Seq(3)]), &[], None);
+    assert!(holds(&outbox, 20));
 }
