@@ -313,7 +313,7 @@ fn points_made_of_others_arrive_with_the_value_and_quality_of_their_parts() {
         ("holding", 12, 0x8000),
         ("input", 10, 7),
     ];
-    let device = ModbusServer::pymodbus_tcp(&bank, None);
+    let mut device = ModbusServer::pymodbus_tcp(&bank, None);
     let broker = Mosquitto::start();
     let far = Subscriber::paho(broker.port(), "far", "gw/meter/+");
     let site = Site::new();
@@ -347,14 +347,13 @@ uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
         readings.collect::<BTreeMap<_, _>>()
     };
     wait_until("every point arrives", || arrived().len() >= 5);
-    assert!(gateway.sigterm().success(), "{}", gateway.log());
-    let arrived = arrived();
-    let arrived: Vec<_> = arrived
+    let good = arrived();
+    let good: Vec<_> = good
         .iter()
         .map(|(topic, (value, quality))| (&topic[9..], value.as_str(), quality.as_str()))
         .collect();
     assert_eq!(
-        arrived,
+        good,
         [
             ("lost", "null", "invalid"),
             ("other", "7", "good"),
@@ -363,4 +362,9 @@ uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
             ("sum", "2366", "good"),
         ]
     );
+    device.kill();
+    wait_until("what is made of stale values is stale", || {
+        arrived().get("gw/meter/sum") == Some(&("2366".to_owned(), "stale".to_owned()))
+    });
+    assert!(gateway.sigterm().success(), "{}", gateway.log());
 }
