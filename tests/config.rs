@@ -305,6 +305,7 @@ fn points_that_are_made_of_others_are_made_of_what_is_read() {
             ("power", false, false),
         ]
     );
+    assert_eq!(boiler.point_count(), 6, "what is neither read nor published is made within others");
     let [heat, power] = &boiler.computed[..] else { panic!("two that are published") };
     // flow 41, return-flow 21, factor -1, pump on, power 50.
     let value = |formula: &Formula| {

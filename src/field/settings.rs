@@ -100,6 +100,15 @@ pub struct DeviceSettings {
     pub computed: Vec<ComputedSettings>,
 }
 
+impl DeviceSettings {
+    /// How many points the operator gave a name: one that is scaled by another is read and made, and is one.
+    #[must_use]
+    pub fn point_count(&self) -> usize {
+        let is_read = |made: &ComputedSettings| self.points.iter().any(|it| it.name == made.name);
+        self.points.len() + self.computed.iter().filter(|made| !is_read(made)).count()
+    }
+}
+
 /// A point that is made of others of its device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ComputedSettings {
