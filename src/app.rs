@@ -156,7 +156,7 @@ impl Gateway {
             start,
             buses = buses.len(),
             devices = devices.len(),
-            points = devices.iter().map(|device| device.points.len()).sum::<usize>(),
+            points = devices.iter().map(|device| device.point_count()).sum::<usize>(),
             uplinks = uplinks.len(),
             queued,
             state_dir = %queue.state_dir.display(),

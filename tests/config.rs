@@ -20,8 +20,8 @@ use fieldpost::config::{
     SystemSecrets,
 };
 use fieldpost::field::{
-    Change, Encoding, Half, Marker, Order, Parity, PortSettings, Table, TimeLayout, UnitId,
-    ValueType,
+    Change, Encoding, Formula, Half, Marker, Order, Parity, PortSettings, Table, TimeLayout,
+    UnitId, ValueType,
 };
 use fieldpost::model::{QoS, Secret};
 use fieldpost::mqtt::Version;
@@ -284,6 +284,38 @@ fn a_point_reports_as_it_says_or_as_its_device_does() {
     assert_eq!(report("changes"), Some((Change::Absolute(0.0), None, None, false)));
     assert_eq!(report("all"), None);
     assert_eq!(meter.points[0].report, None);
+}
+
+#[test]
+fn points_that_are_made_of_others_are_made_of_what_is_read() {
+    let settings = settings("tests/data/config/valid/every-expression.yaml");
+    let boiler = &settings.devices[0];
+    let read: Vec<_> = boiler
+        .points
+        .iter()
+        .map(|point| (&*point.name, point.publish, point.report.is_some()))
+        .collect();
+    assert_eq!(
+        read,
+        [
+            ("flow", true, true),
+            ("return-flow", false, true),
+            ("factor", false, true),
+            ("pump", true, true),
+            ("power", false, false),
+        ]
+    );
+    assert_eq!(boiler.point_count(), 6, "what is neither read nor published is made within others");
+    let [heat, power] = &boiler.computed[..] else { panic!("two that are published") };
+    // flow 41, return-flow 21, factor -1, pump on, power 50.
+    let value = |formula: &Formula| {
+        formula.evaluate(&|part| [41.0, 21.0, -1.0, 1.0, 50.0].get(part).copied())
+    };
+    assert_eq!((&*heat.name, value(&heat.formula)), ("heat", Some(20.0 * 5.0 * 1.163)));
+    assert_eq!((heat.unit.as_deref(), heat.decimals, heat.report), (Some("kW"), None, None));
+    assert_eq!((&*power.name, value(&power.formula)), ("power", Some(5.0)));
+    assert_eq!((power.unit.as_deref(), power.decimals), (Some("W"), Some(2)));
+    assert_eq!(power.report.map(|report| report.change), Some(Change::Percent(1.0)));
 }
 
 /// In the reference file each default stands behind `# key:`; written out, it must change nothing.

@@ -151,7 +151,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 }
 
 fn points(settings: &Settings) -> usize {
-    settings.devices.iter().map(|device| device.points.len()).sum()
+    settings.devices.iter().map(|device| device.point_count()).sum()
 }
 
 fn report(file: &Path, settings: Option<&Settings>, complaints: &Complaints) -> Value {

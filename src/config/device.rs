@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bus::{Bus, Wire};
+use super::expression::Maker;
 use super::fields::{Field, Later, nearest};
 use super::name;
 use super::notes::{At, Given, Notes, Spot};
@@ -103,16 +104,23 @@ impl Device {
         let wire = self.wire(names, buses, notes);
         let unit = self.settle_unit(wire, notes);
         let every = self.every.or(EVERY_DEFAULT);
-        let points: Vec<_> = self
-            .points
-            .iter()
-            .filter_map(|point| point.settle(every, &self.report, notes))
-            .collect();
+        let (mut points, mut indices) = (Vec::new(), Vec::new());
+        for point in &self.points {
+            let settled = point.settle(every, &self.report, notes);
+            indices.push(settled.as_ref().map(|_| points.len()));
+            points.extend(settled);
+        }
+        let mut maker = Maker::new(&self.points, &indices, &points);
+        let computed = self.points.iter();
+        let computed =
+            computed.filter_map(|point| maker.make(point, &self.report, notes)).collect();
+        maker.warn_of_hidden(notes);
         Some(DeviceSettings {
             name: Arc::from(&*self.name.value),
             bus: Arc::from(&*self.bus.written()?.value),
             unit: unit?,
             points,
+            computed,
         })
     }
 

@@ -20,6 +20,7 @@ mod bus;
 mod complaint;
 mod device;
 mod endpoint;
+mod expression;
 mod fields;
 mod file;
 mod limits;

@@ -9,8 +9,8 @@ use super::names::Name;
 use super::notes::{At, Given, Notes, Spot};
 use super::report::{self, Report};
 use super::value_type::{TypeKeys, TypeWord, bit_count, no_number, whole_numbers};
-use super::{marker, name, names};
-use crate::field::{Order, Place, PointSettings, Table, ValueType};
+use super::{expression, marker, name, names};
+use crate::field::{ComputedSettings, Formula, Order, Place, PointSettings, Table, ValueType};
 
 const EXAMPLE: &str = "write `{ holding: 100, type: i16 }`";
 const TABLES: [(&str, Table); 4] = [
@@ -58,6 +58,9 @@ const INSTEAD: &[Later] = &[
     ("nan", "invalid"),
     ("unavailable", "invalid"),
     ("timezone", "utc_offset"),
+    ("formula", "expression"),
+    ("scale_factor", "scale_by"),
+    ("hidden", "publish"),
 ];
 
 /// A point as written.
@@ -80,6 +83,9 @@ pub(super) struct Point {
     bit_names: Given<Vec<At<Name>>>,
     every: Given<Duration>,
     report: Given<Report>,
+    expression: Given<Rc<str>>,
+    scale_by: Given<Rc<str>>,
+    publish: Given<bool>,
 }
 
 impl Point {
@@ -131,6 +137,13 @@ impl Point {
                 .given("bits", notes, |field, notes| names::read(field, BITS_EXAMPLE, notes)),
             every: fields.given("every", notes, every),
             report: fields.given("report", notes, report::read),
+            expression: fields.given("expression", notes, expression::read),
+            scale_by: fields.given("scale_by", notes, |field, notes| {
+                field.text("write the name of the point that holds the scale factor", notes)
+            }),
+            publish: fields.given("publish", notes, |field, notes| {
+                field.choice(&[("true", true), ("false", false)], &[], notes)
+            }),
             name,
         };
         fields.finish(LATER, INSTEAD, notes);
@@ -144,6 +157,10 @@ impl Point {
         report: &Given<Report>,
         notes: &mut Notes<'_>,
     ) -> Option<PointSettings> {
+        if let Some(expression) = self.expression.written() {
+            self.check_strays(&expression.spot, notes);
+            return None;
+        }
         let place = self.place.written()?;
         let (table, address) = place.value;
         let value_type = self.settle_type(table, notes)?;
@@ -171,13 +188,85 @@ impl Point {
         let invalid = invalid.map(|words| marker::settle(words, value_type, notes));
         let no_number = self.no_number(value_type);
         let report = report::settle(&self.report, report, point.every, no_number, notes);
+        // What is made of it has its name, unit and digits, and is what is published.
+        let is_raw = self.scale_by.written().is_some();
         Some(PointSettings {
-            report,
+            report: report.filter(|_| !is_raw),
+            decimals: point.decimals.filter(|_| !is_raw),
+            publish: self.is_published() && !is_raw,
             invalid: invalid.unwrap_or_default(),
             names: self.settle_names(value_type, notes),
             bit_names: self.settle_bit_names(value_type, notes),
             ..point
         })
+    }
+
+    /// As [`Self::settle`], what is published of a point that is made of others; the formula is to be filled in.
+    pub(super) fn computed(
+        &self,
+        report: &Given<Report>,
+        notes: &mut Notes<'_>,
+    ) -> ComputedSettings {
+        ComputedSettings {
+            name: Arc::from(&*self.name.value),
+            formula: Formula::Number(0.0),
+            decimals: self.decimals.written().map(|at| at.value),
+            unit: self.unit.written().map(|at| Arc::from(&*at.value)),
+            // How often it comes is known from its parts alone; whatever it is, it is a number.
+            report: report::settle(&self.report, report, Duration::ZERO, None, notes),
+        }
+    }
+
+    /// What it is made of, where that is other points.
+    pub(super) fn made_of(&self) -> Option<&Spot> {
+        self.expression.spot().or(self.scale_by.spot())
+    }
+
+    pub(super) fn expression(&self) -> Option<&At<Rc<str>>> {
+        self.expression.written()
+    }
+
+    pub(super) fn scale_by(&self) -> Option<&At<Rc<str>>> {
+        self.scale_by.written()
+    }
+
+    pub(super) fn is_published(&self) -> bool {
+        self.publish.or(true)
+    }
+
+    /// Where it says that it is not published.
+    pub(super) fn hidden(&self) -> Option<&Spot> {
+        self.publish.spot().filter(|_| !self.is_published())
+    }
+
+    /// A point that is made of others has no place of its own, and nothing that belongs to one.
+    fn check_strays(&self, expression: &Spot, notes: &mut Notes<'_>) {
+        let of_type = self.value_type.first_spot();
+        let keys = [
+            ("a place", self.place.spot()),
+            ("`type` with what goes with it", of_type),
+            ("`bit`", self.bit.spot()),
+            ("`count`", self.count.spot()),
+            ("`fraction_bits`", self.fraction_bits.spot()),
+            ("`invalid`", self.invalid.spot()),
+            ("`word_order`", self.word_order.spot()),
+            ("`byte_order`", self.byte_order.spot()),
+            ("`scale`", self.scale.spot()),
+            ("`offset`", self.offset.spot()),
+            ("`enum`", self.names.spot()),
+            ("`bits`", self.bit_names.spot()),
+            ("`every`", self.every.spot()),
+            ("`scale_by`", self.scale_by.spot()),
+        ];
+        for (what, spot) in keys {
+            if let Some(spot) = spot {
+                let line = notes.source.place(expression.span.start).line;
+                let message = format!(
+                    "this point is made of others (`expression`, line {line}), and {what} belongs to one that is read"
+                );
+                notes.error(spot, message, "remove it, or give it to a point of its own");
+            }
+        }
     }
 
     fn settle_type(&self, table: Table, notes: &mut Notes<'_>) -> Option<ValueType> {
@@ -392,7 +481,8 @@ fn place(fields: &mut Fields<'_>, name: &Spot, notes: &mut Notes<'_>) -> Given<(
             Given::Value(At { value: (table, at.value), spot: at.spot })
         });
     }
-    if place.is_absent() && !fields.has_any(&[LATER[1], INSTEAD[0], INSTEAD[1]]) {
+    let is_told_elsewhere = [LATER[1], INSTEAD[0], INSTEAD[1], ("expression", "")];
+    if place.is_absent() && !fields.has_any(&is_told_elsewhere) {
         notes.error(
             name,
             "this point does not say where it stands",

@@ -160,6 +160,13 @@ impl TypeKeys {
         })
     }
 
+    /// Where the first of these keys stands.
+    pub(super) fn first_spot(&self) -> Option<&Spot> {
+        let keys = [self.word.spot(), self.digits.spot(), self.length.spot(), self.encoding.spot()];
+        let others = [self.byte.spot(), self.layout.spot(), self.utc_offset.spot()];
+        keys.into_iter().chain(others).flatten().next()
+    }
+
     fn check_strays(&self, word: TypeWord, notes: &mut Notes<'_>) {
         let is_byte = matches!(word, TypeWord::I8 | TypeWord::U8);
         let (is_text, is_time) = (word == TypeWord::String, word == TypeWord::Time);

@@ -8,6 +8,7 @@
 //! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
 
 mod bus;
+mod computed;
 mod event;
 mod group;
 pub mod health;
@@ -22,7 +23,7 @@ mod settings;
 pub use bus::Bus;
 pub use event::{DeviceState, FieldEvent};
 pub use settings::{
-    BusSettings, Change, DeviceSettings, Encoding, Half, Marker, Order, Parity, Place,
-    PointSettings, PortSettings, ReportSettings, SerialSettings, Table, TcpSettings, TimeLayout,
-    UnitId, ValueType,
+    BusSettings, Change, ComputedSettings, DeviceSettings, Encoding, Formula, FormulaError,
+    Function, Half, Marker, Operator, Order, Parity, Place, PointSettings, PortSettings,
+    ReportSettings, SerialSettings, Table, TcpSettings, TimeLayout, UnitId, ValueType,
 };

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use super::DeviceSettings;
+use super::computed::Computed;
 use super::report::Report;
+use super::{DeviceSettings, PointSettings};
 use crate::model::{Moment, PointName, Quality, Reading, Value};
 
 /// The points of one device on their way out.
 #[derive(Debug)]
 pub(super) struct Outlet {
     points: Vec<Point>,
+    computed: Vec<(Computed, Point)>,
 }
 
 #[derive(Debug)]
@@ -17,19 +19,37 @@ struct Point {
     name: PointName,
     unit: Option<Arc<str>>,
     report: Option<Report>,
+    publish: bool,
 }
 
 impl Outlet {
     pub(super) fn new(settings: &DeviceSettings) -> Self {
-        let point = |point: &super::PointSettings| Point {
-            name: PointName { device: Arc::clone(&settings.name), point: Arc::clone(&point.name) },
+        let name = |point: &Arc<str>| PointName {
+            device: Arc::clone(&settings.name),
+            point: Arc::clone(point),
+        };
+        let point = |point: &PointSettings| Point {
+            name: name(&point.name),
             unit: point.unit.clone(),
             report: point.report.map(|report| Report::new(report, point.every)),
+            publish: point.publish,
         };
-        Self { points: settings.points.iter().map(point).collect() }
+        let computed = settings.computed.iter().map(|point| {
+            let computed = Computed::new(point.clone(), settings);
+            let every = computed.every(settings);
+            let out = Point {
+                name: name(&point.name),
+                unit: point.unit.clone(),
+                report: point.report.map(|report| Report::new(report, every)),
+                publish: true,
+            };
+            (computed, out)
+        });
+        Self { points: settings.points.iter().map(point).collect(), computed: computed.collect() }
     }
 
-    /// Takes values by the index of their point; returns the readings that are news.
+    /// Takes values by the index of their point; returns the readings that are news, those of computed points
+    /// last.
     pub(super) fn handle(
         &mut self,
         values: Vec<(usize, (Option<Value>, Quality))>,
@@ -37,7 +57,16 @@ impl Outlet {
     ) -> Vec<Reading> {
         let mut readings = Vec::with_capacity(values.len());
         for (index, (value, quality)) in values {
-            if let Some(point) = self.points.get_mut(index) {
+            for (computed, _) in &mut self.computed {
+                computed.handle(index, value.as_ref(), &quality);
+            }
+            if let Some(point) = self.points.get_mut(index).filter(|point| point.publish) {
+                point.handle((value, quality, taken), &mut readings);
+            }
+        }
+        for (computed, point) in &mut self.computed {
+            let name = |index: usize| self.points.get(index).map(|point| &*point.name.point);
+            if let Some((value, quality)) = computed.poll(name) {
                 point.handle((value, quality, taken), &mut readings);
             }
         }

@@ -1,11 +1,13 @@
 //! core: what the field is run with, checked and with every default applied.
 
+mod formula;
 mod report;
 mod value_type;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use formula::{Formula, FormulaError, Function, Operator};
 pub use report::{Change, ReportSettings};
 pub use value_type::{Encoding, Half, Marker, TimeLayout, ValueType};
 
@@ -92,8 +94,34 @@ pub struct DeviceSettings {
     pub bus: Arc<str>,
     /// Which unit on it.
     pub unit: UnitId,
-    /// Its points, at least one, in the order of the file.
+    /// The points that are read, in the order of the file.
     pub points: Vec<PointSettings>,
+    /// Points made of those.
+    pub computed: Vec<ComputedSettings>,
+}
+
+impl DeviceSettings {
+    /// How many points the operator gave a name: one that is scaled by another is read and made, and is one.
+    #[must_use]
+    pub fn point_count(&self) -> usize {
+        let is_read = |made: &ComputedSettings| self.points.iter().any(|it| it.name == made.name);
+        self.points.len() + self.computed.iter().filter(|made| !is_read(made)).count()
+    }
+}
+
+/// A point that is made of others of its device.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComputedSettings {
+    /// The key under `points`; a topic level.
+    pub name: Arc<str>,
+    /// What it is made of; parts are the indices of [`DeviceSettings::points`].
+    pub formula: Formula,
+    /// Digits after the decimal point to write; `None` for as many as it takes.
+    pub decimals: Option<u8>,
+    /// Physical unit to publish with the value.
+    pub unit: Option<Arc<str>>,
+    /// Which readings are news; `None` when all are.
+    pub report: Option<ReportSettings>,
 }
 
 /// A point: one value of a device.
@@ -132,6 +160,8 @@ pub struct PointSettings {
     pub every: Duration,
     /// Which readings are news; `None` when all are.
     pub report: Option<ReportSettings>,
+    /// Whether its readings go out; otherwise it is there for points that are made of it.
+    pub publish: bool,
 }
 
 impl PointSettings {
@@ -155,6 +185,7 @@ impl PointSettings {
             bit_names: Vec::new(),
             every,
             report: None,
+            publish: true,
         }
     }
 

@@ -256,6 +256,7 @@ pub(crate) fn device(unit: u8, every_ms: u64, points: &[&str]) -> DeviceSettings
         bus: "bus".into(),
         unit: UnitId(unit),
         points: points.iter().map(|name| point(name, every)).collect(),
+        computed: Vec::new(),
     }
 }
 

@@ -22,6 +22,7 @@ mod neighbours;
 mod outage;
 mod queue;
 mod reading;
+mod registers;
 mod rules;
 mod service;
 mod status;

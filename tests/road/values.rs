@@ -304,3 +304,67 @@ uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
     assert_eq!(got, expected);
     assert_eq!(still.len(), 1, "it never changed: {still:?}");
 }
+
+#[test]
+fn points_made_of_others_arrive_with_the_value_and_quality_of_their_parts() {
+    let bank = [
+        ("holding", 10, 2301),
+        ("holding", 11, (-1i16).cast_unsigned()),
+        ("holding", 12, 0x8000),
+        ("input", 10, 7),
+    ];
+    let mut device = ModbusServer::pymodbus_tcp(&bank, None);
+    let broker = Mosquitto::start();
+    let far = Subscriber::paho(broker.port(), "far", "gw/meter/+");
+    let site = Site::new();
+    site.write_config(&format!(
+        "gateway: {{ id: gw, state_dir: \"{{state}}\" }}
+buses: {{ tcp: {{ modbus-tcp: \"127.0.0.1:{}\", timeout: 5s }} }}
+devices:
+  meter:
+    bus: tcp
+    unit: 1
+    every: 50ms
+    report: change
+    points:
+      factor: {{ holding: 11, type: i16, every: 1h, publish: false }}
+      no-factor: {{ holding: 12, type: i16, invalid: 0x8000, publish: false }}
+      power: {{ holding: 10, scale_by: factor, unit: W }}
+      lost: {{ holding: 10, scale_by: no-factor }}
+      other: {{ input: 10 }}
+      sum: {{ expression: \"(power + other) * 10 - min(`other`, 5)\", unit: W }}
+      ratio: {{ expression: \"power / (other - 7)\" }}
+uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
+",
+        device.port(),
+        broker.url(),
+    ));
+    let mut gateway = site.start();
+    let arrived = || {
+        let readings = crate::reading::readings(&far.received());
+        let readings =
+            readings.into_iter().map(|it| (it.topic, (it.value.to_string(), it.quality)));
+        readings.collect::<BTreeMap<_, _>>()
+    };
+    wait_until("every point arrives", || arrived().len() >= 5);
+    let good = arrived();
+    let good: Vec<_> = good
+        .iter()
+        .map(|(topic, (value, quality))| (&topic[9..], value.as_str(), quality.as_str()))
+        .collect();
+    assert_eq!(
+        good,
+        [
+            ("lost", "null", "invalid"),
+            ("other", "7", "good"),
+            ("power", "230.1", "good"),
+            ("ratio", "null", "out_of_range"),
+            ("sum", "2366", "good"),
+        ]
+    );
+    device.kill();
+    wait_until("what is made of stale values is stale", || {
+        arrived().get("gw/meter/sum") == Some(&("2366".to_owned(), "stale".to_owned()))
+    });
+    assert!(gateway.sigterm().success(), "{}", gateway.log());
+}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::pdu::{Data, ReadRange};
 use crate::field::{Order, PointSettings, ValueType};
 use crate::model::{Quality, Value};
+pub(crate) use number::{calculated, rounded};
 
 /// Takes the value of `point` out of `data`, the answer to `range`. There is no value unless the quality is good, but in a
 /// list: it has `None` for what is not good, and the quality of the first of these.

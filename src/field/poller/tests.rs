@@ -28,6 +28,7 @@ fn device(unit: u8, points: &[(u16, bool)], every_ms: u64) -> DeviceSettings {
         bus: "bus".into(),
         unit: UnitId(unit),
         points: points.iter().map(point).collect(),
+        computed: Vec::new(),
     }
 }
 

@@ -188,8 +188,13 @@ pub(crate) fn rounded(number: f64, decimals: u8) -> Option<Value> {
     finite(text.parse().unwrap_or(number), Some(decimals))
 }
 
+/// `number` with the digits that a calculation keeps; `None` if it is not finite.
+pub(crate) fn calculated(number: f64) -> Option<Value> {
+    significant(number, F64_DIGITS)
+}
+
 /// `number` with that many significant digits; `None` if it is not finite.
-pub(crate) fn significant(number: f64, digits: usize) -> Option<Value> {
+fn significant(number: f64, digits: usize) -> Option<Value> {
     let text = format!("{number:.*e}", digits - 1);
     finite(text.parse().unwrap_or(number), None)
 }
