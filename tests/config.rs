@@ -697,6 +697,16 @@ fn fragment() -> impl Strategy<Value = String> {
 }
 
 #[test]
+fn a_password_behind_the_end_of_the_document_is_not_shown_either() {
+    let text = reference().replace("{ credential: cloud-password }", SECRET);
+    let at = text.find("    password: ").expect("it is there");
+    for end in ["...\n", "---\n"] {
+        let text = format!("{}{end}{}", &text[..at], &text[at..]);
+        judge(&text).expect("nothing secret is shown");
+    }
+}
+
+#[test]
 fn an_uplink_of_3_1_1_keeps_to_what_brokers_take_without_saying() {
     let parse = |keys: &str| {
         let text = format!(

@@ -146,6 +146,8 @@ impl Gardener {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
+                    // Nothing from here on is read, and so nobody sees which values are secret.
+                    notes.source.mask_by_words();
                     notes.error(
                         &self.road().at(span),
                         "a second document begins here",
