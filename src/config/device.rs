@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::allowed::Limits;
 use super::bus::{Bus, Wire};
 use super::fields::{Field, Later, nearest};
 use super::name;
@@ -40,6 +41,9 @@ const INSTEAD: &[Later] = &[
     ("poll", "every"),
     ("registers", "points"),
     ("tags", "points"),
+    ("max_read", "max_registers"),
+    ("block_size", "max_registers"),
+    ("skip", "holes"),
 ];
 
 /// A device as written.
@@ -51,6 +55,7 @@ pub(super) struct Device {
     unit: Given<u8>,
     every: Given<Duration>,
     points: Vec<Point>,
+    limits: Limits,
 }
 
 impl Device {
@@ -69,6 +74,7 @@ impl Device {
         let unit =
             fields.given("unit", notes, |field, notes| field.integer(0..=255, UNIT_HELP, notes));
         let every = fields.given("every", notes, point::every);
+        let limits = Limits::read(&mut fields, notes);
         let points = fields.take("points");
         if bus.is_absent() {
             notes.error(&head, "this device does not say which bus it is on", "add `bus: NAME`");
@@ -79,7 +85,7 @@ impl Device {
         let points = points.map(|field| read_points(&field, notes)).unwrap_or_default();
         fields.finish(LATER, INSTEAD, notes);
         name::warn_of_twins(points.iter().map(|point| &point.name), notes);
-        Some(Self { name, head, bus, unit, every, points })
+        Some(Self { name, head, bus, unit, every, points, limits })
     }
 
     /// The bus and unit, once both are known.
@@ -101,13 +107,17 @@ impl Device {
         let wire = self.wire(names, buses, notes);
         let unit = self.settle_unit(wire, notes);
         let every = self.every.or(EVERY_DEFAULT);
-        let points: Vec<_> =
-            self.points.iter().filter_map(|point| point.settle(every, notes)).collect();
+        let points = self.points.iter();
+        let points = points.filter_map(|it| Some((&it.name.spot, it.settle(every, notes)?)));
+        let points: Vec<_> = points.collect();
+        let allowed = self.limits.settle(points.iter().map(|(spot, it)| (*spot, it)), notes);
+        let points = points.into_iter().map(|(_, point)| point).collect();
         Some(DeviceSettings {
             name: Arc::from(&*self.name.value),
             bus: Arc::from(&*self.bus.written()?.value),
             unit: unit?,
             points,
+            allowed,
         })
     }
 

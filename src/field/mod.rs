@@ -8,18 +8,27 @@
 //! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
 
 mod bus;
+mod device;
+mod errand;
 mod event;
+pub mod forecast;
 mod group;
 pub mod health;
+mod memory;
 pub mod modbus;
+mod notebook;
+pub mod patience;
 mod poller;
 mod port;
 pub mod schedule;
 mod settings;
 
-pub use bus::Bus;
+pub use bus::{Bus, BusHandle, BusStopped};
+pub use errand::Rank;
 pub use event::{DeviceState, FieldEvent};
+pub use memory::{Memory, MemoryError};
+pub use notebook::Notebook;
 pub use settings::{
-    BusSettings, DeviceSettings, Order, Parity, Place, PointSettings, PortSettings, SerialSettings,
+    Allowed, BusSettings, DeviceSettings, Hole, Order, Parity, Place, PointSettings, PortSettings, SerialSettings,
     Table, TcpSettings, UnitId, ValueType,
 };
