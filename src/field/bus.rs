@@ -185,8 +185,12 @@ impl Runner {
             // Said before if it cannot be written.
             let _ = notebook.write(&memory);
         }
-        let skipped: u64 = self.poller.skipped().map(|(_, _, skipped)| skipped).sum();
-        info!(bus = %self.settings.name, skipped, "bus stopped");
+        let mut sum = 0;
+        for (device, every, skipped) in self.poller.skipped().filter(|(.., count)| *count > 0) {
+            sum += skipped;
+            info!(bus = %self.settings.name, %device, ?every, skipped, "reads were left out");
+        }
+        info!(bus = %self.settings.name, skipped = sum, "bus stopped");
     }
 
     fn handle_down(&mut self, reason: &str) {
@@ -427,11 +431,11 @@ impl Runner {
                 info!(%bus, %device, unit = unit.0, config = %lesson, "device was found to allow less in one read");
             }
             Fact::FellBehind { device, every } => {
-                warn!(%bus, %device, ?every, "bus is too slow for its periods; reads are left out");
+                warn!(%bus, %device, ?every, "reads are left out: the bus or the device is too slow for its period");
             }
             Fact::CaughtUp { missed, lasted } => {
                 let lasted = format_args!("{:.1}s", lasted.as_secs_f64());
-                info!(%bus, missed, %lasted, "bus keeps its periods again");
+                info!(%bus, missed, %lasted, "all periods are kept again");
             }
         }
     }

@@ -208,35 +208,37 @@ impl Health {
 pub struct Budget {
     /// In per cent, at least 1.
     share: u32,
-    saved: Duration,
     saved_max: Duration,
-    counted: Instant,
+    /// When all that is spent has been earned again.
+    full_at: Instant,
 }
 
 impl Budget {
     /// A full budget of `share` per cent that saves at most `saved_max`.
     #[must_use]
     pub fn new(share: u8, saved_max: Duration, now: Instant) -> Self {
-        Self { share: u32::from(share.max(1)), saved: saved_max, saved_max, counted: now }
+        Self { share: u32::from(share.max(1)), saved_max, full_at: now }
     }
 
     /// When a question that may cost `cost` is affordable.
     #[must_use]
     pub fn affordable_at(&self, cost: Duration) -> Instant {
-        let lacking = cost.min(self.saved_max).saturating_sub(self.saved);
-        self.counted + lacking * 100 / self.share
+        let spare = self.earned_in(self.saved_max.saturating_sub(cost));
+        self.full_at.checked_sub(spare).unwrap_or(self.full_at)
     }
 
     /// A question that brought nothing cost this much.
     pub fn handle_cost(&mut self, cost: Duration, now: Instant) {
-        let earned = now.saturating_duration_since(self.counted) * self.share / 100;
-        self.saved = (self.saved + earned).min(self.saved_max).saturating_sub(cost);
-        self.counted = now;
+        self.full_at = self.full_at.max(now) + self.earned_in(cost);
     }
 
     /// A sick device answers again: others may, too.
     pub fn handle_hope(&mut self, now: Instant) {
-        (self.saved, self.counted) = (self.saved_max, now);
+        self.full_at = now;
+    }
+
+    fn earned_in(&self, cost: Duration) -> Duration {
+        cost * 100 / self.share
     }
 }
 

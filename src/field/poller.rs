@@ -31,6 +31,8 @@ const BUSY_PAUSES: [Duration; 3] =
 /// The same for one that has taken the request and needs long for it (exception 5).
 const ACKNOWLEDGED_PAUSES: [Duration; 3] =
     [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(4)];
+/// Runs that are late until that is worth a word: one may be a machine that slept.
+const LATE_RUNS: u32 = 3;
 /// How long all periods must be kept until a bus counts as fast enough again.
 const CALM: Duration = Duration::from_secs(60);
 /// How long between two times that what was learnt is handed out to be kept.
@@ -70,11 +72,14 @@ struct Asked {
     at: Instant,
 }
 
-/// A time in which the bus is too slow for its periods.
+/// A time in which periods are not kept.
 #[derive(Debug)]
 struct Behind {
     since: Instant,
     last: Instant,
+    /// Runs that were too late for the slots after them.
+    late_runs: u32,
+    /// The slots left out for that.
     missed: u64,
 }
 
@@ -424,21 +429,22 @@ impl Poller {
         if missed == 0 {
             return;
         }
-        match &mut self.behind {
-            Some(behind) => (behind.last, behind.missed) = (now, behind.missed + missed),
-            None => {
-                self.behind = Some(Behind { since: now, last: now, missed });
-                let device = self.device_of(group).map(|device| Arc::clone(&device.settings.name));
-                if let Some((device, every)) = device.zip(self.schedule.every(group)) {
-                    self.facts.push_back(Fact::FellBehind { device, every });
-                }
+        let behind = self.behind.get_or_insert(Behind { since: now, last: now, late_runs: 0, missed: 0 });
+        behind.last = now;
+        behind.late_runs += 1;
+        behind.missed += missed;
+        if behind.late_runs == LATE_RUNS {
+            let device = self.device_of(group).map(|device| Arc::clone(&device.settings.name));
+            if let Some((device, every)) = device.zip(self.schedule.every(group)) {
+                self.facts.push_back(Fact::FellBehind { device, every });
             }
         }
     }
 
     fn end_behind(&mut self, now: Instant) {
         let calm = |behind: &mut Behind| now.saturating_duration_since(behind.last) >= CALM;
-        if let Some(Behind { since, last, missed }) = self.behind.take_if(calm) {
+        let over = self.behind.take_if(calm).filter(|behind| behind.late_runs >= LATE_RUNS);
+        if let Some(Behind { since, last, missed, .. }) = over {
             self.facts.push_back(Fact::CaughtUp { missed, lasted: last - since });
         }
     }
@@ -523,7 +529,10 @@ impl Poller {
         if !was_sick {
             self.events.extend(device.errors(points, asked.question.range, &words, now));
         }
-        self.handle_sick(index, change, asked, now);
+        if device.health.is_sick() {
+            self.probes.handle_cost(now.mono.saturating_duration_since(asked.at), now.mono);
+        }
+        self.handle_sick(index, change, now);
     }
 
     fn handle_busy(
@@ -603,19 +612,17 @@ impl Poller {
             let free_at = self.late.as_ref().and_then(|late| late.free_at(asked.question.unit));
             device.health.handle_not_before(free_at.unwrap_or(now.mono));
         }
-        if was_unknown {
-            let cost = now.mono.saturating_duration_since(asked.at);
-            self.newcomers.handle_cost(cost, now.mono);
-        }
-        self.handle_sick(index, change, asked, now);
+        let cost = now.mono.saturating_duration_since(asked.at);
+        let budget = if was_unknown { &mut self.newcomers } else { &mut self.probes };
+        budget.handle_cost(cost, now.mono);
+        self.handle_sick(index, change, now);
     }
 
     /// A question brought nothing. If the device is sick, it is left alone; says so when that is news.
-    fn handle_sick(&mut self, index: usize, change: Option<Change>, asked: &Asked, now: Moment) {
+    fn handle_sick(&mut self, index: usize, change: Option<Change>, now: Moment) {
         if self.devices.get(index).is_none_or(|device| !device.health.is_sick()) {
             return;
         }
-        self.probes.handle_cost(now.mono.saturating_duration_since(asked.at), now.mono);
         self.put_to_sleep(index);
         match change {
             Some(Change::FellSick { ailment, reason }) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fieldpost::field::modbus::{mbap, rtu};
 use fieldpost::field::{
-    Bus, BusSettings, DeviceSettings, FieldEvent, Order, Parity, Place, PointSettings,
+    Allowed, Bus, BusSettings, DeviceSettings, FieldEvent, Order, Parity, Place, PointSettings,
     PortSettings, SerialSettings, Table, TcpSettings, UnitId, ValueType,
 };
 use fieldpost::model::{Quality, Reading, Value};
@@ -226,12 +226,12 @@ pub(crate) fn serial_bus(path: &str) -> BusSettings {
         parity: Parity::None,
         stop_bits: 1,
     });
-    BusSettings { name: "line".into(), port, timeout: TIMEOUT }
+    BusSettings { name: "line".into(), port, timeout: TIMEOUT, probe_share: 5 }
 }
 
 pub(crate) fn tcp_bus(port: u16) -> BusSettings {
     let port = PortSettings::Tcp(TcpSettings { host: "127.0.0.1".into(), port });
-    BusSettings { name: "plant".into(), port, timeout: TIMEOUT }
+    BusSettings { name: "plant".into(), port, timeout: TIMEOUT, probe_share: 5 }
 }
 
 /// A point named after its place: `h10`, `i3`, `c4`, `d7`.
@@ -266,6 +266,7 @@ pub(crate) fn device(unit: u8, every_ms: u64, points: &[&str]) -> DeviceSettings
         bus: "bus".into(),
         unit: UnitId(unit),
         points: points.iter().map(|name| point(name, every)).collect(),
+        allowed: Allowed::default(),
     }
 }
 
@@ -281,9 +282,13 @@ pub(crate) fn run(bus: BusSettings, devices: Vec<DeviceSettings>) -> Running {
 }
 
 pub(crate) fn run_with(bus: BusSettings, devices: Vec<DeviceSettings>, capacity: usize) -> Running {
+    start(Bus::new(bus, devices), capacity)
+}
+
+pub(crate) fn start(bus: Bus, capacity: usize) -> Running {
     let (sender, events) = mpsc::channel(capacity);
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(Bus::new(bus, devices).run(sender, stopped));
+    let task = tokio::spawn(bus.run(sender, stopped));
     Running { events, stop, task }
 }
 
