@@ -275,7 +275,8 @@ fn a_dry_run_says_what_the_uplinks_do_with_a_topic() {
         let topic = Some(fieldpost::model::TopicName::new(topic).expect("a topic"));
         let file = root().join("tests/data/config/valid/bridges.yaml");
         let mut out = Vec::new();
-        cli::check(&CheckArgs { file, topic, plan: false, json }, &mut out).expect("a vector takes everything");
+        cli::check(&CheckArgs { file, topic, plan: false, json }, &mut out)
+            .expect("a vector takes everything");
         String::from_utf8(out).expect("text")
     };
     let out = said("a/1/b/2/c/d", false);
@@ -590,7 +591,8 @@ fn check_says_how_each_bus_will_be_read_and_which_cannot_keep_its_periods() {
     assert_eq!(places.map(|number| number.as_u64()), [Some(3), Some(3), Some(4), Some(6)]);
     assert_eq!(read["points"], serde_json::json!(["flow", "sum"]));
     let (_, out) = plan(args(true, false));
-    for words in ["cannot keep its periods", "1 warning", "bus `line`: 2 transactions", "flow, sum"] {
+    for words in ["cannot keep its periods", "1 warning", "bus `line`: 2 transactions", "flow, sum"]
+    {
         assert!(out.contains(words), "{words}: {out}");
     }
     let (_, out) = plan(args(false, false));

@@ -1,6 +1,5 @@
 //! core: what a device allows in one read, as written: how much at a time, holes and borders.
 
-
 use super::fields::{Field, Fields};
 use super::notes::{At, Given, Notes, Spot};
 use crate::field::{Allowed, Hole, PointSettings, Table};
@@ -27,19 +26,21 @@ impl Limits {
     /// Takes its keys out of those of a device.
     pub(super) fn read(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Self {
         let help = "the manual says how many a device gives in one answer";
-        let registers_max =
-            fields.given("max_registers", notes, |field, notes| field.integer(1..=125, help, notes));
+        let registers_max = fields
+            .given("max_registers", notes, |field, notes| field.integer(1..=125, help, notes));
         let bits_max =
             fields.given("max_bits", notes, |field, notes| field.integer(1..=2000, help, notes));
-        let mut list = |key, example, read: fn(&mut Fields<'_>, &mut Notes<'_>) -> Option<At<Hole>>| {
-            let items = fields.take_filled(key).and_then(|field: Field<'_>| field.list(example, notes));
-            let items = items.unwrap_or_default().into_iter().filter_map(|mut item| {
-                let found = read(&mut item, notes);
-                item.finish(&[], &[("register", "holding"), ("address", "holding")], notes);
-                found
-            });
-            items.collect::<Vec<_>>()
-        };
+        let mut list =
+            |key, example, read: fn(&mut Fields<'_>, &mut Notes<'_>) -> Option<At<Hole>>| {
+                let items =
+                    fields.take_filled(key).and_then(|field: Field<'_>| field.list(example, notes));
+                let items = items.unwrap_or_default().into_iter().filter_map(|mut item| {
+                    let found = read(&mut item, notes);
+                    item.finish(&[], &[("register", "holding"), ("address", "holding")], notes);
+                    found
+                });
+                items.collect::<Vec<_>>()
+            };
         let holes = list("holes", HOLES_EXAMPLE, hole);
         let borders = list("borders", BORDERS_EXAMPLE, border);
         let borders = borders.into_iter().map(|At { value, spot }| {
@@ -87,9 +88,7 @@ impl Limits {
             let message = format!("the point `{name}` stands in the hole of line {line}");
             notes.error(spot, message, "remove the point, or make the hole smaller");
         }
-        let parts = |(of, at): (Table, u16)| {
-            of == table && address < at && u32::from(at) < end
-        };
+        let parts = |(of, at): (Table, u16)| of == table && address < at && u32::from(at) < end;
         if let Some(border) = self.borders.iter().find(|border| parts(border.value)) {
             let message = format!("this border goes through the point `{name}`");
             let remedy = format!("write {address} or {end}: a value is read whole");
@@ -106,7 +105,8 @@ fn hole(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Option<At<Hole>> {
     let At { value: (table, address), spot } = place?;
     let hole = Hole { table, address, count: count.or(1) };
     if hole.end() > 0x1_0000 {
-        let message = format!("this hole reaches to {}, and the last address is 65535", hole.end() - 1);
+        let message =
+            format!("this hole reaches to {}, and the last address is 65535", hole.end() - 1);
         let most = 0x1_0000 - u32::from(address);
         notes.error(&spot, message, format!("write `count: {most}` or less"));
     }

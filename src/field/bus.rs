@@ -433,6 +433,10 @@ impl Runner {
             Fact::FellBehind { device, every } => {
                 warn!(%bus, %device, ?every, "reads are left out: the bus or the device is too slow for its period");
             }
+            Fact::StillBehind { missed, lasted } => {
+                let lasted = format_args!("{:.0}s", lasted.as_secs_f64());
+                warn!(%bus, missed, %lasted, "reads are still left out");
+            }
             Fact::CaughtUp { missed, lasted } => {
                 let lasted = format_args!("{:.1}s", lasted.as_secs_f64());
                 info!(%bus, missed, %lasted, "all periods are kept again");

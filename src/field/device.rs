@@ -180,11 +180,8 @@ impl Device {
     pub(super) fn refuses(&self, points: &[Wanted], range: ReadRange, words: &str) -> Fact {
         let names = points.iter().filter_map(|it| self.settings.points.get(it.point));
         let names: Vec<&str> = names.map(|point| &*point.name).collect();
-        let hole = HoleText(Hole {
-            table: range.table(),
-            address: range.address(),
-            count: range.count(),
-        });
+        let hole =
+            HoleText(Hole { table: range.table(), address: range.address(), count: range.count() });
         Fact::Refuses {
             device: Arc::clone(&self.settings.name),
             unit: self.settings.unit,

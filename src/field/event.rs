@@ -60,8 +60,10 @@ pub(super) enum Fact {
     },
     /// What a device allows was found out, and the plan changes.
     Learnt { device: Arc<str>, unit: UnitId, lesson: Lesson },
-    /// The bus is too slow for its periods, seen first at this device and period.
+    /// Reads are left out, seen at this device and period: the bus or the device is too slow for it.
     FellBehind { device: Arc<str>, every: Duration },
+    /// That goes on.
+    StillBehind { missed: u64, lasted: Duration },
     /// All periods were kept for a while; how many reads were left out before, and for how long.
     CaughtUp { missed: u64, lasted: Duration },
 }

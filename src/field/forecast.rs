@@ -63,20 +63,22 @@ impl Forecast {
         let mut reads = Vec::new();
         for device in devices.iter().filter(|device| device.bus == bus.name) {
             let known = Known::new(device.allowed.clone(), memory.of(&bus.port, device));
-            for (every, points) in plan::by_period(device).0 {
+            for (every, points) in plan::by_period(device).periods {
                 let planned = plan::plan(&points, &wire, &known);
-                reads.extend(planned.into_iter().map(|read| PlannedRead {
-                    device: Arc::clone(&device.name),
-                    unit: device.unit,
-                    range: read.range,
-                    every,
-                    points: read
-                        .points
-                        .iter()
-                        .filter_map(|it| Some(Arc::clone(&device.points.get(it.point)?.name)))
-                        .collect(),
-                    wire_bytes: wire.bytes(read.range),
-                    wire: wire.of(read.range),
+                reads.extend(planned.into_iter().map(|read| {
+                    PlannedRead {
+                        device: Arc::clone(&device.name),
+                        unit: device.unit,
+                        range: read.range,
+                        every,
+                        points: read
+                            .points
+                            .iter()
+                            .filter_map(|it| Some(Arc::clone(&device.points.get(it.point)?.name)))
+                            .collect(),
+                        wire_bytes: wire.bytes(read.range),
+                        wire: wire.of(read.range),
+                    }
                 }));
             }
         }
@@ -98,7 +100,8 @@ impl Forecast {
     /// The part of the time of the bus that its reads take, each at its period; above 1 they do not fit.
     #[must_use]
     pub fn utilisation(&self) -> f64 {
-        let parts = self.reads.iter().map(|read| read.wire.as_secs_f64() / read.every.as_secs_f64());
+        let parts =
+            self.reads.iter().map(|read| read.wire.as_secs_f64() / read.every.as_secs_f64());
         parts.sum()
     }
 
@@ -111,7 +114,8 @@ impl Forecast {
             every: read.every,
             needs: self.needs(read.every),
         };
-        let part = |tightest: &Tightest| tightest.needs.as_secs_f64() / tightest.every.as_secs_f64();
+        let part =
+            |tightest: &Tightest| tightest.needs.as_secs_f64() / tightest.every.as_secs_f64();
         let all = self.reads.iter().map(|read| (read.wire, tightest(read)));
         // Of those with the same period, the longest read.
         let most = all.max_by(|(wire_a, a), (wire_b, b)| {
@@ -178,7 +182,8 @@ mod tests {
     };
 
     fn bus(baud: u32) -> BusSettings {
-        let serial = SerialSettings { path: "tty".into(), baud, parity: Parity::None, stop_bits: 1 };
+        let serial =
+            SerialSettings { path: "tty".into(), baud, parity: Parity::None, stop_bits: 1 };
         let port = PortSettings::Rtu(serial);
         BusSettings {
             name: "line".into(),

@@ -54,10 +54,7 @@ pub(super) enum Refusal {
     /// The block was split; its parts are asked next.
     Split,
     /// These points are refused; `is_news` when they were not before.
-    Points {
-        points: Vec<Wanted>,
-        is_news: bool,
-    },
+    Points { points: Vec<Wanted>, is_news: bool },
 }
 
 /// What an answer brought.
@@ -416,7 +413,11 @@ mod tests {
         assert_eq!((bad, asked), (BTreeSet::from([40]), 3));
         let (good, _, _) = run(&mut group, &mut known, &|_| false, later + REFUSED_PAUSE_MIN * 2);
         assert_eq!(good.len(), 64, "it came back");
-        assert_eq!(run(&mut group, &mut known, &|_| false, later).2, 1, "and is part of its block again");
+        assert_eq!(
+            run(&mut group, &mut known, &|_| false, later).2,
+            1,
+            "and is part of its block again"
+        );
     }
 
     #[test]

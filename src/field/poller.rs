@@ -9,10 +9,11 @@ use super::errand::{Errand, Errands, Rank};
 use super::event::{Fact, FieldEvent};
 use super::group::{Group, Refusal};
 use super::health::{Budget, Change};
+use super::lag::{Lag, LagChange};
 use super::memory::Memory;
 use super::modbus::late::Late;
 use super::modbus::pdu::{Data, ExceptionCode, ReadRange};
-use super::modbus::plan::{self, Wanted, WireCost};
+use super::modbus::plan::{self, ByPeriod, Wanted, WireCost};
 use super::modbus::transaction::{Failure, Outcome, Question, Verdict};
 use super::schedule::Schedule;
 use super::{BusSettings, DeviceSettings, PortSettings, UnitId};
@@ -31,10 +32,6 @@ const BUSY_PAUSES: [Duration; 3] =
 /// The same for one that has taken the request and needs long for it (exception 5).
 const ACKNOWLEDGED_PAUSES: [Duration; 3] =
     [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(4)];
-/// Runs that are late until that is worth a word: one may be a machine that slept.
-const LATE_RUNS: u32 = 3;
-/// How long all periods must be kept until a bus counts as fast enough again.
-const CALM: Duration = Duration::from_secs(60);
 /// How long between two times that what was learnt is handed out to be kept.
 const KEEP_PAUSE: Duration = Duration::from_secs(10);
 
@@ -72,17 +69,6 @@ struct Asked {
     at: Instant,
 }
 
-/// A time in which periods are not kept.
-#[derive(Debug)]
-struct Behind {
-    since: Instant,
-    last: Instant,
-    /// Runs that were too late for the slots after them.
-    late_runs: u32,
-    /// The slots left out for that.
-    missed: u64,
-}
-
 /// The decisions of one bus.
 #[derive(Debug)]
 pub(super) struct Poller {
@@ -105,7 +91,7 @@ pub(super) struct Poller {
     /// Questions that may be open at a time.
     in_flight: usize,
     tickets: u64,
-    behind: Option<Behind>,
+    lag: Lag,
     /// The changes of what is known when it was last handed out to be kept.
     kept_changes: u64,
     keep_at: Instant,
@@ -142,7 +128,7 @@ impl Poller {
             asked: Vec::new(),
             in_flight,
             tickets: 0,
-            behind: None,
+            lag: Lag::default(),
             kept_changes: 0,
             keep_at: now.mono,
             events: VecDeque::new(),
@@ -152,7 +138,7 @@ impl Poller {
         let mut periods = Vec::new();
         for settings in devices {
             let learnt = memory.of(&bus.port, &settings);
-            let (by_period, impossible) = plan::by_period(&settings);
+            let ByPeriod { periods: by_period, impossible } = plan::by_period(&settings);
             let mut device = Device::new(settings, learnt, bus.timeout);
             for (every, points) in by_period {
                 periods.push(every);
@@ -175,10 +161,12 @@ impl Poller {
 
     /// How many slots of each device's groups were skipped because the bus was too slow: device, period, how many.
     pub(super) fn skipped(&self) -> impl Iterator<Item = (&Arc<str>, Duration, u64)> {
-        self.schedule.skipped().zip(&self.groups).enumerate().filter_map(|(index, (skipped, it))| {
-            let device = self.devices.get(it.device)?;
-            Some((&device.settings.name, self.schedule.every(index)?, skipped))
-        })
+        self.schedule.skipped().zip(&self.groups).enumerate().filter_map(
+            |(index, (skipped, it))| {
+                let device = self.devices.get(it.device)?;
+                Some((&device.settings.name, self.schedule.every(index)?, skipped))
+            },
+        )
     }
 
     /// The next event for the app.
@@ -239,7 +227,8 @@ impl Poller {
         if let Some(late) = &mut self.late {
             late.handle_timeout(now);
         }
-        self.end_behind(now);
+        let change = self.lag.handle_timeout(now);
+        self.tell_lag(change);
         if let Some(ask) = self.ask_errand(Rank::First, now) {
             return Next::Ask(ask);
         }
@@ -267,8 +256,12 @@ impl Poller {
     fn ask(&mut self, whom: For, question: Question, now: Instant) -> Ask {
         self.tickets += 1;
         let ticket = self.tickets;
-        let device = self.devices.iter().find(|device| device.settings.unit == question.unit);
-        let timeout = device.map_or(self.timeout, |device| device.timeout());
+        let timeout = match whom {
+            For::Step { group, .. } => self.device_of(group).map(Device::timeout),
+            // Nothing like it may have been asked before; a write takes longer than a read.
+            For::Errand(_) => None,
+        };
+        let timeout = timeout.unwrap_or(self.timeout);
         self.asked.push(Asked { ticket, whom, question, at: now });
         Ask { ticket, question, timeout }
     }
@@ -378,13 +371,24 @@ impl Poller {
 
     /// Takes how the question with this ticket ended; `now` is when its last byte was read.
     pub(super) fn handle_outcome(&mut self, ticket: u64, outcome: &Outcome, now: Moment) {
-        let Some(index) = self.asked.iter().position(|asked| asked.ticket == ticket) else { return };
+        let Some(index) = self.asked.iter().position(|asked| asked.ticket == ticket) else {
+            return;
+        };
         let asked = self.asked.remove(index);
         self.keep_late(&asked.question, outcome, now.mono);
-        self.keep_patience(&asked, outcome, now.mono);
         match asked.whom {
-            For::Errand(errand) => self.errands_done.push_back((errand.id, outcome.clone())),
+            For::Errand(errand) => {
+                if outcome.result.is_ok() {
+                    let of = |it: &&mut Device| it.settings.unit == asked.question.unit;
+                    self.devices
+                        .iter_mut()
+                        .filter(of)
+                        .for_each(|it| it.health.handle_hope(now.mono));
+                }
+                self.errands_done.push_back((errand.id, outcome.clone()));
+            }
             For::Step { group, step } => {
+                self.keep_patience(group, &asked, outcome, now.mono);
                 self.handle_step(group, step, &asked, outcome, now);
                 if self.groups.get(group).is_some_and(Group::is_done) {
                     self.end_run(group, now.mono);
@@ -426,27 +430,25 @@ impl Poller {
 
     fn end_run(&mut self, group: usize, now: Instant) {
         let missed = self.schedule.handle_done(group, now);
-        if missed == 0 {
-            return;
-        }
-        let behind = self.behind.get_or_insert(Behind { since: now, last: now, late_runs: 0, missed: 0 });
-        behind.last = now;
-        behind.late_runs += 1;
-        behind.missed += missed;
-        if behind.late_runs == LATE_RUNS {
-            let device = self.device_of(group).map(|device| Arc::clone(&device.settings.name));
-            if let Some((device, every)) = device.zip(self.schedule.every(group)) {
-                self.facts.push_back(Fact::FellBehind { device, every });
-            }
+        if missed > 0 {
+            let change = self.lag.handle_missed(group, missed, now);
+            self.tell_lag(change);
         }
     }
 
-    fn end_behind(&mut self, now: Instant) {
-        let calm = |behind: &mut Behind| now.saturating_duration_since(behind.last) >= CALM;
-        let over = self.behind.take_if(calm).filter(|behind| behind.late_runs >= LATE_RUNS);
-        if let Some(Behind { since, last, missed, .. }) = over {
-            self.facts.push_back(Fact::CaughtUp { missed, lasted: last - since });
-        }
+    fn tell_lag(&mut self, change: Option<LagChange>) {
+        self.facts.extend(match change {
+            Some(LagChange::FellBehind { group }) => {
+                let device = self.device_of(group).map(|device| Arc::clone(&device.settings.name));
+                let place = device.zip(self.schedule.every(group));
+                place.map(|(device, every)| Fact::FellBehind { device, every })
+            }
+            Some(LagChange::StillBehind { missed, lasted }) => {
+                Some(Fact::StillBehind { missed, lasted })
+            }
+            Some(LagChange::CaughtUp { missed, lasted }) => Some(Fact::CaughtUp { missed, lasted }),
+            None => None,
+        });
     }
 
     fn keep_late(&mut self, question: &Question, outcome: &Outcome, now: Instant) {
@@ -462,29 +464,21 @@ impl Poller {
         }
     }
 
-    fn keep_patience(&mut self, asked: &Asked, outcome: &Outcome, now: Instant) {
-        let Asked { question, at, .. } = asked;
-        let on_the_way = self.wire.on_the_way(question.range);
-        for device in self.devices.iter_mut().filter(|it| it.settings.unit == question.unit) {
-            match &outcome.result {
-                Ok(_) => {
-                    let took = now.saturating_duration_since(*at).saturating_sub(on_the_way);
-                    device.patience.handle_answer(took);
-                }
-                Err(Failure::Refused { .. } | Failure::Crc { .. }) => {}
-                Err(_) => device.patience.handle_unanswered(),
+    fn keep_patience(&mut self, group: usize, asked: &Asked, outcome: &Outcome, now: Instant) {
+        let Some(index) = self.groups.get(group).map(|group| group.device) else { return };
+        let Some(device) = self.devices.get_mut(index) else { return };
+        match &outcome.result {
+            Ok(_) => {
+                let took = now.saturating_duration_since(asked.at);
+                let on_the_way = self.wire.on_the_way(asked.question.range);
+                device.patience.handle_answer(took.saturating_sub(on_the_way));
             }
+            Err(Failure::Refused { .. } | Failure::Crc { .. }) => {}
+            Err(_) => device.patience.handle_unanswered(),
         }
     }
 
-    fn handle_data(
-        &mut self,
-        group: usize,
-        step: u64,
-        range: ReadRange,
-        data: &Data,
-        now: Moment,
-    ) {
+    fn handle_data(&mut self, group: usize, step: u64, range: ReadRange, data: &Data, now: Moment) {
         self.handle_alive(group, now);
         let Some(it) = self.groups.get_mut(group) else { return };
         let Some(device) = self.devices.get_mut(it.device) else { return };
@@ -535,14 +529,7 @@ impl Poller {
         self.handle_sick(index, change, now);
     }
 
-    fn handle_busy(
-        &mut self,
-        group: usize,
-        step: u64,
-        asked: &Asked,
-        why: &Failure,
-        now: Moment,
-    ) {
+    fn handle_busy(&mut self, group: usize, step: u64, asked: &Asked, why: &Failure, now: Moment) {
         let code = ExceptionCode::Acknowledge;
         let is_acknowledged = *why == Failure::Refused { code };
         let pauses = if is_acknowledged { ACKNOWLEDGED_PAUSES } else { BUSY_PAUSES };

@@ -13,8 +13,7 @@ use super::stage::{Act, Request, device, line, register, script, serial_bus, sta
 
 /// Ten registers, one of which the device does not have.
 const POINTS: [&str; 10] = ["h0", "h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8", "h9"];
-const GOOD: [&str; 9] =
-    ["1/h0", "1/h1", "1/h2", "1/h3", "1/h4", "1/h5", "1/h7", "1/h8", "1/h9"];
+const GOOD: [&str; 9] = ["1/h0", "1/h1", "1/h2", "1/h3", "1/h4", "1/h5", "1/h7", "1/h8", "1/h9"];
 
 fn without_the_sixth(request: &Request) -> Vec<Act> {
     let has_it = request.address <= 6 && 6 < request.address + request.count;

@@ -69,22 +69,29 @@ impl WireCost {
     }
 }
 
-/// The points of a device by their periods, in the order of the file, and those that cannot be read at all.
+/// The points of a device, each with the others of its period.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ByPeriod {
+    /// The points of each period, in the order of the file.
+    pub periods: Vec<(Duration, Vec<Wanted>)>,
+    /// Points that cannot be read at all.
+    pub impossible: Vec<(usize, RangeError)>,
+}
+
+/// Puts the points of `device` together by their periods.
 #[must_use]
-pub fn by_period(
-    device: &DeviceSettings,
-) -> (Vec<(Duration, Vec<Wanted>)>, Vec<(usize, RangeError)>) {
-    let (mut periods, mut impossible) = (Vec::<(Duration, Vec<Wanted>)>::new(), Vec::new());
+pub fn by_period(device: &DeviceSettings) -> ByPeriod {
+    let mut all = ByPeriod::default();
     for (index, point) in device.points.iter().enumerate() {
         match Wanted::new(index, point) {
-            Ok(wanted) => match periods.iter_mut().find(|(every, _)| *every == point.every) {
+            Ok(wanted) => match all.periods.iter_mut().find(|(every, _)| *every == point.every) {
                 Some((_, wanteds)) => wanteds.push(wanted),
-                None => periods.push((point.every, vec![wanted])),
+                None => all.periods.push((point.every, vec![wanted])),
             },
-            Err(error) => impossible.push((index, error)),
+            Err(error) => all.impossible.push((index, error)),
         }
     }
-    (periods, impossible)
+    all
 }
 
 /// A point as the plan sees it: where it stands and how much room it takes; never split.
@@ -178,11 +185,13 @@ pub fn plan(points: &[Wanted], wire: &WireCost, known: &Known) -> Vec<Read> {
     let (points, alone): (Vec<_>, Vec<_>) =
         points.into_iter().partition(|wanted| known.allows(wanted.range));
     let alone = alone.chunk_by(|a, b| a.range == b.range).filter_map(Read::over);
-    let mut reads: Vec<Read> =
-        points.chunk_by(|a, b| a.range.table() == b.range.table()).fold(Vec::new(), |mut all, of| {
+    let mut reads: Vec<Read> = points.chunk_by(|a, b| a.range.table() == b.range.table()).fold(
+        Vec::new(),
+        |mut all, of| {
             all.extend(cheapest(of, wire, known));
             all
-        });
+        },
+    );
     reads.extend(alone);
     reads.sort_by_key(|read| (read.range.table(), read.range.address(), read.range.end()));
     reads
@@ -320,7 +329,8 @@ mod tests {
 
     #[test]
     fn a_transaction_costs_what_the_wire_takes_for_it() {
-        let serial = |baud, parity| SerialSettings { path: "tty".into(), baud, parity, stop_bits: 1 };
+        let serial =
+            |baud, parity| SerialSettings { path: "tty".into(), baud, parity, stop_bits: 1 };
         let thirty = ReadRange::new(Table::Holding, 0, 30).expect("allowed");
         let cycle = |serial: &SerialSettings| (WireCost::rtu(serial).of(thirty) * 4).as_micros();
         assert_eq!(cycle(&serial(9_600, Parity::None)), 338_749);
@@ -328,7 +338,10 @@ mod tests {
         assert_eq!(rtu(9_600).bytes(thirty), 8 + 65);
         // Far below, the turn-around is the silence that the device has to keep.
         let slow = serial(300, Parity::None);
-        assert_eq!(WireCost::rtu(&slow).transaction, slow.characters(13) + link::silence(&slow) * 2);
+        assert_eq!(
+            WireCost::rtu(&slow).transaction,
+            slow.characters(13) + link::silence(&slow) * 2
+        );
     }
 
     #[test]
@@ -353,10 +366,10 @@ mod tests {
         known: &Known,
     ) -> Duration {
         let Some((first, rest)) = points.split_first() else {
-            return reads.iter().map(|read| price(read, wire, known)).fold(
-                Duration::ZERO,
-                Duration::saturating_add,
-            );
+            return reads
+                .iter()
+                .map(|read| price(read, wire, known))
+                .fold(Duration::ZERO, Duration::saturating_add);
         };
         let mut best = Duration::MAX;
         for index in 0..=reads.len() {

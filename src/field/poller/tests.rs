@@ -10,8 +10,11 @@ use super::*;
 use crate::field::health::Ailment;
 use crate::field::modbus::link::Link;
 use crate::field::modbus::rtu;
+use crate::field::{
+    Allowed, DeviceState, Order, Parity, Place, PointSettings, SerialSettings, Table, UnitId,
+    ValueType,
+};
 use crate::model::{Quality, Reading, Value};
-use crate::field::{Allowed, DeviceState, Order, Parity, Place, PointSettings, SerialSettings, Table, UnitId, ValueType};
 
 const TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -395,7 +398,8 @@ fn the_wire_is_the_limit_for_healthy_units() {
 
 #[test]
 fn points_of_a_silent_device_go_stale_once() {
-    let mut sim = Sim::new(vec![device(1, &[(1, false), (2, false)], 100), device(2, &[(1, false)], 100)]);
+    let mut sim =
+        Sim::new(vec![device(1, &[(1, false), (2, false)], 100), device(2, &[(1, false)], 100)]);
     sim.run(Duration::from_secs(5), |_, _| Mood::Answer { delay_ms: 5 });
     sim.run(Duration::from_secs(120), |unit, _| match unit {
         1 => Mood::Lose,
@@ -474,9 +478,9 @@ fn what_was_learnt_about_a_device_holds_after_a_restart() {
     sim.run(Duration::from_secs(20), mood);
     let memory = sim.poller.take_memory().expect("something was learnt");
     assert_eq!(sim.poller.take_memory(), None, "nothing since");
-    let refuses = sim.facts.iter().find_map(|fact| match fact {
-        Fact::Refuses { points, remedy, .. } => Some((points.as_str(), remedy.as_str())),
-        _ => None,
+    let refuses = sim.facts.iter().find_map(|fact| {
+        let Fact::Refuses { points, remedy, .. } = fact else { return None };
+        Some((points.as_str(), remedy.as_str()))
     });
     let remedy = "correct its address, or remove it and write `holes: [{ holding: 33 }]`";
     assert_eq!(refuses, Some(("33", remedy)));

@@ -1,4 +1,4 @@
-//! core: golden transcripts of what a bus asks in virtual time, beside `tests/data/field`.
+//! shell: holds what a bus asks in virtual time against the golden transcripts in `tests/data/field`.
 //!
 //! `UPDATE_EXPECTED=1` writes them anew; read them before they are committed.
 #![allow(clippy::disallowed_methods, reason = "tests read their expectations")]
