@@ -115,32 +115,33 @@ impl Device {
             if let (Some(value), Some(last)) = (&value, self.last.get_mut(wanted.point)) {
                 *last = Some(value.clone());
             }
-            values.push((wanted.point, value, quality));
+            values.push((wanted.point, (value, quality)));
         }
         self.readings(values, now)
     }
 
     /// There is no value for `points`, which stand in `range`.
     pub(super) fn errors(
-        &self,
+        &mut self,
         points: &[Wanted],
         range: ReadRange,
         words: &str,
         now: Moment,
     ) -> Option<FieldEvent> {
         let reason: Arc<str> = format!("{range}: {words}").into();
-        let error = |it: &Wanted| (it.point, None, Quality::Error { reason: Arc::clone(&reason) });
+        let error =
+            |it: &Wanted| (it.point, (None, Quality::Error { reason: Arc::clone(&reason) }));
         self.readings(points.iter().map(error).collect(), now)
     }
 
     /// These points cannot be read at all.
     pub(super) fn impossible(
-        &self,
+        &mut self,
         points: &[(usize, RangeError)],
         now: Moment,
     ) -> Option<FieldEvent> {
         let error = |(point, error): &(usize, RangeError)| {
-            (*point, None, Quality::Error { reason: error.to_string().into() })
+            (*point, (None, Quality::Error { reason: error.to_string().into() }))
         };
         self.readings(points.iter().map(error).collect(), now)
     }
@@ -152,17 +153,19 @@ impl Device {
     }
 
     /// It gives nothing: once for the device and once for each of its points.
-    pub(super) fn sick(&self, reason: &Arc<str>, now: Moment) -> impl Iterator<Item = FieldEvent> {
+    pub(super) fn sick(
+        &mut self,
+        reason: &Arc<str>,
+        now: Moment,
+    ) -> impl Iterator<Item = FieldEvent> + use<> {
         let device = Arc::clone(&self.settings.name);
         let state = DeviceState::Offline { reason: Arc::clone(reason) };
         let event = FieldEvent::Device { device, state, time: now.wall };
-        let without = |(point, last): (usize, &Option<Value>)| match last {
-            Some(value) => {
-                (point, Some(value.clone()), Quality::Stale { reason: Arc::clone(reason) })
-            }
-            None => (point, None, Quality::Error { reason: Arc::clone(reason) }),
+        let without = |last: &Option<Value>| match last {
+            Some(value) => (Some(value.clone()), Quality::Stale { reason: Arc::clone(reason) }),
+            None => (None, Quality::Error { reason: Arc::clone(reason) }),
         };
-        let readings = self.last.iter().enumerate().map(without).collect();
+        let readings = self.last.iter().map(without).enumerate().collect();
         [event].into_iter().chain(self.readings(readings, now))
     }
 
@@ -193,17 +196,17 @@ impl Device {
     }
 
     fn readings(
-        &self,
-        values: Vec<(usize, Option<Value>, Quality)>,
+        &mut self,
+        values: Vec<(usize, (Option<Value>, Quality))>,
         taken: Moment,
     ) -> Option<FieldEvent> {
-        let reading = |(index, value, quality): (usize, Option<Value>, Quality)| {
+        let readings = values.into_iter().filter_map(|(index, (value, quality))| {
             let settings = self.settings.points.get(index)?;
             let device = Arc::clone(&self.settings.name);
             let point = PointName { device, point: Arc::clone(&settings.name) };
             Some(Reading { point, value, unit: settings.unit.clone(), quality, taken })
-        };
-        let readings: Vec<Reading> = values.into_iter().filter_map(reading).collect();
+        });
+        let readings: Vec<Reading> = readings.collect();
         (!readings.is_empty()).then_some(FieldEvent::Readings(readings))
     }
 }

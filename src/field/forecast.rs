@@ -59,7 +59,7 @@ impl Forecast {
     /// Plans the reads of the `devices` of a bus with what is remembered of them.
     #[must_use]
     pub fn new(bus: &BusSettings, devices: &[DeviceSettings], memory: &Memory) -> Self {
-        let wire = WireCost::new(&bus.port);
+        let wire = WireCost::of_port(&bus.port);
         let mut reads = Vec::new();
         for device in devices.iter().filter(|device| device.bus == bus.name) {
             let known = Known::new(device.allowed.clone(), memory.of(&bus.port, device));

@@ -96,10 +96,10 @@ impl Health {
         self.state == State::Unknown
     }
 
-    /// Whether it answers.
+    /// Whether it answered its last questions.
     #[must_use]
     pub fn is_online(&self) -> bool {
-        self.state == State::Online
+        self.state == State::Online && self.failed_tries == 0
     }
 
     /// When a sick device is worth a question again.

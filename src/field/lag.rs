@@ -1,8 +1,9 @@
 //! core: whether the periods of a bus are kept: when it begins to leave reads out, how it goes on, and when that is over.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Runs that are late until that is worth a word: one may be a machine that slept.
+/// Late runs of one group until that is worth a word: one may be a machine that slept.
 const LATE_RUNS: u32 = 3;
 /// How long all periods must be kept until it is over.
 const CALM: Duration = Duration::from_secs(60);
@@ -38,8 +39,9 @@ struct Behind {
     since: Instant,
     last: Instant,
     said: Instant,
-    /// Runs that were too late for the slots after them.
-    late_runs: u32,
+    /// Runs of each group that were too late for the slots after them.
+    late_runs: BTreeMap<usize, u32>,
+    is_told: bool,
     /// The slots left out for that.
     missed: u64,
 }
@@ -51,15 +53,23 @@ pub struct Lag(Option<Behind>);
 impl Lag {
     /// A run of `group` ended so late that `missed` slots after it were left out.
     pub fn handle_missed(&mut self, group: usize, missed: u64, now: Instant) -> Option<LagChange> {
-        let new = Behind { since: now, last: now, said: now, late_runs: 0, missed: 0 };
-        let behind = self.0.get_or_insert(new);
+        let behind = self.0.get_or_insert_with(|| Behind {
+            since: now,
+            last: now,
+            said: now,
+            late_runs: BTreeMap::new(),
+            is_told: false,
+            missed: 0,
+        });
         behind.last = now;
-        behind.late_runs = behind.late_runs.saturating_add(1);
         behind.missed += missed;
-        if behind.late_runs == LATE_RUNS {
-            return Some(LagChange::FellBehind { group });
+        if !behind.is_told {
+            let late_runs = behind.late_runs.entry(group).or_default();
+            *late_runs += 1;
+            behind.is_told = *late_runs >= LATE_RUNS;
+            return behind.is_told.then_some(LagChange::FellBehind { group });
         }
-        if behind.late_runs < LATE_RUNS || now.saturating_duration_since(behind.said) < AGAIN {
+        if now.saturating_duration_since(behind.said) < AGAIN {
             return None;
         }
         behind.said = now;
@@ -70,7 +80,7 @@ impl Lag {
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<LagChange> {
         let is_calm = |behind: &mut Behind| now.saturating_duration_since(behind.last) >= CALM;
-        let over = self.0.take_if(is_calm).filter(|behind| behind.late_runs >= LATE_RUNS)?;
+        let over = self.0.take_if(is_calm).filter(|behind| behind.is_told)?;
         let lasted = over.last.saturating_duration_since(over.since);
         Some(LagChange::CaughtUp { missed: over.missed, lasted })
     }

@@ -168,11 +168,7 @@ fn table(key: &str) -> Option<Table> {
 
 /// A number for everything that must be as it was for the old knowledge to hold (FNV-1a, 64 bits).
 fn fingerprint(port: &PortSettings, device: &DeviceSettings) -> String {
-    let end = match port {
-        PortSettings::Rtu(serial) => serial.path.to_string(),
-        PortSettings::Tcp(tcp) => format!("{}:{}", tcp.host, tcp.port),
-    };
-    let mut text = format!("{end} {} {:?}", device.unit.0, device.allowed);
+    let mut text = format!("{port:?} {} {:?}", device.unit.0, device.allowed);
     for point in &device.points {
         let (place, registers) = (point.place, point.value_type.registers());
         text += &format!(" {} {} {registers}", place.table.key(), place.address);

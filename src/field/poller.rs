@@ -108,7 +108,7 @@ impl Poller {
         memory: &Memory,
         now: Moment,
     ) -> Self {
-        let wire = WireCost::new(&bus.port);
+        let wire = WireCost::of_port(&bus.port);
         let (late, in_flight) = match &bus.port {
             PortSettings::Rtu(_) => (Some(Late::new(bus.timeout)), 1),
             PortSettings::Tcp(_) => (None, 1),
@@ -613,7 +613,7 @@ impl Poller {
         self.put_to_sleep(index);
         match change {
             Some(Change::FellSick { ailment, reason }) => {
-                let Some(device) = self.devices.get(index) else { return };
+                let Some(device) = self.devices.get_mut(index) else { return };
                 self.facts.push_back(device.fell_sick(ailment, &reason));
                 self.events.extend(device.sick(&reason, now));
             }

@@ -26,9 +26,9 @@ pub struct WireCost {
 }
 
 impl WireCost {
-    /// On whatever a bus runs over.
+    /// On what carries the frames of a bus.
     #[must_use]
-    pub fn new(port: &PortSettings) -> Self {
+    pub fn of_port(port: &PortSettings) -> Self {
         match port {
             PortSettings::Rtu(serial) => Self::rtu(serial),
             PortSettings::Tcp(_) => Self::tcp(),
