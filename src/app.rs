@@ -180,7 +180,7 @@ impl Gateway {
             .map(|bus| {
                 let on_it = |device: &&DeviceSettings| device.bus == bus.name;
                 let on_it = devices.iter().filter(on_it).cloned().collect();
-                let bus = Bus::new(bus, on_it);
+                let bus = Bus::new(bus, on_it).remembering(&queue.state_dir);
                 tokio::spawn(bus.run(field_events.clone(), inputs_stopped.clone()))
             })
             .collect();

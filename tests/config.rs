@@ -368,7 +368,8 @@ fn a_dry_run_says_what_the_uplinks_do_with_a_topic() {
         let topic = Some(fieldpost::model::TopicName::new(topic).expect("a topic"));
         let file = root().join("tests/data/config/valid/bridges.yaml");
         let mut out = Vec::new();
-        cli::check(&CheckArgs { file, topic, json }, &mut out).expect("a vector takes everything");
+        cli::check(&CheckArgs { file, topic, plan: false, json }, &mut out)
+            .expect("a vector takes everything");
         String::from_utf8(out).expect("text")
     };
     let out = said("a/1/b/2/c/d", false);
@@ -613,7 +614,7 @@ fn a_secret_comes_out_of_the_environment() {
 
 fn check(path: &str, json: bool) -> (ExitStatus, String) {
     let mut out = Vec::new();
-    let args = CheckArgs { file: root().join(path), topic: None, json };
+    let args = CheckArgs { file: root().join(path), topic: None, plan: false, json };
     let status = cli::check(&args, &mut out).expect("a vector takes everything");
     (status, String::from_utf8(out).expect("it is text"))
 }
@@ -650,6 +651,47 @@ fn check_tells_machines_the_same_as_people() {
     let (status, out) = check("config/fieldpost.yaml", true);
     let report: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
     assert_eq!((status, &report["counts"]["devices"]), (ExitStatus::Done, &serde_json::json!(3)));
+}
+
+#[test]
+fn check_says_how_each_bus_will_be_read_and_which_cannot_keep_its_periods() {
+    let plan = |args: CheckArgs| {
+        let mut out = Vec::new();
+        let status = cli::check(&args, &mut out).expect("a vector can be written to");
+        (status, String::from_utf8(out).expect("it is text"))
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("plan.yaml");
+    let yaml = format!(
+        "gateway: {{ id: g, state_dir: {} }}\n\
+         buses: {{ line: {{ modbus-rtu: /dev/ttyS9, parity: none }} }}\n\
+         devices:\n\
+         \x20 fast: {{ bus: line, unit: 3, every: 20ms, points: {{ flow: {{ holding: 4 }}, sum: {{ holding: 8, type: u32 }} }} }}\n\
+         \x20 slow: {{ bus: line, unit: 4, points: {{ pump: {{ coil: 1 }} }} }}\n\
+         uplinks: {{ cloud: {{ url: \"mqtt://127.0.0.1\" }} }}\n",
+        dir.path().display()
+    );
+    fs::write(&file, yaml).expect("a file");
+    let args = |plan, json| CheckArgs { file: file.clone(), topic: None, plan, json };
+    let (status, out) = plan(args(true, true));
+    let report: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
+    assert_eq!((status, &report["warnings"]), (ExitStatus::Done, &1.into()), "{out}");
+    let bus = &report["buses"][0];
+    assert_eq!((&bus["transactions"], &bus["fits"]), (&2.into(), &false.into()));
+    assert_eq!(bus["tightest"]["point"], "flow");
+    assert!(bus["utilisation"].as_f64().expect("a number") > 1.0);
+    assert!(bus["wire_ms"].as_f64().expect("a number") > 50.0);
+    let read = &bus["reads"][0];
+    let places = [&read["unit"], &read["function"], &read["start"], &read["count"]];
+    assert_eq!(places.map(|number| number.as_u64()), [Some(3), Some(3), Some(4), Some(6)]);
+    assert_eq!(read["points"], serde_json::json!(["flow", "sum"]));
+    let (_, out) = plan(args(true, false));
+    for words in ["cannot keep its periods", "1 warning", "bus `line`: 2 transactions", "flow, sum"]
+    {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    let (_, out) = plan(args(false, false));
+    assert!(out.contains("cannot keep its periods") && !out.contains("flow, sum"), "{out}");
 }
 
 /// Whatever the text is: no panic, every place inside the file, and nothing but settings or an error.

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::ExitStatus;
+use super::{ExitStatus, plan};
 use crate::access::{AccessError, Gate};
 use crate::config::{self, Complaints, Parsed, Settings, Severity, SystemSecrets};
+use crate::field::forecast::Forecast;
+use crate::field::{BusSettings, Notebook};
 use crate::model::{TopicError, TopicName};
 use crate::payload::Publisher;
 use crate::uplink::Carried;
@@ -22,6 +24,9 @@ pub struct CheckArgs {
     /// Also say what the uplinks do with this topic, once as one of ours and once as one of the upstream's
     #[arg(long, value_name = "TOPIC", value_parser = topic)]
     pub topic: Option<TopicName>,
+    /// Also say how each bus will be read: transactions, bytes, time on the wire, and what is tightest
+    #[arg(long)]
+    pub plan: bool,
     /// Print complaints and summary as JSON
     #[arg(long)]
     pub json: bool,
@@ -41,8 +46,16 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
     let access = settings.and_then(|settings| Gate::check(&settings.broker.access).err());
     let is_absent = |error: &AccessError| matches!(error, AccessError::Unreadable { .. });
     let settings = settings.filter(|_| access.as_ref().is_none_or(is_absent));
+    let forecasts = settings.map(forecasts).unwrap_or_default();
+    let overloads: Vec<_> = forecasts.iter().filter_map(|it| Some((it, it.overload()?))).collect();
     let written = if args.json {
         let mut report = report(&args.file, settings, complaints);
+        for (forecast, (message, remedy)) in &overloads {
+            plan::add_overload(&mut report, forecast, message, remedy);
+        }
+        if args.plan {
+            report["buses"] = forecasts.iter().map(plan::to_json).collect();
+        }
         if let Some(error) = &access {
             report["access"] = json!(error.to_string());
         }
@@ -53,22 +66,39 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
     } else {
         let gap = if complaints.is_empty() { "" } else { "\n" };
         let file = args.file.display();
+        let overloads_text: String = overloads
+            .iter()
+            .map(|(_, (message, remedy))| {
+                format!("{file}: {}: {message}\n  = help: {remedy}\n\n", Severity::Warning)
+            })
+            .collect();
+        let plan: String = forecasts.iter().filter(|_| args.plan).map(plan::to_text).collect();
         let access = access.as_ref().map_or(String::new(), |error| {
             let severity = if is_absent(error) { Severity::Warning } else { Severity::Error };
             format!("{severity}: {error}\n\n")
         });
         let summary = match settings {
             None if !access.is_empty() => "users and rules of the broker cannot be used".to_owned(),
-            settings => summary(settings, complaints),
+            settings => summary(settings, complaints, overloads.len()),
         };
         let roads = args.topic.as_ref().zip(settings).map(|(topic, settings)| {
             let roads: Vec<String> = roads(topic, settings).iter().map(Road::to_string).collect();
             if roads.is_empty() { format!("no uplink takes `{topic}`\n") } else { roads.concat() }
         });
-        write!(out, "{complaints}{gap}{access}{file}: {summary}\n{}", roads.unwrap_or_default())
+        let roads = roads.unwrap_or_default();
+        write!(out, "{complaints}{gap}{access}{overloads_text}{file}: {summary}\n{roads}{plan}")
     };
     written.context("cannot write the complaints")?;
     Ok(if settings.is_some() { ExitStatus::Done } else { ExitStatus::Wrong })
+}
+
+/// How the buses will be read, with what a gateway that ran here has learnt about their devices.
+fn forecasts(settings: &Settings) -> Vec<Forecast> {
+    let forecast = |bus: &BusSettings| {
+        let memory = Notebook::new(&settings.queue.state_dir, &bus.name).read();
+        Forecast::new(bus, &settings.devices, &memory)
+    };
+    settings.buses.iter().map(forecast).collect()
 }
 
 /// What one uplink does with a topic one way.
@@ -124,8 +154,8 @@ fn topic(text: &str) -> Result<TopicName, TopicError> {
 }
 
 /// `fine: 2 buses, 3 devices, 14 points, 1 uplink` or `3 errors, 1 warning`.
-fn summary(settings: Option<&Settings>, complaints: &Complaints) -> String {
-    let warnings = complaints.count(Severity::Warning);
+fn summary(settings: Option<&Settings>, complaints: &Complaints, overloads: usize) -> String {
+    let warnings = complaints.count(Severity::Warning) + overloads;
     let mut parts = Vec::new();
     let verdict = if let Some(settings) = settings {
         parts.push(counted(settings.buses.len(), "bus", "buses"));

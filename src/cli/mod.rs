@@ -13,6 +13,7 @@ mod import;
 mod mqtt;
 mod passwd;
 mod place;
+mod plan;
 mod powercut;
 mod queue;
 mod queue_text;

@@ -14,6 +14,8 @@ const EXAMPLE: &str =
     "write `{ modbus-rtu: /dev/ttyUSB0, baud: 9600 }` or `{ modbus-tcp: 192.0.2.10:502 }`";
 
 const PORT_OF_MODBUS: u16 = 502;
+/// Per cent of the time of a bus for questions to devices that give nothing.
+const PROBE_SHARE_DEFAULT: u8 = 5;
 const BAUD_DEFAULT: u32 = 9_600;
 const TIMEOUT_RTU_DEFAULT: Duration = Duration::from_millis(300);
 const TIMEOUT_TCP_DEFAULT: Duration = Duration::from_secs(1);
@@ -75,6 +77,7 @@ pub(super) struct Bus {
     parity: Given<Parity>,
     stop_bits: Given<u8>,
     timeout: Given<Duration>,
+    probe_share: Given<u8>,
 }
 
 /// What kind of wire a bus is, as far as that is written.
@@ -111,6 +114,7 @@ impl Bus {
                 field.integer(1..=2, "most devices have 1", notes)
             }),
             timeout: fields.given("timeout", notes, |field, notes| field.duration(timeouts, notes)),
+            probe_share: fields.given("probe_share", notes, probe_share),
             name,
         };
         fields.finish(LATER, INSTEAD, notes);
@@ -152,7 +156,8 @@ impl Bus {
             }
         };
         let name = Arc::from(&*self.name.value);
-        Some(BusSettings { name, port, timeout: self.timeout.or(timeout) })
+        let probe_share = self.probe_share.or(PROBE_SHARE_DEFAULT);
+        Some(BusSettings { name, port, timeout: self.timeout.or(timeout), probe_share })
     }
 
     fn settle_serial(&self, notes: &mut Notes<'_>) -> Option<PortSettings> {
@@ -192,6 +197,19 @@ impl Bus {
             port: endpoint.port,
         }))
     }
+}
+
+fn probe_share(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<u8>> {
+    let example = "write `5%`: what questions to devices that give nothing may take of the time";
+    let text = field.text(example, notes)?;
+    let number = text.value.trim().strip_suffix('%').map(str::trim_end);
+    let share = number.and_then(|number| number.parse().ok()).filter(|it| (1..=50).contains(it));
+    if share.is_none() {
+        let shown = notes.shown(&text.spot);
+        let message = format!("`probe_share` cannot be `{shown}`");
+        notes.error(&text.spot, message, "write `1%` to `50%`; usual is `5%`");
+    }
+    Some(At { value: share?, spot: text.spot })
 }
 
 fn serial_path(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {

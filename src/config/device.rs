@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::allowed::Limits;
 use super::bus::{Bus, Wire};
 use super::expression::Maker;
 use super::fields::{Field, Later, nearest};
@@ -41,6 +42,9 @@ const INSTEAD: &[Later] = &[
     ("poll", "every"),
     ("registers", "points"),
     ("tags", "points"),
+    ("max_read", "max_registers"),
+    ("block_size", "max_registers"),
+    ("skip", "holes"),
 ];
 
 /// A device as written.
@@ -53,6 +57,7 @@ pub(super) struct Device {
     every: Given<Duration>,
     report: Given<Report>,
     points: Vec<Point>,
+    limits: Limits,
 }
 
 impl Device {
@@ -72,6 +77,7 @@ impl Device {
             fields.given("unit", notes, |field, notes| field.integer(0..=255, UNIT_HELP, notes));
         let every = fields.given("every", notes, point::every);
         let report = fields.given("report", notes, report::read);
+        let limits = Limits::read(&mut fields, notes);
         let points = fields.take("points");
         if bus.is_absent() {
             notes.error(&head, "this device does not say which bus it is on", "add `bus: NAME`");
@@ -82,7 +88,7 @@ impl Device {
         let points = points.map(|field| read_points(&field, notes)).unwrap_or_default();
         fields.finish(LATER, INSTEAD, notes);
         name::warn_of_twins(points.iter().map(|point| &point.name), notes);
-        Some(Self { name, head, bus, unit, every, report, points })
+        Some(Self { name, head, bus, unit, every, report, points, limits })
     }
 
     /// The bus and unit, once both are known.
@@ -115,12 +121,16 @@ impl Device {
         let computed =
             computed.filter_map(|point| maker.make(point, &self.report, notes)).collect();
         maker.warn_of_hidden(notes);
+        let spots = self.points.iter().zip(&indices);
+        let spots = spots.filter_map(|(it, index)| Some((&it.name.spot, points.get((*index)?)?)));
+        let allowed = self.limits.settle(spots, notes);
         Some(DeviceSettings {
             name: Arc::from(&*self.name.value),
             bus: Arc::from(&*self.bus.written()?.value),
             unit: unit?,
             points,
             computed,
+            allowed,
         })
     }
 

@@ -5,7 +5,7 @@
 //!
 //! 1. `tree` reads the YAML so that every key and value knows its place; `syntax` has the words when it is none.
 //! 2. `fields` reads groups key by key: kinds of values, units, ranges, keys that nobody knows.
-//! 3. `bus`, `device`, `point`, `uplink`, `rule`, `broker`, `listener` and `file` hold what is written; their `settle` applies defaults and
+//! 3. `bus`, `device`, `allowed`, `point`, `uplink`, `rule`, `broker`, `listener` and `file` hold what is written; their `settle` applies defaults and
 //!    checks what concerns more than one key.
 //!
 //! Nothing stops at the first complaint: all of them go into `notes`, and settings come out only without an error.
@@ -14,6 +14,7 @@
 //! No room knows this one. It opens no port "just to check"; `load` and `system_secrets` are its only shells.
 
 mod access;
+mod allowed;
 mod bridge;
 mod broker;
 mod bus;

@@ -4,18 +4,25 @@
     reason = "reads the clock and waits for the cores of this bus"
 )]
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::{debug, info, trace, warn};
 
+use super::errand::{Errand, Rank};
 use super::event::{Fact, FieldEvent};
+use super::forecast::Forecast;
+use super::health::Ailment;
+use super::memory::Memory;
 use super::modbus::link::Link;
 use super::modbus::transaction::{Failure, Outcome, Question};
-use super::poller::{Next, Poller};
+use super::notebook::Notebook;
+use super::poller::{Ask, Next, Poller};
 use super::port::Port;
 use super::{BusSettings, DeviceSettings, PortSettings};
 use crate::backoff::Backoff;
@@ -30,11 +37,40 @@ const PAUSE_FIRST: Duration = Duration::from_millis(250);
 /// The longest.
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
 
+/// Questions from outside that may wait for a bus.
+const ERRANDS_MAX: usize = 16;
+
 /// One bus with its devices, ready to run.
 #[derive(Debug)]
 pub struct Bus {
     settings: BusSettings,
     devices: Vec<DeviceSettings>,
+    notebook: Option<Notebook>,
+    errands: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
+}
+
+/// A question from outside and whoever waits for how it ends.
+type Request = (Rank, Question, oneshot::Sender<Outcome>);
+
+/// Asks devices of a running bus questions beside its schedule.
+#[derive(Debug, Clone)]
+pub struct BusHandle(mpsc::Sender<Request>);
+
+/// The bus has stopped before the question was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the bus has stopped")]
+pub struct BusStopped;
+
+impl BusHandle {
+    /// Asks `question` when its `rank` says; returns how it ended. It is asked at most once.
+    ///
+    /// # Errors
+    /// [`BusStopped`]; whether it was asked is not known then.
+    pub async fn ask(&self, rank: Rank, question: Question) -> Result<Outcome, BusStopped> {
+        let (teller, outcome) = oneshot::channel();
+        self.0.send((rank, question, teller)).await.map_err(|_| BusStopped)?;
+        outcome.await.map_err(|_| BusStopped)
+    }
 }
 
 /// Why a port is no longer used.
@@ -49,15 +85,56 @@ impl Bus {
     /// Takes the settings of a bus and of the devices on it.
     #[must_use]
     pub fn new(settings: BusSettings, devices: Vec<DeviceSettings>) -> Self {
-        Self { settings, devices }
+        Self { settings, devices, notebook: None, errands: mpsc::channel(ERRANDS_MAX) }
+    }
+
+    /// Keeps what is learnt about its devices in a file below `state_dir`.
+    #[must_use]
+    pub fn remembering(mut self, state_dir: &Path) -> Self {
+        self.notebook = Some(Notebook::new(state_dir, &self.settings.name));
+        self
+    }
+
+    /// Asks questions beside the schedule while the bus runs.
+    #[must_use]
+    pub fn handle(&self) -> BusHandle {
+        BusHandle(self.errands.0.clone())
     }
 
     /// Polls until `stop` turns true or the receiver of `events` is gone. A full channel slows the bus. After `stop` the
     /// transaction under way is finished within its timeout.
     pub async fn run(self, events: mpsc::Sender<FieldEvent>, stop: watch::Receiver<bool>) {
-        let poller = Poller::new(&self.settings, self.devices, clock::now());
+        let Self { settings, devices, notebook, errands: (keep_open, errands) } = self;
+        let memory = match &notebook {
+            Some(notebook) => notebook.read(),
+            None => Memory::default(),
+        };
+        warn_of_overload(&settings, &devices, &memory);
+        let poller = Poller::new(&settings, devices, &memory, clock::now());
         let (backoff, outage) = (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), None);
-        Runner { settings: self.settings, poller, events, stop, backoff, outage }.run().await;
+        Runner {
+            settings,
+            poller,
+            events,
+            stop,
+            backoff,
+            outage,
+            notebook,
+            errands,
+            waiting: HashMap::new(),
+            errands_taken: 0,
+        }
+        .run()
+        .await;
+        drop(keep_open);
+    }
+}
+
+/// Says before anything is asked when the periods cannot be kept.
+fn warn_of_overload(settings: &BusSettings, devices: &[DeviceSettings], memory: &Memory) {
+    let forecast = Forecast::new(settings, devices, memory);
+    if let Some((message, remedy)) = forecast.overload() {
+        warn!(bus = %settings.name, remedy, "{message}");
     }
 }
 
@@ -69,6 +146,11 @@ struct Runner {
     backoff: Backoff,
     /// Since when the port cannot be used.
     outage: Option<Instant>,
+    notebook: Option<Notebook>,
+    errands: mpsc::Receiver<Request>,
+    /// Who waits for which errand.
+    waiting: HashMap<u64, oneshot::Sender<Outcome>>,
+    errands_taken: u64,
 }
 
 impl Runner {
@@ -99,8 +181,16 @@ impl Runner {
                 () = stopped(&mut self.stop) => break,
             }
         }
-        let skipped = self.poller.skipped();
-        info!(bus = %self.settings.name, skipped, "bus stopped");
+        if let Some((notebook, memory)) = self.notebook.as_ref().zip(self.poller.take_memory()) {
+            // Said before if it cannot be written.
+            let _ = notebook.write(&memory);
+        }
+        let mut sum = 0;
+        for (device, every, skipped) in self.poller.skipped().filter(|(.., count)| *count > 0) {
+            sum += skipped;
+            info!(bus = %self.settings.name, %device, ?every, skipped, "reads were left out");
+        }
+        info!(bus = %self.settings.name, skipped = sum, "bus stopped");
     }
 
     fn handle_down(&mut self, reason: &str) {
@@ -109,6 +199,9 @@ impl Runner {
             warn!(bus = %self.settings.name, reason, "bus lost");
         } else {
             debug!(bus = %self.settings.name, reason, "bus still lost");
+        }
+        while let Ok(request) = self.errands.try_recv() {
+            self.take_errand(request);
         }
         self.poller.handle_port_down(reason, clock::now());
     }
@@ -126,10 +219,15 @@ impl Runner {
             if self.hand_out().await.is_none() {
                 return End::Stop;
             }
+            while let Ok(request) = self.errands.try_recv() {
+                self.take_errand(request);
+            }
             match self.poller.poll_next(Instant::now()) {
-                Next::Ask(question) => {
+                Next::Ask(Ask { ticket, question, timeout }) => {
+                    link.set_timeout(timeout);
                     let (outcome, now) = self.transact(&mut port, &mut link, question).await;
-                    let device = self.poller.asked_device().map(AsRef::as_ref).unwrap_or_default();
+                    let device = self.poller.asked_device(ticket);
+                    let device = device.map(AsRef::as_ref).unwrap_or_default();
                     if let Err(failure) = &outcome.result {
                         let bus = &self.settings.name;
                         debug!(%bus, device, %question, %failure, "question failed");
@@ -138,7 +236,7 @@ impl Runner {
                         answered = true;
                         self.handle_useful();
                     }
-                    self.poller.handle_outcome(&outcome, now);
+                    self.poller.handle_outcome(ticket, &outcome, now);
                 }
                 Next::Wait(until) => {
                     if let Err(error) = self.idle(&mut port, &mut link, until).await {
@@ -150,6 +248,13 @@ impl Runner {
                 return End::Lost { reason: reason.to_owned(), answered };
             }
         }
+    }
+
+    fn take_errand(&mut self, (rank, question, teller): Request) {
+        self.errands_taken += 1;
+        let id = self.errands_taken;
+        self.waiting.insert(id, teller);
+        self.poller.handle_errand(Errand { id, rank, question });
     }
 
     fn handle_useful(&mut self) {
@@ -178,6 +283,10 @@ impl Runner {
             () = stopped(&mut self.stop) => Ok(()),
             // A receiver that is gone is found out by handing out, which an idle bus does not do.
             () = self.events.closed() => Ok(()),
+            Some(request) = self.errands.recv() => {
+                self.take_errand(request);
+                Ok(())
+            }
             read = port.read(&mut buffer) => {
                 let bytes = buffer.get(..read?).unwrap_or_default();
                 self.trace("idle", bytes);
@@ -255,6 +364,13 @@ impl Runner {
         while let Some(fact) = self.poller.poll_fact() {
             self.log(&fact);
         }
+        while let Some((id, outcome)) = self.poller.poll_errand() {
+            // Whoever asked may have gone meanwhile.
+            self.waiting.remove(&id).map(|teller| teller.send(outcome));
+        }
+        if let Some(memory) = self.poller.poll_memory(Instant::now()) {
+            self.keep(memory);
+        }
         loop {
             let is_stopping = *self.stop.borrow();
             let permit = if is_stopping {
@@ -273,21 +389,57 @@ impl Runner {
         }
     }
 
+    /// Keeps what was learnt; a slow card holds up nobody.
+    fn keep(&self, memory: Memory) {
+        let Some(notebook) = self.notebook.clone() else { return };
+        let bus = self.settings.name.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = notebook.write(&memory) {
+                warn!(%bus, %error, "what was learnt about devices cannot be kept");
+            }
+        });
+    }
+
     fn log(&self, fact: &Fact) {
         let bus = &self.settings.name;
         match fact {
             Fact::Answers { device, unit } => {
                 info!(%bus, %device, unit = unit.0, "device answered")
             }
-            Fact::FellSilent { device, unit, reason } => {
-                warn!(%bus, %device, unit = unit.0, %reason, "device fell silent");
+            Fact::FellSick { device, unit, ailment, reason } => match ailment {
+                Ailment::Silent => {
+                    warn!(%bus, %device, unit = unit.0, %reason, "device fell silent");
+                }
+                Ailment::Garbling => {
+                    warn!(%bus, %device, unit = unit.0, %reason, "device garbles its answers");
+                }
+                Ailment::Refusing => {
+                    warn!(%bus, %device, unit = unit.0, %reason, "device refuses whatever it is asked");
+                }
+            },
+            Fact::Turned { device, unit, ailment, reason } => {
+                info!(%bus, %device, unit = unit.0, ?ailment, %reason, "device still gives nothing");
             }
-            Fact::AnswersAgain { device, unit, missed, silent_for } => {
-                let silent_for = format_args!("{:.1}s", silent_for.as_secs_f64());
+            Fact::AnswersAgain { device, unit, missed, sick_for } => {
+                let silent_for = format_args!("{:.1}s", sick_for.as_secs_f64());
                 info!(%bus, %device, unit = unit.0, missed, %silent_for, "device answers again");
             }
-            Fact::Refuses { device, unit, range, reason } => {
-                warn!(%bus, %device, unit = unit.0, %range, %reason, "device refused points");
+            Fact::Refuses { device, unit, points, range, reason, remedy } => {
+                warn!(%bus, %device, unit = unit.0, points, %range, %reason, remedy, "device refused points");
+            }
+            Fact::Learnt { device, unit, lesson } => {
+                info!(%bus, %device, unit = unit.0, config = %lesson, "device was found to allow less in one read");
+            }
+            Fact::FellBehind { device, every } => {
+                warn!(%bus, %device, ?every, "reads are left out: the bus or the device is too slow for its period");
+            }
+            Fact::StillBehind { missed, lasted } => {
+                let lasted = format_args!("{:.0}s", lasted.as_secs_f64());
+                warn!(%bus, missed, %lasted, "reads are still left out");
+            }
+            Fact::CaughtUp { missed, lasted } => {
+                let lasted = format_args!("{:.1}s", lasted.as_secs_f64());
+                info!(%bus, missed, %lasted, "all periods are kept again");
             }
         }
     }

@@ -158,7 +158,14 @@ mod tests {
             report: None,
         };
         let (name, bus, unit) = ("device".into(), "bus".into(), UnitId(1));
-        let device = DeviceSettings { name, bus, unit, points, computed: Vec::new() };
+        let device = DeviceSettings {
+            name,
+            bus,
+            unit,
+            points,
+            computed: Vec::new(),
+            allowed: crate::field::Allowed::default(),
+        };
         let computed = Computed::new(settings, &device);
         assert!(computed.every(&device) <= Duration::from_secs(60));
         computed

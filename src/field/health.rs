@@ -1,27 +1,38 @@
-//! core: who answers, who fell silent, and how often the silent are asked.
+//! core: who answers, who is silent, garbles or refuses, and how often those are asked.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Questions without any answer in a row until a device counts as silent: one and its repetition.
+/// Questions without any answer in a row until a device counts as silent: one and its repetition. One that never
+/// answered has nothing to be forgiven.
 const SILENT_TRIES: u32 = 2;
-/// Failures of any kind in a row until a device counts as silent; a bad line spoils one in five without being dead.
+/// Failures of any kind in a row until a device counts as sick; a bad line spoils one in five without being dead.
 const FAILED_TRIES: u32 = 4;
-/// How long a silent device is left alone at first.
+/// Refusals in a row that are not about what was asked for until a device counts as refusing.
+const REFUSED_TRIES: u32 = 4;
+/// How long a sick device is left alone at first.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
-/// How long a silent device is left alone at most.
+/// How long a sick device is left alone at most.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// Share of bus time that questions to silent devices may take while others answer: one part in so many.
-const PROBE_SHARE: u32 = 20;
-/// How much of that time may be saved up.
-const PROBE_SAVED_MAX: Duration = Duration::from_secs(2);
+
+/// In which way a device gives nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ailment {
+    /// No answer comes at all.
+    Silent,
+    /// Something comes, and it is no answer: damaged, cut off, of another unit or another length.
+    Garbling,
+    /// It answers with exceptions, whatever it is asked for.
+    Refusing,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// Has neither answered nor fallen silent yet.
+    /// Has neither answered nor been found sick yet.
     Unknown,
     Online,
-    Silent {
+    Sick {
+        ailment: Ailment,
         since: Instant,
         missed: u64,
         pause: Duration,
@@ -34,17 +45,26 @@ enum State {
 pub enum Change {
     /// It answered for the first time.
     Online,
-    /// It does not answer any more, or never did.
-    FellSilent {
+    /// It gives nothing any more, or never did.
+    FellSick {
+        /// In which way.
+        ailment: Ailment,
+        /// Why, in plain words.
+        reason: Arc<str>,
+    },
+    /// It still gives nothing, in another way.
+    Turned {
+        /// In which way.
+        ailment: Ailment,
         /// Why, in plain words.
         reason: Arc<str>,
     },
     /// It answers again.
     AnswersAgain {
-        /// How many questions it left unanswered.
+        /// How many questions brought nothing.
         missed: u64,
         /// For how long.
-        silent_for: Duration,
+        sick_for: Duration,
     },
 }
 
@@ -54,40 +74,61 @@ pub struct Health {
     state: State,
     silent_tries: u32,
     failed_tries: u32,
+    refused_tries: u32,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { state: State::Unknown, silent_tries: 0, failed_tries: 0 }
+        Self { state: State::Unknown, silent_tries: 0, failed_tries: 0, refused_tries: 0 }
     }
 }
 
 impl Health {
-    /// Whether the device counts as silent.
+    /// Whether the device counts as sick.
     #[must_use]
-    pub fn is_silent(&self) -> bool {
-        matches!(self.state, State::Silent { .. })
+    pub fn is_sick(&self) -> bool {
+        matches!(self.state, State::Sick { .. })
     }
 
-    /// When a silent device is worth a question again.
+    /// Whether it has neither answered nor been found sick yet.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.state == State::Unknown
+    }
+
+    /// Whether it answered its last questions.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        self.state == State::Online && self.failed_tries == 0
+    }
+
+    /// When a sick device is worth a question again.
     #[must_use]
     pub fn probe_at(&self) -> Option<Instant> {
         match self.state {
-            State::Silent { probe_at, .. } => Some(probe_at),
+            State::Sick { probe_at, .. } => Some(probe_at),
             State::Unknown | State::Online => None,
         }
     }
 
-    /// The device said something about what it was asked, a value or a refusal.
+    /// The device gave what it was asked for, or does not have part of that.
     pub fn handle_answer(&mut self, now: Instant) -> Option<Change> {
-        (self.silent_tries, self.failed_tries) = (0, 0);
+        self.handle_forgiven();
         match std::mem::replace(&mut self.state, State::Online) {
             State::Online => None,
             State::Unknown => Some(Change::Online),
-            State::Silent { since, missed, .. } => {
-                Some(Change::AnswersAgain { missed, silent_for: now - since })
+            State::Sick { since, missed, .. } => {
+                Some(Change::AnswersAgain { missed, sick_for: now - since })
             }
         }
+    }
+
+    /// The device refused, and not because of what it was asked for.
+    pub fn handle_refused(&mut self, reason: &str, now: Instant) -> Option<Change> {
+        (self.silent_tries, self.failed_tries) = (0, 0);
+        self.refused_tries += 1;
+        let is_last = self.refused_tries >= REFUSED_TRIES;
+        self.handle_nothing(Ailment::Refusing, is_last, self.refused_tries, reason, now)
     }
 
     /// A question brought nothing; `was_silent` when not even something spoilt came.
@@ -97,47 +138,52 @@ impl Health {
         reason: &str,
         now: Instant,
     ) -> Option<Change> {
-        if let State::Silent { missed, pause, probe_at, .. } = &mut self.state {
-            *missed += 1;
-            *pause = (*pause * 2).min(PAUSE_MAX);
-            *probe_at = now + *pause;
-            return None;
-        }
         let is_last = self.is_last_try(was_silent);
         self.failed_tries += 1;
         self.silent_tries = if was_silent { self.silent_tries + 1 } else { 0 };
-        if !is_last {
-            return None;
-        }
-        let missed = u64::from(self.failed_tries);
-        self.fall_silent(missed, now);
-        Some(Change::FellSilent { reason: reason.into() })
+        let ailment = if was_silent { Ailment::Silent } else { Ailment::Garbling };
+        self.handle_nothing(ailment, is_last, self.failed_tries, reason, now)
     }
 
-    /// Whether one more failure makes it count as silent.
+    fn handle_nothing(
+        &mut self,
+        found: Ailment,
+        is_last: bool,
+        tries: u32,
+        reason: &str,
+        now: Instant,
+    ) -> Option<Change> {
+        if let State::Sick { ailment, missed, pause, probe_at, .. } = &mut self.state {
+            *missed += 1;
+            *pause = (*pause * 2).min(PAUSE_MAX);
+            *probe_at = now + *pause;
+            let has_turned = std::mem::replace(ailment, found) != found;
+            return has_turned.then(|| Change::Turned { ailment: found, reason: reason.into() });
+        }
+        is_last.then(|| self.fall_sick(found, u64::from(tries), reason, now))
+    }
+
+    /// Whether one more failure makes it count as sick.
     #[must_use]
     pub fn is_last_try(&self, was_silent: bool) -> bool {
         let silent_tries = if was_silent { self.silent_tries + 1 } else { 0 };
-        !self.is_silent() && (silent_tries >= SILENT_TRIES || self.failed_tries + 1 >= FAILED_TRIES)
+        let most = if self.is_unknown() { 1 } else { SILENT_TRIES };
+        !self.is_sick() && (silent_tries >= most || self.failed_tries + 1 >= FAILED_TRIES)
     }
 
     /// The failures were explained by what was asked.
     pub fn handle_forgiven(&mut self) {
-        (self.silent_tries, self.failed_tries) = (0, 0);
+        (self.silent_tries, self.failed_tries, self.refused_tries) = (0, 0, 0);
     }
 
     /// The bus itself is gone.
     pub fn handle_unreachable(&mut self, reason: &str, now: Instant) -> Option<Change> {
-        if self.is_silent() {
-            return None;
-        }
-        self.fall_silent(0, now);
-        Some(Change::FellSilent { reason: reason.into() })
+        (!self.is_sick()).then(|| self.fall_sick(Ailment::Silent, 0, reason, now))
     }
 
-    /// A silent device has a reason to answer again: ask at once.
+    /// A sick device has a reason to answer again: ask at once.
     pub fn handle_hope(&mut self, now: Instant) {
-        if let State::Silent { pause, probe_at, .. } = &mut self.state {
+        if let State::Sick { pause, probe_at, .. } = &mut self.state {
             *pause = PAUSE_MIN;
             *probe_at = (*probe_at).min(now);
         }
@@ -145,48 +191,54 @@ impl Health {
 
     /// Asking before `until` would bring nothing that can be trusted.
     pub fn handle_not_before(&mut self, until: Instant) {
-        if let State::Silent { probe_at, .. } = &mut self.state {
+        if let State::Sick { probe_at, .. } = &mut self.state {
             *probe_at = (*probe_at).max(until);
         }
     }
 
-    fn fall_silent(&mut self, missed: u64, now: Instant) {
+    fn fall_sick(&mut self, ailment: Ailment, missed: u64, reason: &str, now: Instant) -> Change {
         let (pause, probe_at) = (PAUSE_MIN, now + PAUSE_MIN);
-        self.state = State::Silent { since: now, missed, pause, probe_at };
+        self.state = State::Sick { ailment, since: now, missed, pause, probe_at };
+        Change::FellSick { ailment, reason: reason.into() }
     }
 }
 
-/// What questions to silent devices may cost the others: a twentieth of the time of the bus.
+/// A share of the time of a bus for questions that may bring nothing; what is not used is saved up, to a bound.
 #[derive(Debug)]
-pub struct ProbeBudget {
-    saved: Duration,
-    counted: Instant,
+pub struct Budget {
+    /// In per cent, at least 1.
+    share: u32,
+    saved_max: Duration,
+    /// When all that is spent has been earned again.
+    full_at: Instant,
 }
 
-impl ProbeBudget {
-    /// A full budget.
+impl Budget {
+    /// A full budget of `share` per cent that saves at most `saved_max`.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
-        Self { saved: PROBE_SAVED_MAX, counted: now }
+    pub fn new(share: u8, saved_max: Duration, now: Instant) -> Self {
+        Self { share: u32::from(share.max(1)), saved_max, full_at: now }
     }
 
     /// When a question that may cost `cost` is affordable.
     #[must_use]
     pub fn affordable_at(&self, cost: Duration) -> Instant {
-        let lacking = cost.min(PROBE_SAVED_MAX).saturating_sub(self.saved);
-        self.counted + lacking * PROBE_SHARE
+        let spare = self.earned_in(self.saved_max.saturating_sub(cost));
+        self.full_at.checked_sub(spare).unwrap_or(self.full_at)
     }
 
-    /// A question to a silent device cost this much.
+    /// A question that brought nothing cost this much.
     pub fn handle_cost(&mut self, cost: Duration, now: Instant) {
-        let earned = now.saturating_duration_since(self.counted) / PROBE_SHARE;
-        self.saved = (self.saved + earned).min(PROBE_SAVED_MAX).saturating_sub(cost);
-        self.counted = now;
+        self.full_at = self.full_at.max(now) + self.earned_in(cost);
     }
 
-    /// A silent device answers again: others may, too.
+    /// A sick device answers again: others may, too.
     pub fn handle_hope(&mut self, now: Instant) {
-        *self = Self::new(now);
+        self.full_at = now;
+    }
+
+    fn earned_in(&self, cost: Duration) -> Duration {
+        cost * 100 / self.share
     }
 }
 
@@ -205,19 +257,21 @@ mod tests {
         assert_eq!(health.handle_answer(now), Some(Change::Online));
         assert_eq!(health.handle_answer(now), None);
         assert_eq!(health.handle_failure(true, "no answer", now), None);
-        let fell = Change::FellSilent { reason: "no answer".into() };
+        let (ailment, reason) = (Ailment::Silent, "no answer".into());
+        let fell = Change::FellSick { ailment, reason };
         assert_eq!(health.handle_failure(true, "no answer", now), Some(fell));
         assert_eq!(health.handle_failure(true, "no answer", now), None);
         let later = now + Duration::from_secs(6);
-        let again = Change::AnswersAgain { missed: 3, silent_for: Duration::from_secs(6) };
+        let again = Change::AnswersAgain { missed: 3, sick_for: Duration::from_secs(6) };
         assert_eq!(health.handle_answer(later), Some(again));
-        assert!(!health.is_silent());
+        assert!(!health.is_sick());
     }
 
     #[test]
     fn the_pause_grows_to_ten_seconds_and_an_answer_resets_it() {
         let (mut health, mut now) = (Health::default(), start());
         let mut pauses = Vec::new();
+        health.handle_answer(now);
         health.handle_failure(true, "no answer", now);
         for _ in 0..8 {
             health.handle_failure(true, "no answer", now);
@@ -239,31 +293,57 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(health.handle_failure(false, "CRC", now), None);
         }
-        assert!(matches!(
-            health.handle_failure(false, "CRC", now),
-            Some(Change::FellSilent { .. })
-        ));
+        let fell = Change::FellSick { ailment: Ailment::Garbling, reason: "CRC".into() };
+        assert_eq!(health.handle_failure(false, "CRC", now), Some(fell));
 
         let mut health = Health::default();
+        health.handle_answer(now);
         assert_eq!(health.handle_failure(true, "no answer", now), None);
         assert_eq!(health.handle_failure(false, "CRC", now), None);
         assert_eq!(health.handle_failure(true, "no answer", now), None);
     }
 
     #[test]
-    fn probes_take_a_twentieth_of_the_time() {
-        let start = start();
-        let (mut budget, mut now) = (ProbeBudget::new(start), start);
-        let cost = Duration::from_millis(300);
-        let mut probes = 0;
-        while now - start < Duration::from_secs(600) {
-            now = now.max(budget.affordable_at(cost)) + cost;
-            budget.handle_cost(cost, now);
-            probes += 1;
+    fn one_that_never_answered_counts_as_silent_at_once() {
+        let (mut health, now) = (Health::default(), start());
+        assert!(health.is_unknown());
+        assert!(health.handle_failure(true, "no answer", now).is_some());
+        assert!(health.is_sick() && !health.is_unknown());
+    }
+
+    #[test]
+    fn silent_garbling_and_refusing_are_told_apart() {
+        let (mut health, now) = (Health::default(), start());
+        health.handle_answer(now);
+        for _ in 1..REFUSED_TRIES {
+            assert_eq!(health.handle_refused("exception 4", now), None);
         }
-        assert!(
-            (95..=110).contains(&probes),
-            "{probes} probes of 0.3 s in 600 s, 2 s saved before"
-        );
+        let (ailment, reason) = (Ailment::Refusing, Arc::from("exception 4"));
+        let fell = Change::FellSick { ailment, reason };
+        assert_eq!(health.handle_refused("exception 4", now), Some(fell));
+        assert_eq!(health.probe_at(), Some(now + PAUSE_MIN));
+        assert_eq!(health.handle_refused("exception 4", now), None);
+        assert_eq!(health.probe_at(), Some(now + PAUSE_MIN * 2), "the pause grows");
+        let turned = Change::Turned { ailment: Ailment::Silent, reason: "no answer".into() };
+        assert_eq!(health.handle_failure(true, "no answer", now), Some(turned));
+        assert_eq!(health.handle_failure(true, "no answer", now), None);
+        assert!(matches!(health.handle_answer(now), Some(Change::AnswersAgain { .. })));
+        assert_eq!(health.handle_refused("exception 4", now), None, "it counts anew");
+    }
+
+    #[test]
+    fn questions_without_answers_take_their_share_of_the_time() {
+        for (share, expected) in [(5u8, 95..=105), (20, 395..=405)] {
+            let start = start();
+            let mut budget = Budget::new(share, Duration::from_millis(600), start);
+            let (mut now, mut probes) = (start, 0);
+            let cost = Duration::from_millis(300);
+            while now - start < Duration::from_secs(600) {
+                now = now.max(budget.affordable_at(cost)) + cost;
+                budget.handle_cost(cost, now);
+                probes += 1;
+            }
+            assert!(expected.contains(&probes), "{probes} questions of 0.3 s in 600 s");
+        }
     }
 }

@@ -1,29 +1,41 @@
 //! Buses and devices: asks what is due, takes the answer, hands readings on.
 //!
 //! A [`Bus`] is one task that owns one serial port or TCP connection. What it does is decided by cores: when a group of
-//! points is due ([`schedule`]), who is silent and how often to ask them ([`health`]), which reads bring the points and
-//! what a device refuses (`group`), how a question and its answer look on the wire ([`modbus`]); `poller` joins them
-//! for one bus, and the shells `port` and `bus` wait and do the reading and writing.
+//! points is due ([`schedule`]) and whether it keeps its periods ([`lag`]), who is sick and how often to ask them
+//! ([`health`]), how long to wait for them ([`patience`]), which reads bring the points and what a device refuses
+//! (`group`), what is kept of that ([`Memory`]), what all of it will cost ([`forecast`]), how a question and its answer look on the wire ([`modbus`]); `poller` joins them
+//! for one bus, and the shells `port`, `bus` and `notebook` wait and do the reading and writing.
 //!
 //! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
 
 mod bus;
 mod computed;
+mod device;
+mod errand;
 mod event;
+pub mod forecast;
 mod group;
 pub mod health;
+pub mod lag;
+mod memory;
 pub mod modbus;
+mod notebook;
 mod outlet;
+pub mod patience;
 mod poller;
 mod port;
 mod report;
 pub mod schedule;
 mod settings;
 
-pub use bus::Bus;
+pub use bus::{Bus, BusHandle, BusStopped};
+pub use errand::Rank;
 pub use event::{DeviceState, FieldEvent};
+pub use memory::{Memory, MemoryError};
+pub use notebook::Notebook;
 pub use settings::{
-    BusSettings, Change, ComputedSettings, DeviceSettings, Encoding, Formula, FormulaError,
-    Function, Half, Marker, Operator, Order, Parity, Place, PointSettings, PortSettings,
-    ReportSettings, SerialSettings, Table, TcpSettings, TimeLayout, UnitId, ValueType,
+    Allowed, BusSettings, Change, ComputedSettings, DeviceSettings, Encoding, Formula,
+    FormulaError, Function, Half, Hole, Marker, Operator, Order, Parity, Place, PointSettings,
+    PortSettings, ReportSettings, SerialSettings, Table, TcpSettings, TimeLayout, UnitId,
+    ValueType,
 };

@@ -4,157 +4,169 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::event::{DeviceState, Fact, FieldEvent};
-use super::group::{Group, Refusal, reason};
-use super::health::{Change, Health, ProbeBudget};
-use super::modbus::decode::decode;
+use super::device::Device;
+use super::errand::{Errand, Errands, Rank};
+use super::event::{Fact, FieldEvent};
+use super::group::{Group, Refusal};
+use super::health::{Budget, Change};
+use super::lag::{Lag, LagChange};
+use super::memory::Memory;
 use super::modbus::late::Late;
-use super::modbus::pdu::{Data, ReadRange};
-use super::modbus::plan::{Wanted, WireCost};
+use super::modbus::pdu::{Data, ExceptionCode, ReadRange};
+use super::modbus::plan::{self, ByPeriod, Wanted, WireCost};
 use super::modbus::transaction::{Failure, Outcome, Question, Verdict};
-use super::outlet::Outlet;
 use super::schedule::Schedule;
-use super::{BusSettings, DeviceSettings, PortSettings};
-use crate::model::{Moment, Quality, Value};
+use super::{BusSettings, DeviceSettings, PortSettings, UnitId};
+use crate::model::Moment;
+
+/// How much of the time for questions to sick devices may be saved up.
+const PROBES_SAVED_MAX: Duration = Duration::from_secs(1);
+/// Share of bus time, in per cent, that first questions to devices nobody knows yet may take from reads that are due.
+const NEWCOMERS_SHARE: u8 = 25;
+/// How much of that may be saved up.
+const NEWCOMERS_SAVED_MAX: Duration = Duration::from_millis(500);
+/// How long a busy device is left alone, try by try; after the last the points are given up (Modbus application
+/// protocol 1.1b3, section 7, exception 6: ask again later).
+const BUSY_PAUSES: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
+/// The same for one that has taken the request and needs long for it (exception 5).
+const ACKNOWLEDGED_PAUSES: [Duration; 3] =
+    [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(4)];
+/// How long between two times that what was learnt is handed out to be kept.
+const KEEP_PAUSE: Duration = Duration::from_secs(10);
 
 /// What to do next on a bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// Ask this now.
-    Ask(Question),
+    Ask(Ask),
     /// Nothing until then; `None` when there is nothing at all.
     Wait(Option<Instant>),
 }
 
-#[derive(Debug)]
-struct Device {
-    settings: DeviceSettings,
-    health: Health,
-    outlet: Outlet,
-    /// The last good value of each point.
-    last: Vec<Option<Value>>,
-    groups: Vec<usize>,
-    /// How often it was asked while silent: each time something else.
-    probes: usize,
-    culprit: Option<Culprit>,
+/// A question to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ask {
+    /// What [`Poller::handle_outcome`] is to be told with how it ended.
+    pub(super) ticket: u64,
+    pub(super) question: Question,
+    /// How long to wait for the answer, from the last byte of the request on.
+    pub(super) timeout: Duration,
 }
 
-/// A read on which a device fell silent: some devices are silent where others refuse.
-#[derive(Debug)]
-struct Culprit {
-    range: ReadRange,
-    /// How often, although other reads were answered in between and this one never.
-    falls: u32,
-    answered_other: bool,
-    /// Its parts are on trial.
-    is_split: bool,
-}
-
-/// A device that falls silent this often on the same read and answers all others has it refused.
-const CULPRIT_FALLS: u32 = 3;
-
-impl Culprit {
-    fn new(range: ReadRange) -> Self {
-        Self { range, falls: 1, answered_other: false, is_split: false }
-    }
-
-    fn overlaps(&self, range: ReadRange) -> bool {
-        self.range.table() == range.table()
-            && u32::from(self.range.address()) < range.end()
-            && u32::from(range.address()) < self.range.end()
-    }
+/// Whom an answer is for.
+#[derive(Debug, Clone, Copy)]
+enum For {
+    Step { group: usize, step: u64 },
+    Errand(Errand),
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Asked {
-    group: usize,
+    ticket: u64,
+    whom: For,
     question: Question,
     at: Instant,
 }
 
-/// The decisions of one bus. One question is open at a time.
+/// The decisions of one bus.
 #[derive(Debug)]
 pub(super) struct Poller {
+    port: PortSettings,
+    wire: WireCost,
+    timeout: Duration,
     devices: Vec<Device>,
     groups: Vec<Group>,
     schedule: Schedule,
+    errands: Errands,
     /// Only a serial line can confuse answers.
     late: Option<Late>,
-    budget: ProbeBudget,
-    /// What a question to a silent device costs.
-    probe_cost: Duration,
-    asked: Option<Asked>,
+    /// What questions to sick devices may cost.
+    probes: Budget,
+    /// What first questions to unknown devices may cost while others have reads that are due.
+    newcomers: Budget,
+    /// What a question without an answer costs.
+    vain_cost: Duration,
+    asked: Vec<Asked>,
+    /// Questions that may be open at a time.
+    in_flight: usize,
+    tickets: u64,
+    lag: Lag,
+    /// The changes of what is known when it was last handed out to be kept.
+    kept_changes: u64,
+    keep_at: Instant,
     events: VecDeque<FieldEvent>,
     facts: VecDeque<Fact>,
+    errands_done: VecDeque<(u64, Outcome)>,
 }
 
 impl Poller {
-    /// Plans `devices`; everything is due at `now`.
-    pub(super) fn new(bus: &BusSettings, devices: Vec<DeviceSettings>, now: Moment) -> Self {
-        let (wire, late) = match &bus.port {
-            PortSettings::Rtu(serial) => (WireCost::rtu(serial), Some(Late::new(bus.timeout))),
-            PortSettings::Tcp(_) => (WireCost::tcp(), None),
+    /// Plans `devices` with what is remembered of them; everything is due at `now`.
+    pub(super) fn new(
+        bus: &BusSettings,
+        devices: Vec<DeviceSettings>,
+        memory: &Memory,
+        now: Moment,
+    ) -> Self {
+        let wire = WireCost::of_port(&bus.port);
+        let (late, in_flight) = match &bus.port {
+            PortSettings::Rtu(_) => (Some(Late::new(bus.timeout)), 1),
+            PortSettings::Tcp(_) => (None, 1),
         };
         let mut poller = Self {
+            port: bus.port.clone(),
+            wire,
+            timeout: bus.timeout,
             devices: Vec::new(),
             groups: Vec::new(),
             schedule: Schedule::new(&[], now.mono),
+            errands: Errands::default(),
             late,
-            budget: ProbeBudget::new(now.mono),
-            probe_cost: bus.timeout + wire.transaction,
-            asked: None,
+            probes: Budget::new(bus.probe_share, PROBES_SAVED_MAX, now.mono),
+            newcomers: Budget::new(NEWCOMERS_SHARE, NEWCOMERS_SAVED_MAX, now.mono),
+            vain_cost: bus.timeout + wire.transaction,
+            asked: Vec::new(),
+            in_flight,
+            tickets: 0,
+            lag: Lag::default(),
+            kept_changes: 0,
+            keep_at: now.mono,
             events: VecDeque::new(),
             facts: VecDeque::new(),
+            errands_done: VecDeque::new(),
         };
         let mut periods = Vec::new();
         for settings in devices {
-            poller.add(settings, wire, &mut periods, now);
+            let learnt = memory.of(&bus.port, &settings);
+            let ByPeriod { periods: by_period, impossible } = plan::by_period(&settings);
+            let mut device = Device::new(settings, learnt, bus.timeout);
+            for (every, points) in by_period {
+                periods.push(every);
+                device.groups.push(poller.groups.len());
+                let index = poller.devices.len();
+                let group = Group::new(index, points, wire, &device.known, now.mono);
+                for read in group.refused() {
+                    let words = "refused before the restart, and tried again soon";
+                    let event = device.errors(&read.points, read.range, words, now);
+                    poller.events.extend(event);
+                }
+                poller.groups.push(group);
+            }
+            poller.events.extend(device.impossible(&impossible, now));
+            poller.devices.push(device);
         }
         poller.schedule = Schedule::new(&periods, now.mono);
         poller
     }
 
-    fn add(
-        &mut self,
-        settings: DeviceSettings,
-        wire: WireCost,
-        periods: &mut Vec<Duration>,
-        now: Moment,
-    ) {
-        let device = self.devices.len();
-        let mut by_period: Vec<(Duration, Vec<Wanted>)> = Vec::new();
-        let mut impossible = Vec::new();
-        for (index, point) in settings.points.iter().enumerate() {
-            match Wanted::new(index, point) {
-                Ok(wanted) => match by_period.iter_mut().find(|(every, _)| *every == point.every) {
-                    Some((_, wanteds)) => wanteds.push(wanted),
-                    None => by_period.push((point.every, vec![wanted])),
-                },
-                Err(error) => impossible.push((index, Arc::from(error.to_string()))),
-            }
-        }
-        let first = self.groups.len();
-        for (every, points) in by_period {
-            periods.push(every);
-            self.groups.push(Group::new(device, points, wire));
-        }
-        self.devices.push(Device {
-            outlet: Outlet::new(&settings),
-            last: vec![None; settings.points.len()],
-            groups: (first..self.groups.len()).collect(),
-            settings,
-            health: Health::default(),
-            probes: 0,
-            culprit: None,
-        });
-        let error = |reason: Arc<str>| (None, Quality::Error { reason });
-        let readings = impossible.into_iter().map(|(point, reason)| (point, error(reason)));
-        self.push_readings(device, readings.collect(), now);
-    }
-
-    /// How many slots were skipped because the bus was too slow for its periods.
-    pub(super) fn skipped(&self) -> u64 {
-        self.schedule.skipped()
+    /// How many slots of each device's groups were skipped because the bus was too slow: device, period, how many.
+    pub(super) fn skipped(&self) -> impl Iterator<Item = (&Arc<str>, Duration, u64)> {
+        self.schedule.skipped().zip(&self.groups).enumerate().filter_map(
+            |(index, (skipped, it))| {
+                let device = self.devices.get(it.device)?;
+                Some((&device.settings.name, self.schedule.every(index)?, skipped))
+            },
+        )
     }
 
     /// The next event for the app.
@@ -167,40 +179,107 @@ impl Poller {
         self.facts.pop_front()
     }
 
-    /// Name and unit for the log.
-    pub(super) fn asked_device(&self) -> Option<&Arc<str>> {
-        let group = self.groups.get(self.asked?.group)?;
-        Some(&self.devices.get(group.device)?.settings.name)
+    /// The next errand that has ended, with how.
+    pub(super) fn poll_errand(&mut self) -> Option<(u64, Outcome)> {
+        self.errands_done.pop_front()
     }
 
-    /// Decides what to do at `now`. After [`Next::Ask`] comes [`Poller::handle_outcome`].
+    /// What was learnt about the devices, if that changed and has not been handed out lately: it is written to a card.
+    pub(super) fn poll_memory(&mut self, now: Instant) -> Option<Memory> {
+        if self.keep_at > now {
+            return None;
+        }
+        self.keep_at = now + KEEP_PAUSE;
+        self.take_memory()
+    }
+
+    /// What was learnt about the devices, if that changed since it was last handed out.
+    pub(super) fn take_memory(&mut self) -> Option<Memory> {
+        let changes = self.devices.iter().map(|device| device.known.changes()).sum();
+        if std::mem::replace(&mut self.kept_changes, changes) == changes {
+            return None;
+        }
+        let mut memory = Memory::default();
+        for device in &self.devices {
+            memory.add(&self.port, &device.settings, device.known.learnt());
+        }
+        Some(memory)
+    }
+
+    /// The device a question was for, for the log.
+    pub(super) fn asked_device(&self, ticket: u64) -> Option<&Arc<str>> {
+        let asked = self.asked.iter().find(|asked| asked.ticket == ticket)?;
+        let unit = asked.question.unit;
+        let device = self.devices.iter().find(|device| device.settings.unit == unit)?;
+        Some(&device.settings.name)
+    }
+
+    /// Takes a question from outside; [`Poller::poll_errand`] says how it ended.
+    pub(super) fn handle_errand(&mut self, errand: Errand) {
+        self.errands.push(errand);
+    }
+
+    /// Decides what to do at `now`. After [`Next::Ask`] comes [`Poller::handle_outcome`] some time.
     pub(super) fn poll_next(&mut self, now: Instant) -> Next {
+        if self.asked.len() >= self.in_flight {
+            return Next::Wait(None);
+        }
         if let Some(late) = &mut self.late {
             late.handle_timeout(now);
+        }
+        let change = self.lag.handle_timeout(now);
+        self.tell_lag(change);
+        if let Some(ask) = self.ask_errand(Rank::First, now) {
+            return Next::Ask(ask);
         }
         self.begin_probes(now);
         while let Some(group) = self.schedule.poll_due(now) {
             self.begin(group, now);
         }
         while let Some(group) = self.most_urgent(now) {
-            if let Some(question) = self.question(group) {
-                self.asked = Some(Asked { group, question, at: now });
-                return Next::Ask(question);
+            if let Some((step, question)) = self.question(group) {
+                self.group(group, |it| it.handle_asked(step));
+                return Next::Ask(self.ask(For::Step { group, step }, question, now));
             }
             // Every question near this one could be mixed up with an older one.
-            let Some(it) = self.groups.get_mut(group) else { break };
-            let unit = self.devices.get(it.device).map(|device| device.settings.unit);
-            let free_at = self.late.as_ref().zip(unit).and_then(|(late, unit)| late.free_at(unit));
-            it.not_before = Some(free_at.unwrap_or(now).max(now + Duration::from_millis(1)));
+            let unit = self.device_of(group).map(|device| device.settings.unit);
+            let free_at = self.free_at(unit).unwrap_or(now);
+            let not_before = Some(free_at.max(now + Duration::from_millis(1)));
+            self.group(group, |it| it.not_before = not_before);
         }
-        Next::Wait(self.wake_at())
+        match self.ask_errand(Rank::Idle, now) {
+            Some(ask) => Next::Ask(ask),
+            None => Next::Wait(self.wake_at(now)),
+        }
+    }
+
+    fn ask(&mut self, whom: For, question: Question, now: Instant) -> Ask {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let timeout = match whom {
+            For::Step { group, .. } => self.device_of(group).map(Device::timeout),
+            // Nothing like it may have been asked before; a write takes longer than a read.
+            For::Errand(_) => None,
+        };
+        let timeout = timeout.unwrap_or(self.timeout);
+        self.asked.push(Asked { ticket, whom, question, at: now });
+        Ask { ticket, question, timeout }
+    }
+
+    fn ask_errand(&mut self, rank: Rank, now: Instant) -> Option<Ask> {
+        let late = self.late.as_ref();
+        let as_asked = |errand: &Errand| errand_question(late, errand.question);
+        let errand = self.errands.take(rank, |errand| as_asked(errand).is_some())?;
+        let question = as_asked(&errand)?;
+        Some(self.ask(For::Errand(errand), question, now))
     }
 
     fn begin(&mut self, group: usize, now: Instant) {
         let Some(it) = self.groups.get_mut(group) else { return };
-        it.begin(now);
-        if it.next().is_none() {
-            self.schedule.handle_done(group, now);
+        let Some(device) = self.devices.get(it.device) else { return };
+        it.begin(&device.known, now);
+        if it.is_done() {
+            self.end_run(group, now);
         }
     }
 
@@ -208,98 +287,168 @@ impl Poller {
         if self.budget_from().is_some_and(|from| from > now) {
             return;
         }
-        let is_due = |device: &Device| device.health.probe_at().is_some_and(|at| at <= now);
-        let is_idle = |device: &Device| {
-            device.groups.iter().all(|group| self.schedule.deadline(*group).is_none())
-        };
-        let due = self.devices.iter().enumerate();
-        let due = due.filter(|(_, device)| is_due(device) && is_idle(device));
-        let Some((index, _)) = due.min_by_key(|(_, device)| device.health.probe_at()) else {
-            return;
-        };
+        let due = self.devices.iter().enumerate().filter_map(|(index, device)| {
+            Some((self.probe_at(device).filter(|at| *at <= now)?, index))
+        });
+        let Some((_, index)) = due.min() else { return };
         let Some(device) = self.devices.get_mut(index) else { return };
-        let Some(group) = device.groups.get(device.probes % device.groups.len().max(1)) else {
-            return;
-        };
-        let (group, first) = (*group, device.probes / device.groups.len().max(1));
+        let count = device.groups.len().max(1);
+        let Some(group) = device.groups.get(device.probes % count).copied() else { return };
+        let first = device.probes / count;
         device.probes += 1;
         self.schedule.start(group, now);
-        self.group(group, |it| it.begin_probe(first));
+        if let Some(it) = self.groups.get_mut(group) {
+            it.begin_probe(&device.known, first);
+        }
     }
 
-    /// When a silent device should be asked, unless that is under way.
+    /// When a sick device should be asked, unless that is under way.
     fn probe_at(&self, device: &Device) -> Option<Instant> {
         let is_running = |group: &usize| self.schedule.deadline(*group).is_some();
         let can_be_asked = !device.groups.is_empty() && !device.groups.iter().any(is_running);
         device.health.probe_at().filter(|_| can_be_asked)
     }
 
-    /// From when on silent devices may be asked; `None` when that costs nobody anything.
+    /// From when on sick devices may be asked; `None` when that costs nobody anything.
     fn budget_from(&self) -> Option<Instant> {
-        let others_answer = self.devices.iter().any(|device| !device.health.is_silent());
-        others_answer.then(|| self.budget.affordable_at(self.probe_cost))
+        let others_answer = self.devices.iter().any(|device| !device.health.is_sick());
+        others_answer.then(|| self.probes.affordable_at(self.vain_cost))
     }
 
+    /// The group whose next read should be asked first. Devices that nobody knows yet may be dead: those that answer
+    /// go before them, but for a share of the time.
     fn most_urgent(&self, now: Instant) -> Option<usize> {
-        let running = self.groups.iter().enumerate().filter_map(|(index, group)| {
-            let may = group.next().is_some() && group.not_before.is_none_or(|at| at <= now);
-            Some((self.schedule.deadline(index).filter(|_| may)?, index))
+        let ready = self.groups.iter().enumerate().filter_map(|(index, group)| {
+            let device = self.devices.get(group.device)?;
+            group.next()?;
+            let is_held = |until: Option<Instant>| until.is_some_and(|at| at > now);
+            if is_held(group.not_before) || is_held(device.hold_until) {
+                return None;
+            }
+            let unit = device.settings.unit;
+            if !device.health.is_online() && self.asked.iter().any(|it| it.question.unit == unit) {
+                return None;
+            }
+            let deadline = self.schedule.deadline(index)?;
+            Some((device.health.is_unknown(), deadline, index))
         });
-        running.min().map(|(_, index)| index)
+        let ready: Vec<_> = ready.collect();
+        let first = |it: &&(bool, Instant, usize)| (it.1, it.2);
+        let urgent = ready.iter().min_by_key(first)?;
+        if urgent.0 && self.newcomers.affordable_at(self.vain_cost) > now {
+            let known = ready.iter().filter(|(is_unknown, ..)| !is_unknown).min_by_key(first);
+            return Some(known.unwrap_or(urgent).2);
+        }
+        Some(urgent.2)
     }
 
-    fn question(&self, group: usize) -> Option<Question> {
+    fn question(&self, group: usize) -> Option<(u64, Question)> {
         let group = self.groups.get(group)?;
         let unit = self.devices.get(group.device)?.settings.unit;
-        let read = &group.next()?.read;
-        match &self.late {
-            Some(late) => late.question(unit, read.range, read.shorter(), group.may_ask_longer()),
-            None => Some(Question::new(unit, read.range)),
-        }
+        let step = group.next()?;
+        let (read, longer) = (&step.read, group.may_ask_longer());
+        let question = match &self.late {
+            Some(late) => late.question(unit, read.range, read.shorter(), longer)?,
+            None => Question::new(unit, read.range),
+        };
+        Some((step.id, question))
     }
 
-    fn wake_at(&self) -> Option<Instant> {
-        let held =
-            self.groups.iter().filter(|it| it.next().is_some()).filter_map(|it| it.not_before);
+    fn free_at(&self, unit: Option<UnitId>) -> Option<Instant> {
+        self.late.as_ref()?.free_at(unit?)
+    }
+
+    fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let held = self.groups.iter().filter(|it| it.next().is_some()).filter_map(|it| {
+            it.not_before.max(self.devices.get(it.device).and_then(|device| device.hold_until))
+        });
         let probes = self.devices.iter().filter_map(|device| self.probe_at(device));
         let probes = probes.min().map(|at| self.budget_from().map_or(at, |from| from.max(at)));
+        let errands = self.errands.iter().filter_map(|it| self.free_at(Some(it.question.unit)));
+        let held = held.chain(errands).filter(|at| *at > now);
         held.chain(probes).chain(self.schedule.poll_timeout()).min()
     }
 
-    /// Takes how the question from [`Poller::poll_next`] ended; `now` is when its last byte was read.
-    pub(super) fn handle_outcome(&mut self, outcome: &Outcome, now: Moment) {
-        let Some(asked) = self.asked.take() else { return };
+    /// Takes how the question with this ticket ended; `now` is when its last byte was read.
+    pub(super) fn handle_outcome(&mut self, ticket: u64, outcome: &Outcome, now: Moment) {
+        let Some(index) = self.asked.iter().position(|asked| asked.ticket == ticket) else {
+            return;
+        };
+        let asked = self.asked.remove(index);
         self.keep_late(&asked.question, outcome, now.mono);
+        match asked.whom {
+            For::Errand(errand) => {
+                if outcome.result.is_ok() {
+                    let of = |it: &&mut Device| it.settings.unit == asked.question.unit;
+                    self.devices
+                        .iter_mut()
+                        .filter(of)
+                        .for_each(|it| it.health.handle_hope(now.mono));
+                }
+                self.errands_done.push_back((errand.id, outcome.clone()));
+            }
+            For::Step { group, step } => {
+                self.keep_patience(group, &asked, outcome, now.mono);
+                self.handle_step(group, step, &asked, outcome, now);
+                if self.groups.get(group).is_some_and(Group::is_done) {
+                    self.end_run(group, now.mono);
+                }
+            }
+        }
+    }
+
+    fn handle_step(
+        &mut self,
+        group: usize,
+        step: u64,
+        asked: &Asked,
+        outcome: &Outcome,
+        now: Moment,
+    ) {
         let range = asked.question.range;
-        match &outcome.result {
-            Ok(data) => self.handle_data(asked.group, range, data, now),
-            Err(failure) => match failure.verdict() {
-                Verdict::AskForLess => self.handle_refusal(asked.group, range, failure, now),
-                Verdict::GiveUp => {
-                    self.handle_alive(asked.group, now);
-                    let points = self.group(asked.group, |it| it.handle_given_up(range));
-                    self.push_errors(
-                        asked.group,
-                        &points,
-                        &reason(range, &failure.to_string()),
-                        now,
-                    );
-                }
-                Verdict::Later => {
-                    self.handle_alive(asked.group, now);
-                    let points = self.group(asked.group, |it| it.handle_busy(range, now.mono));
-                    let reason = reason(range, &failure.to_string());
-                    self.push_errors(asked.group, &points.unwrap_or_default(), &reason, now);
-                }
-                Verdict::Silent | Verdict::AskAgain => self.handle_failure(&asked, failure, now),
-                // Asked again once the port is back.
-                Verdict::Reopen => {}
-            },
+        let failure = match &outcome.result {
+            Ok(data) => return self.handle_data(group, step, range, data, now),
+            Err(failure) => failure,
+        };
+        match failure.verdict() {
+            Verdict::AskForLess => {
+                self.handle_alive(group, now);
+                self.refuse(group, step, range, failure, now);
+            }
+            Verdict::GiveUp => {
+                let points = self.group(group, |it| it.handle_given_up(step, range));
+                self.handle_refused(group, asked, &points, failure, now);
+            }
+            Verdict::Later => self.handle_busy(group, step, asked, failure, now),
+            Verdict::Silent | Verdict::AskAgain => {
+                self.handle_failure(group, step, asked, failure, now);
+            }
+            // Asked again once the port is back.
+            Verdict::Reopen => self.group(group, |it| it.handle_unasked(step)),
         }
-        let is_done = self.groups.get(asked.group).is_some_and(|group| group.next().is_none());
-        if is_done {
-            self.schedule.handle_done(asked.group, now.mono);
+    }
+
+    fn end_run(&mut self, group: usize, now: Instant) {
+        let missed = self.schedule.handle_done(group, now);
+        if missed > 0 {
+            let change = self.lag.handle_missed(group, missed, now);
+            self.tell_lag(change);
         }
+    }
+
+    fn tell_lag(&mut self, change: Option<LagChange>) {
+        self.facts.extend(match change {
+            Some(LagChange::FellBehind { group }) => {
+                let device = self.device_of(group).map(|device| Arc::clone(&device.settings.name));
+                let place = device.zip(self.schedule.every(group));
+                place.map(|(device, every)| Fact::FellBehind { device, every })
+            }
+            Some(LagChange::StillBehind { missed, lasted }) => {
+                Some(Fact::StillBehind { missed, lasted })
+            }
+            Some(LagChange::CaughtUp { missed, lasted }) => Some(Fact::CaughtUp { missed, lasted }),
+            None => None,
+        });
     }
 
     fn keep_late(&mut self, question: &Question, outcome: &Outcome, now: Instant) {
@@ -315,102 +464,134 @@ impl Poller {
         }
     }
 
-    fn handle_data(&mut self, group: usize, range: ReadRange, data: &Data, now: Moment) {
-        self.handle_alive(group, now);
-        let points = self.group(group, |it| it.handle_answer(range));
-        let Some(index) = self.groups.get(group).map(|it| it.device) else { return };
+    fn keep_patience(&mut self, group: usize, asked: &Asked, outcome: &Outcome, now: Instant) {
+        let Some(index) = self.groups.get(group).map(|group| group.device) else { return };
         let Some(device) = self.devices.get_mut(index) else { return };
-        match &mut device.culprit {
-            Some(culprit) if culprit.overlaps(range) && !culprit.is_split => device.culprit = None,
-            Some(culprit) => culprit.answered_other = true,
-            None => {}
-        }
-        let mut values = Vec::with_capacity(points.len());
-        for wanted in points {
-            let Some(point) = device.settings.points.get(wanted.point) else { continue };
-            let (value, quality) = decode(point, range, data);
-            if let (Some(value), Some(last)) = (&value, device.last.get_mut(wanted.point)) {
-                *last = Some(value.clone());
+        match &outcome.result {
+            Ok(_) => {
+                let took = now.saturating_duration_since(asked.at);
+                let on_the_way = self.wire.on_the_way(asked.question.range);
+                device.patience.handle_answer(took.saturating_sub(on_the_way));
             }
-            values.push((wanted.point, (value, quality)));
+            Err(Failure::Refused { .. } | Failure::Crc { .. }) => {}
+            Err(_) => device.patience.handle_unanswered(),
         }
-        self.push_readings(index, values, now);
     }
 
-    fn handle_refusal(&mut self, group: usize, range: ReadRange, failure: &Failure, now: Moment) {
+    fn handle_data(&mut self, group: usize, step: u64, range: ReadRange, data: &Data, now: Moment) {
         self.handle_alive(group, now);
-        self.refuse(group, range, &failure.to_string(), now);
-    }
-
-    fn refuse(&mut self, group: usize, range: ReadRange, words: &str, now: Moment) {
-        let refusal = self.group(group, |it| Some(it.handle_refusal(range, now.mono)));
-        let Some(Refusal::Points(points)) = refusal else { return };
-        let reason = reason(range, words);
-        let device = self.groups.get(group).map(|group| group.device);
-        if let Some(device) = device.and_then(|device| self.devices.get_mut(device)) {
-            device.culprit = None;
+        let Some(it) = self.groups.get_mut(group) else { return };
+        let Some(device) = self.devices.get_mut(it.device) else { return };
+        let brought = it.handle_answer(step, range, &mut device.known);
+        for lesson in brought.lessons {
             let (device, unit) = (Arc::clone(&device.settings.name), device.settings.unit);
-            self.facts.push_back(Fact::Refuses { device, unit, range, reason: reason.clone() });
+            self.facts.push_back(Fact::Learnt { device, unit, lesson });
         }
-        self.push_errors(group, &points, &reason, now);
+        device.handle_answered_read(range);
+        self.events.extend(device.values(&brought.points, range, data, now));
     }
 
-    /// The device said something, whatever it was.
+    /// The device does not have what was asked for.
+    fn refuse(&mut self, group: usize, step: u64, range: ReadRange, why: &Failure, now: Moment) {
+        let code = ExceptionCode::IllegalDataValue;
+        let is_quantity = *why == Failure::Refused { code };
+        let Some(it) = self.groups.get_mut(group) else { return };
+        let Some(device) = self.devices.get_mut(it.device) else { return };
+        let refusal = it.handle_refusal(step, range, is_quantity, &mut device.known, now.mono);
+        let Refusal::Points { points, is_news } = refusal else { return };
+        device.culprit = None;
+        let words = why.to_string();
+        if is_news {
+            self.facts.push_back(device.refuses(&points, range, &words));
+        }
+        self.events.extend(device.errors(&points, range, &words, now));
+    }
+
+    /// The device refuses, and not because of what it was asked for.
+    fn handle_refused(
+        &mut self,
+        group: usize,
+        asked: &Asked,
+        points: &[Wanted],
+        why: &Failure,
+        now: Moment,
+    ) {
+        let Some(index) = self.groups.get(group).map(|group| group.device) else { return };
+        let Some(device) = self.devices.get_mut(index) else { return };
+        let (was_sick, words) = (device.health.is_sick(), why.to_string());
+        let change = device.health.handle_refused(&words, now.mono);
+        if !was_sick {
+            self.events.extend(device.errors(points, asked.question.range, &words, now));
+        }
+        if device.health.is_sick() {
+            self.probes.handle_cost(now.mono.saturating_duration_since(asked.at), now.mono);
+        }
+        self.handle_sick(index, change, now);
+    }
+
+    fn handle_busy(&mut self, group: usize, step: u64, asked: &Asked, why: &Failure, now: Moment) {
+        let code = ExceptionCode::Acknowledge;
+        let is_acknowledged = *why == Failure::Refused { code };
+        let pauses = if is_acknowledged { ACKNOWLEDGED_PAUSES } else { BUSY_PAUSES };
+        let Some(it) = self.groups.get_mut(group) else { return };
+        let Some(device) = self.devices.get_mut(it.device) else { return };
+        match it.handle_busy(step, asked.question.range, &pauses) {
+            // It is as busy for every other question.
+            Ok(pause) => device.hold_until = Some(now.mono + pause),
+            Err(points) => self.handle_refused(group, asked, &points, why, now),
+        }
+    }
+
+    /// The device gave what it was asked for, or does not have part of that.
     fn handle_alive(&mut self, group: usize, now: Moment) {
         let Some(index) = self.groups.get(group).map(|group| group.device) else { return };
         let Some(device) = self.devices.get_mut(index) else { return };
+        device.hold_until = None;
         let Some(change) = device.health.handle_answer(now.mono) else { return };
         let (name, unit) = (Arc::clone(&device.settings.name), device.settings.unit);
+        self.events.push_back(device.online(now));
         for other in device.groups.iter().filter(|other| **other != group) {
             self.schedule.handle_awake(*other, now.mono);
         }
-        if let Change::AnswersAgain { missed, silent_for } = change {
-            let device = Arc::clone(&name);
-            self.facts.push_back(Fact::AnswersAgain { device, unit, missed, silent_for });
+        if let Change::AnswersAgain { missed, sick_for } = change {
+            self.facts.push_back(Fact::AnswersAgain { device: name, unit, missed, sick_for });
             // What kept this one silent may have kept others.
-            self.budget.handle_hope(now.mono);
+            self.probes.handle_hope(now.mono);
             self.devices.iter_mut().for_each(|device| device.health.handle_hope(now.mono));
         } else {
-            self.facts.push_back(Fact::Answers { device: Arc::clone(&name), unit });
+            self.facts.push_back(Fact::Answers { device: name, unit });
         }
-        let state = DeviceState::Online;
-        self.events.push_back(FieldEvent::Device { device: name, state, time: now.wall });
     }
 
-    fn handle_failure(&mut self, asked: &Asked, failure: &Failure, now: Moment) {
-        let Some(group) = self.groups.get_mut(asked.group) else { return };
-        let Some(device) = self.devices.get_mut(group.device) else { return };
+    fn handle_failure(
+        &mut self,
+        group: usize,
+        step: u64,
+        asked: &Asked,
+        failure: &Failure,
+        now: Moment,
+    ) {
+        let Some(it) = self.groups.get_mut(group) else { return };
+        let index = it.device;
+        let Some(device) = self.devices.get_mut(index) else { return };
         let is_ambiguous = matches!(failure, Failure::RefusedSomething { .. });
         let was_silent = failure.verdict() == Verdict::Silent;
         let range = asked.question.range;
-        if was_silent && group.is_next_refused() && !device.health.is_silent() {
-            // It was known to say nothing to this.
-            self.refuse(asked.group, range, &failure.to_string(), now);
+        let was_refused = was_silent && it.is_refused(step) && !device.health.is_sick();
+        // It was known to say nothing to this, or that follows from how often it fell silent on it.
+        if was_refused || was_silent && device.is_read_to_blame(range) {
+            self.refuse(group, step, range, failure, now);
             return;
         }
-        if was_silent && device.health.is_last_try(was_silent) {
-            match &mut device.culprit {
-                Some(culprit) if culprit.overlaps(range) => {
-                    culprit.falls += u32::from(std::mem::take(&mut culprit.answered_other));
-                }
-                other => *other = Some(Culprit::new(range)),
-            }
-            let culprit = device.culprit.as_mut();
-            if let Some(culprit) = culprit.filter(|culprit| culprit.falls >= CULPRIT_FALLS) {
-                // From here on each part needs an answer of another read in between to be blamed.
-                culprit.falls = CULPRIT_FALLS - 1;
-                culprit.is_split = true;
-                device.health.handle_forgiven();
-                self.refuse(asked.group, range, &failure.to_string(), now);
-                return;
-            }
-        }
+        let was_unknown = device.health.is_unknown();
         let change = device.health.handle_failure(was_silent, &failure.to_string(), now.mono);
-        if !device.health.is_silent() {
+        if !device.health.is_sick() {
             if was_silent || is_ambiguous {
                 // What comes of the other reads tells whether it is the device or this read, and whom a refusal
                 // was meant for.
-                group.handle_postponed();
+                it.handle_postponed(step);
+            } else {
+                it.handle_unasked(step);
             }
             return;
         }
@@ -418,16 +599,35 @@ impl Poller {
             let free_at = self.late.as_ref().and_then(|late| late.free_at(asked.question.unit));
             device.health.handle_not_before(free_at.unwrap_or(now.mono));
         }
-        self.budget.handle_cost(now.mono.saturating_duration_since(asked.at), now.mono);
-        let index = group.device;
+        let cost = now.mono.saturating_duration_since(asked.at);
+        let budget = if was_unknown { &mut self.newcomers } else { &mut self.probes };
+        budget.handle_cost(cost, now.mono);
+        self.handle_sick(index, change, now);
+    }
+
+    /// A question brought nothing. If the device is sick, it is left alone; says so when that is news.
+    fn handle_sick(&mut self, index: usize, change: Option<Change>, now: Moment) {
+        if self.devices.get(index).is_none_or(|device| !device.health.is_sick()) {
+            return;
+        }
         self.put_to_sleep(index);
-        if let Some(Change::FellSilent { reason }) = change {
-            self.push_silent(index, &reason, now);
+        match change {
+            Some(Change::FellSick { ailment, reason }) => {
+                let Some(device) = self.devices.get_mut(index) else { return };
+                self.facts.push_back(device.fell_sick(ailment, &reason));
+                self.events.extend(device.sick(&reason, now));
+            }
+            Some(Change::Turned { ailment, reason }) => {
+                let Some(device) = self.devices.get(index) else { return };
+                self.facts.push_back(device.turned(ailment, &reason));
+            }
+            Some(Change::Online | Change::AnswersAgain { .. }) | None => {}
         }
     }
 
     fn put_to_sleep(&mut self, device: usize) {
-        let Some(device) = self.devices.get(device) else { return };
+        let Some(device) = self.devices.get_mut(device) else { return };
+        device.hold_until = None;
         for group in &device.groups {
             self.schedule.handle_asleep(*group);
             if let Some(group) = self.groups.get_mut(*group) {
@@ -438,63 +638,57 @@ impl Poller {
 
     /// The port or connection is gone and did not come back at once.
     pub(super) fn handle_port_down(&mut self, reason: &str, now: Moment) {
-        self.asked = None;
+        self.handle_unasked(reason);
+        for errand in self.errands.take_all() {
+            self.fail_errand(errand, reason);
+        }
         for index in 0..self.devices.len() {
             let Some(device) = self.devices.get_mut(index) else { continue };
-            if let Some(Change::FellSilent { reason }) =
+            if let Some(Change::FellSick { ailment, reason }) =
                 device.health.handle_unreachable(reason, now.mono)
             {
+                self.facts.push_back(device.fell_sick(ailment, &reason));
+                self.events.extend(device.sick(&reason, now));
                 self.put_to_sleep(index);
-                self.push_silent(index, &reason, now);
             }
         }
     }
 
     /// The port or connection is open.
     pub(super) fn handle_port_up(&mut self, now: Instant) {
-        self.asked = None;
-        self.budget.handle_hope(now);
+        self.handle_unasked("the port was opened again meanwhile");
+        self.probes.handle_hope(now);
         self.devices.iter_mut().for_each(|device| device.health.handle_hope(now));
+    }
+
+    /// No question is open any more, whatever became of them. Reads are asked again; an errand may have done its work.
+    fn handle_unasked(&mut self, reason: &str) {
+        for asked in std::mem::take(&mut self.asked) {
+            match asked.whom {
+                For::Step { group, step } => self.group(group, |it| it.handle_unasked(step)),
+                For::Errand(errand) => self.fail_errand(errand, reason),
+            }
+        }
+    }
+
+    fn fail_errand(&mut self, errand: Errand, reason: &str) {
+        let result = Err(Failure::Port { reason: reason.to_owned() });
+        self.errands_done.push_back((errand.id, Outcome { result, dropped: Vec::new() }));
     }
 
     fn group<T: Default>(&mut self, index: usize, f: impl FnOnce(&mut Group) -> T) -> T {
         self.groups.get_mut(index).map(f).unwrap_or_default()
     }
 
-    /// The device fell silent: says so, once for each of its points.
-    fn push_silent(&mut self, index: usize, reason: &Arc<str>, now: Moment) {
-        let Some(device) = self.devices.get(index) else { return };
-        let (name, unit) = (Arc::clone(&device.settings.name), device.settings.unit);
-        let without = |last: &Option<Value>| match last {
-            Some(value) => (Some(value.clone()), Quality::Stale { reason: Arc::clone(reason) }),
-            None => (None, Quality::Error { reason: Arc::clone(reason) }),
-        };
-        let readings = device.last.iter().map(without).enumerate().collect();
-        let device = Arc::clone(&name);
-        self.facts.push_back(Fact::FellSilent { device, unit, reason: Arc::clone(reason) });
-        let state = DeviceState::Offline { reason: Arc::clone(reason) };
-        self.events.push_back(FieldEvent::Device { device: name, state, time: now.wall });
-        self.push_readings(index, readings, now);
+    fn device_of(&self, group: usize) -> Option<&Device> {
+        self.devices.get(self.groups.get(group)?.device)
     }
+}
 
-    fn push_errors(&mut self, group: usize, points: &[Wanted], reason: &Arc<str>, now: Moment) {
-        let Some(device) = self.groups.get(group).map(|group| group.device) else { return };
-        let error = |it: &Wanted| (it.point, (None, Quality::Error { reason: Arc::clone(reason) }));
-        self.push_readings(device, points.iter().map(error).collect(), now);
-    }
-
-    fn push_readings(
-        &mut self,
-        device: usize,
-        values: Vec<(usize, (Option<Value>, Quality))>,
-        taken: Moment,
-    ) {
-        let Some(device) = self.devices.get_mut(device) else { return };
-        let readings = device.outlet.handle(values, taken);
-        if !readings.is_empty() {
-            self.events.push_back(FieldEvent::Readings(readings));
-        }
-    }
+/// The question of an errand as it can be asked: none that could be mixed up with an older one.
+fn errand_question(late: Option<&Late>, question: Question) -> Option<Question> {
+    let Some(late) = late else { return Some(question) };
+    late.question(question.unit, question.range, [], false)
 }
 
 #[cfg(test)]

@@ -69,10 +69,10 @@ impl Schedule {
         }
     }
 
-    /// Ends a run. Slots that passed meanwhile are skipped.
-    pub fn handle_done(&mut self, index: usize, now: Instant) {
-        let Some(group) = self.groups.get_mut(index) else { return };
-        let State::Running { deadline } = group.state else { return };
+    /// Ends a run. Slots that passed meanwhile are skipped; returns how many.
+    pub fn handle_done(&mut self, index: usize, now: Instant) -> u64 {
+        let Some(group) = self.groups.get_mut(index) else { return 0 };
+        let State::Running { deadline } = group.state else { return 0 };
         group.state = State::Waiting;
         let every = group.every;
         // Half a period less at most and half a period more: never two runs close together, never a long hole.
@@ -81,11 +81,14 @@ impl Schedule {
             Some(shift) => deadline + shift,
             None => deadline,
         };
-        if group.next <= now {
-            let missed = (now - group.next).as_nanos() / every.as_nanos() + 1;
-            group.skipped += u64::try_from(missed).unwrap_or(u64::MAX);
-            group.next += every * u32::try_from(missed).unwrap_or(u32::MAX);
+        if group.next > now {
+            return 0;
         }
+        let missed = (now - group.next).as_nanos() / every.as_nanos() + 1;
+        let skipped = u64::try_from(missed).unwrap_or(u64::MAX);
+        group.skipped = group.skipped.saturating_add(skipped);
+        group.next += every * u32::try_from(missed).unwrap_or(u32::MAX);
+        skipped
     }
 
     /// Takes a group out of the schedule.
@@ -119,10 +122,15 @@ impl Schedule {
         waiting.map(|group| group.next).min()
     }
 
-    /// How many slots passed without a run because an earlier run took too long.
+    /// How many slots passed without a run because an earlier run took too long, group by group.
+    pub fn skipped(&self) -> impl Iterator<Item = u64> {
+        self.groups.iter().map(|group| group.skipped)
+    }
+
+    /// The period of a group.
     #[must_use]
-    pub fn skipped(&self) -> u64 {
-        self.groups.iter().map(|group| group.skipped).sum()
+    pub fn every(&self, index: usize) -> Option<Duration> {
+        self.groups.get(index).map(|group| group.every)
     }
 }
 
@@ -153,7 +161,7 @@ mod tests {
                 now = schedule.poll_timeout().expect("some group waits");
             }
         }
-        (runs, schedule.skipped())
+        (runs, schedule.skipped().sum())
     }
 
     #[test]
@@ -194,6 +202,6 @@ mod tests {
         assert_eq!(schedule.deadline(0), Some(start + ms(610)));
         schedule.handle_done(0, start + ms(520));
         assert_eq!(schedule.poll_timeout(), Some(start + ms(610)));
-        assert_eq!(schedule.skipped(), 0);
+        assert_eq!(schedule.skipped().sum::<u64>(), 0);
     }
 }

@@ -18,8 +18,10 @@ pub struct BusSettings {
     pub name: Arc<str>,
     /// What carries the frames.
     pub port: PortSettings,
-    /// How long a device has for its answer, from the last byte of the request on the wire.
+    /// How long a device has for its answer at most, from the last byte of the request on the wire.
     pub timeout: Duration,
+    /// What questions to devices that give nothing may take of the time of the bus, in per cent, 1 to 50.
+    pub probe_share: u8,
 }
 
 /// What carries the frames of a bus.
@@ -98,6 +100,8 @@ pub struct DeviceSettings {
     pub points: Vec<PointSettings>,
     /// Points made of those.
     pub computed: Vec<ComputedSettings>,
+    /// What it allows to be asked.
+    pub allowed: Allowed,
 }
 
 impl DeviceSettings {
@@ -122,6 +126,38 @@ pub struct ComputedSettings {
     pub unit: Option<Arc<str>>,
     /// Which readings are news; `None` when all are.
     pub report: Option<ReportSettings>,
+}
+
+/// What a device allows in one read, as far as somebody has said so; the rest is learnt by asking.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// Registers in one read, 1 to 125.
+    pub registers_max: Option<u16>,
+    /// Coils or discrete inputs in one read, 1 to 2000.
+    pub bits_max: Option<u16>,
+    /// Addresses that no read may touch.
+    pub holes: Vec<Hole>,
+    /// Addresses before which a read must end: no read may hold both sides.
+    pub borders: Vec<(Table, u16)>,
+}
+
+/// A run of addresses that a device does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hole {
+    /// In which table.
+    pub table: Table,
+    /// The first address.
+    pub address: u16,
+    /// How many, at least 1.
+    pub count: u16,
+}
+
+impl Hole {
+    /// The address after the last one, 1 to 65536 and more if it reaches beyond the table.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        u32::from(self.address) + u32::from(self.count)
+    }
 }
 
 /// A point: one value of a device.
@@ -222,6 +258,19 @@ pub enum Table {
     Holding,
     /// 16-bit words, read only (function 4).
     Input,
+}
+
+impl Table {
+    /// What it is called as a key of the configuration.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Coil => "coil",
+            Self::DiscreteInput => "discrete",
+            Self::Holding => "holding",
+            Self::Input => "input",
+        }
+    }
 }
 
 /// Which end of a value comes first.

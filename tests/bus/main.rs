@@ -8,6 +8,7 @@
     reason = "the devices of these tests listen and take their time"
 )]
 
+mod learnt;
 mod life;
 mod peers;
 mod serial;

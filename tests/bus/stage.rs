@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fieldpost::field::modbus::{mbap, rtu};
 use fieldpost::field::{
-    Bus, BusSettings, DeviceSettings, FieldEvent, Parity, Place, PointSettings, PortSettings,
-    SerialSettings, Table, TcpSettings, UnitId, ValueType,
+    Allowed, Bus, BusSettings, DeviceSettings, FieldEvent, Parity, Place, PointSettings,
+    PortSettings, SerialSettings, Table, TcpSettings, UnitId, ValueType,
 };
 use fieldpost::model::{Quality, Reading, Value};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -226,12 +226,12 @@ pub(crate) fn serial_bus(path: &str) -> BusSettings {
         parity: Parity::None,
         stop_bits: 1,
     });
-    BusSettings { name: "line".into(), port, timeout: TIMEOUT }
+    BusSettings { name: "line".into(), port, timeout: TIMEOUT, probe_share: 5 }
 }
 
 pub(crate) fn tcp_bus(port: u16) -> BusSettings {
     let port = PortSettings::Tcp(TcpSettings { host: "127.0.0.1".into(), port });
-    BusSettings { name: "plant".into(), port, timeout: TIMEOUT }
+    BusSettings { name: "plant".into(), port, timeout: TIMEOUT, probe_share: 5 }
 }
 
 /// A point named after its place: `h10`, `i3`, `c4`, `d7`.
@@ -257,6 +257,7 @@ pub(crate) fn device(unit: u8, every_ms: u64, points: &[&str]) -> DeviceSettings
         unit: UnitId(unit),
         points: points.iter().map(|name| point(name, every)).collect(),
         computed: Vec::new(),
+        allowed: Allowed::default(),
     }
 }
 
@@ -272,9 +273,13 @@ pub(crate) fn run(bus: BusSettings, devices: Vec<DeviceSettings>) -> Running {
 }
 
 pub(crate) fn run_with(bus: BusSettings, devices: Vec<DeviceSettings>, capacity: usize) -> Running {
+    start(Bus::new(bus, devices), capacity)
+}
+
+pub(crate) fn start(bus: Bus, capacity: usize) -> Running {
     let (sender, events) = mpsc::channel(capacity);
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(Bus::new(bus, devices).run(sender, stopped));
+    let task = tokio::spawn(bus.run(sender, stopped));
     Running { events, stop, task }
 }
 

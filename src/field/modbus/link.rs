@@ -109,6 +109,11 @@ impl Link {
         self.answers_dropped
     }
 
+    /// Gives devices this long for the answers to the questions that follow.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// Begins a transaction at `now`, not before [`Link::poll_ready`]; returns the bytes to send at once.
     pub fn ask(&mut self, question: Question, now: Instant) -> Vec<u8> {
         let (request, allowed, sent, kind) = match &mut self.framing {

@@ -89,6 +89,14 @@ impl ReadRange {
         u32::from(self.address) + u32::from(self.count)
     }
 
+    /// Whether both hold an address of the same table.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.table == other.table
+            && u32::from(self.address) < other.end()
+            && u32::from(other.address) < self.end()
+    }
+
     /// The function code, 1 to 4.
     #[must_use]
     pub fn function(self) -> u8 {

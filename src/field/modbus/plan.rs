@@ -1,11 +1,11 @@
 //! core: few reads out of many points: neighbours in one, gaps read over where that is cheaper on this wire.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::known::Known;
 use super::link;
 use super::pdu::{RangeError, ReadRange};
-use crate::field::{PointSettings, SerialSettings, Table};
+use crate::field::{DeviceSettings, PointSettings, PortSettings, SerialSettings};
 
 /// What a device needs before it answers, guessed; real ones need 2 to 50 ms.
 const TURNAROUND: Duration = Duration::from_millis(5);
@@ -21,28 +21,77 @@ pub struct WireCost {
     pub transaction: Duration,
     /// Each byte of data it brings.
     pub byte: Duration,
+    /// The bytes of request and answer around the data.
+    pub frame_bytes: u32,
 }
 
 impl WireCost {
-    /// On a serial line: 8 characters of request, 5 around the data of the answer, the device's turn-around and the
-    /// silence around both frames.
+    /// On what carries the frames of a bus.
+    #[must_use]
+    pub fn of_port(port: &PortSettings) -> Self {
+        match port {
+            PortSettings::Rtu(serial) => Self::rtu(serial),
+            PortSettings::Tcp(_) => Self::tcp(),
+        }
+    }
+
+    /// On a serial line: 8 characters of request, the device's turn-around, which is at least the silence between
+    /// frames, 5 characters around the data of the answer, and the silence behind it.
     #[must_use]
     pub fn rtu(serial: &SerialSettings) -> Self {
-        let transaction = serial.characters(8 + 5) + TURNAROUND + link::silence(serial) * 2;
-        Self { transaction, byte: serial.characters(1) }
+        let (frame_bytes, silence) = (8 + 5, link::silence(serial));
+        let transaction = serial.characters(frame_bytes) + TURNAROUND.max(silence) + silence;
+        Self { transaction, byte: serial.characters(1), frame_bytes }
     }
 
-    /// Over TCP, where bytes cost next to nothing.
+    /// Over TCP, where bytes cost next to nothing: 12 bytes of request, 9 around the data of the answer.
     #[must_use]
     pub fn tcp() -> Self {
-        Self { transaction: TCP_TRANSACTION, byte: TCP_BYTE }
+        Self { transaction: TCP_TRANSACTION, byte: TCP_BYTE, frame_bytes: 12 + 9 }
     }
 
-    /// What reading `range` costs.
+    /// How long reading `range` takes.
     #[must_use]
     pub fn of(&self, range: ReadRange) -> Duration {
         self.transaction + self.byte * u32::from(range.byte_count())
     }
+
+    /// How long the answer to `range` is on its way without the device's turn-around, request included.
+    #[must_use]
+    pub fn on_the_way(&self, range: ReadRange) -> Duration {
+        self.byte * self.bytes(range)
+    }
+
+    /// How many bytes go over the wire to read `range`.
+    #[must_use]
+    pub fn bytes(&self, range: ReadRange) -> u32 {
+        self.frame_bytes + u32::from(range.byte_count())
+    }
+}
+
+/// The points of a device, each with the others of its period.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ByPeriod {
+    /// The points of each period, in the order of the file.
+    pub periods: Vec<(Duration, Vec<Wanted>)>,
+    /// Points that cannot be read at all.
+    pub impossible: Vec<(usize, RangeError)>,
+}
+
+/// Puts the points of `device` together by their periods.
+#[must_use]
+pub fn by_period(device: &DeviceSettings) -> ByPeriod {
+    let mut all = ByPeriod::default();
+    for (index, point) in device.points.iter().enumerate() {
+        match Wanted::new(index, point) {
+            Ok(wanted) => match all.periods.iter_mut().find(|(every, _)| *every == point.every) {
+                Some((_, wanteds)) => wanteds.push(wanted),
+                None => all.periods.push((point.every, vec![wanted])),
+            },
+            Err(error) => all.impossible.push((index, error)),
+        }
+    }
+    all
 }
 
 /// A point as the plan sees it: where it stands and how much room it takes; never split.
@@ -76,7 +125,8 @@ pub struct Read {
 
 impl Read {
     /// The read that brings `points`, which must be of one table, sorted by address and close enough.
-    fn over(points: &[Wanted]) -> Option<Self> {
+    #[must_use]
+    pub fn over(points: &[Wanted]) -> Option<Self> {
         let first = points.first()?.range;
         let end = points.iter().map(|wanted| wanted.range.end()).max()?;
         Some(Self { range: up_to(first, end)?, points: points.to_vec() })
@@ -119,36 +169,35 @@ impl Read {
     }
 }
 
-/// What a device has been found not to allow.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Known {
-    /// Addresses before which a read must end: no read may hold both sides.
-    pub cuts: BTreeSet<(Table, u32)>,
-    /// Places it refuses; no read may touch them besides their own.
-    pub refused: Vec<ReadRange>,
-}
-
-impl Known {
-    fn allows(&self, range: ReadRange) -> bool {
-        let (table, from) = (range.table(), u32::from(range.address()));
-        let is_cut = self.cuts.range((table, from + 1)..(table, range.end())).next().is_some();
-        let touches = |other: &ReadRange| {
-            other.table() == table && u32::from(other.address()) < range.end() && from < other.end()
-        };
-        !is_cut && !self.refused.iter().any(touches)
-    }
-}
-
 /// Makes the cheapest set of reads that brings all `points`, each exactly once.
 ///
-/// Within a table sorted by address, a cheapest plan never needs to swap points between reads, so the best plan for
-/// the first n points is the best of: the last read begins at some point before, plus the best plan up to there.
+/// What the device refuses by itself is read alone. Of the others, sorted by address within a table, some cheapest plan
+/// has each read bring a stretch: of two reads that interleave, the one that begins later can take over what begins
+/// behind its first address, and neither grows by that. So the best plan for the first n points is the best of: the
+/// last read begins at some point before, plus the best plan up to there.
 #[must_use]
 pub fn plan(points: &[Wanted], wire: &WireCost, known: &Known) -> Vec<Read> {
     let mut points = points.to_vec();
     points.sort_by_key(|wanted| {
         (wanted.range.table(), wanted.range.address(), wanted.range.end(), wanted.point)
     });
+    let (points, alone): (Vec<_>, Vec<_>) =
+        points.into_iter().partition(|wanted| known.allows(wanted.range));
+    let alone = alone.chunk_by(|a, b| a.range == b.range).filter_map(Read::over);
+    let mut reads: Vec<Read> = points.chunk_by(|a, b| a.range.table() == b.range.table()).fold(
+        Vec::new(),
+        |mut all, of| {
+            all.extend(cheapest(of, wire, known));
+            all
+        },
+    );
+    reads.extend(alone);
+    reads.sort_by_key(|read| (read.range.table(), read.range.address(), read.range.end()));
+    reads
+}
+
+/// The cheapest reads for sorted points of one table, each of which may be read.
+fn cheapest(points: &[Wanted], wire: &WireCost, known: &Known) -> Vec<Read> {
     // For each n, the cost of the first n points and where the last read of that plan begins.
     let mut best: Vec<(Duration, usize)> = vec![(Duration::ZERO, 0)];
     for end in 1..=points.len() {
@@ -156,17 +205,9 @@ pub fn plan(points: &[Wanted], wire: &WireCost, known: &Known) -> Vec<Read> {
         let mut last_end = 0;
         for (begin, wanted) in points.iter().enumerate().take(end).rev() {
             last_end = wanted.range.end().max(last_end);
-            let is_one_table =
-                points.get(end - 1).map(|last| last.range.table()) == Some(wanted.range.table());
-            let Some(range) = up_to(wanted.range, last_end).filter(|_| is_one_table) else { break };
-            // Points that overlap a cut or a refused place can still be read alone.
-            let is_alone = points.get(begin..end).is_some_and(|all| {
-                all.first().is_some_and(|first| first.range == range)
-                    && all.last().is_some_and(|last| last.range == range)
-            });
-            if !is_alone && !known.allows(range) {
-                continue;
-            }
+            // What is not allowed is not allowed as part of more either.
+            let range = up_to(wanted.range, last_end).filter(|range| known.allows(*range));
+            let Some(range) = range else { break };
             let before = best.get(begin).map_or(Duration::MAX, |(cost, _)| *cost);
             let cost = before.saturating_add(wire.of(range));
             if choice.is_none_or(|(cheapest, _)| cost < cheapest) {
@@ -181,7 +222,6 @@ pub fn plan(points: &[Wanted], wire: &WireCost, known: &Known) -> Vec<Read> {
         reads.extend(points.get(begin..end).and_then(Read::over));
         end = begin;
     }
-    reads.reverse();
     reads
 }
 
@@ -200,7 +240,8 @@ pub fn cost(reads: &[Read], wire: &WireCost) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::Parity;
+    use crate::field::modbus::known::Learnt;
+    use crate::field::{Allowed, Hole, Parity, Table};
     use proptest::prelude::*;
 
     fn wanted(points: &[(u16, u16)]) -> Vec<Wanted> {
@@ -259,9 +300,11 @@ mod tests {
     fn what_a_device_refuses_is_kept_out_of_other_reads() {
         let points = wanted(&[(0, 1), (1, 1), (2, 1), (4, 1)]);
         let mut known = Known::default();
-        known.refused.push(points[1].range);
+        known.handle_refused(points[1].range);
         assert_eq!(ranges(&plan(&points, &WireCost::tcp(), &known)), [(0, 1), (1, 1), (2, 3)]);
-        known.cuts.insert((Table::Holding, 4));
+        known.handle_answer(points[0].range);
+        let block = ReadRange::new(Table::Holding, 2, 3).expect("allowed");
+        known.handle_parted(block, 3, points[3].range, false);
         assert_eq!(
             ranges(&plan(&points, &WireCost::tcp(), &known)),
             [(0, 1), (1, 1), (2, 1), (4, 1)]
@@ -283,31 +326,109 @@ mod tests {
         assert_eq!(overlapping.halves(), None);
     }
 
-    /// Tries every way to cut the sorted points into reads.
-    fn cheapest(points: &[Wanted], wire: &WireCost) -> Duration {
-        if points.is_empty() {
-            return Duration::ZERO;
+    #[test]
+    fn a_transaction_costs_what_the_wire_takes_for_it() {
+        let serial =
+            |baud, parity| SerialSettings { path: "tty".into(), baud, parity, stop_bits: 1 };
+        let thirty = ReadRange::new(Table::Holding, 0, 30).expect("allowed");
+        let cycle = |serial: &SerialSettings| (WireCost::rtu(serial).of(thirty) * 4).as_micros();
+        assert_eq!(cycle(&serial(9_600, Parity::None)), 338_749);
+        assert_eq!(cycle(&serial(19_200, Parity::Even)), 195_312);
+        assert_eq!(rtu(9_600).bytes(thirty), 8 + 65);
+        // Far below, the turn-around is the silence that the device has to keep.
+        let slow = serial(300, Parity::None);
+        assert_eq!(
+            WireCost::rtu(&slow).transaction,
+            slow.characters(13) + link::silence(&slow) * 2
+        );
+    }
+
+    #[test]
+    fn reads_are_no_longer_than_told_and_stay_out_of_holes_and_within_borders() {
+        let told = Allowed {
+            registers_max: Some(10),
+            holes: vec![Hole { table: Table::Holding, address: 14, count: 1 }],
+            borders: vec![(Table::Holding, 3)],
+            ..Allowed::default()
+        };
+        let points: Vec<_> = (0..14).chain(15..25).map(|address| (address, 1)).collect();
+        let reads = plan(&wanted(&points), &WireCost::tcp(), &Known::new(told, Learnt::default()));
+        assert_eq!(reads.len(), 4, "{:?}", ranges(&reads));
+        assert_eq!(ranges(&reads)[0], (0, 3));
+    }
+
+    /// The cost of the cheapest way to put points into reads, of all ways there are.
+    fn cheapest_of_all(
+        points: &[Wanted],
+        reads: &mut Vec<Vec<Wanted>>,
+        wire: &WireCost,
+        known: &Known,
+    ) -> Duration {
+        let Some((first, rest)) = points.split_first() else {
+            return reads
+                .iter()
+                .map(|read| price(read, wire, known))
+                .fold(Duration::ZERO, Duration::saturating_add);
+        };
+        let mut best = Duration::MAX;
+        for index in 0..=reads.len() {
+            match reads.get_mut(index) {
+                Some(read) => read.push(*first),
+                None => reads.push(vec![*first]),
+            }
+            best = best.min(cheapest_of_all(rest, reads, wire, known));
+            reads[index].pop();
+            reads.retain(|read| !read.is_empty());
         }
-        (1..=points.len())
-            .filter_map(|first| {
-                let (head, tail) = points.split_at(first);
-                Some(wire.of(Read::over(head)?.range) + cheapest(tail, wire))
-            })
-            .min()
-            .expect("one point can always be read")
+        best
+    }
+
+    fn price(points: &[Wanted], wire: &WireCost, known: &Known) -> Duration {
+        let first = points[0].range;
+        let (from, end) = points.iter().fold((first.address(), first.end()), |(from, end), it| {
+            (from.min(it.range.address()), end.max(it.range.end()))
+        });
+        let one_table = points.iter().all(|it| it.range.table() == first.table());
+        let count = u16::try_from(end - u32::from(from)).expect("small");
+        let range = ReadRange::new(first.table(), from, count).ok().filter(|_| one_table);
+        let alone = points.iter().all(|it| it.range == first);
+        match range {
+            Some(range) if alone || known.allows(range) => wire.of(range),
+            Some(_) | None => Duration::MAX,
+        }
+    }
+
+    fn table() -> impl Strategy<Value = Table> {
+        prop_oneof![4 => Just(Table::Holding), 1 => Just(Table::Input), 2 => Just(Table::Coil)]
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
         #[test]
-        fn every_point_is_read_whole_once_at_the_least_cost(
-            places in proptest::collection::vec((0..300u16, 1..=4u16), 1..9),
-            baud in prop_oneof![Just(9_600), Just(115_200)],
+        fn every_point_is_read_whole_once_at_the_least_cost_of_all_plans(
+            places in proptest::collection::vec((table(), 0..90u16, 1..=6u16), 1..7),
+            wire in prop_oneof![Just(rtu(9_600)), Just(rtu(115_200)), Just(WireCost::tcp())],
+            registers_max in proptest::option::of(1..40u16),
+            bits_max in proptest::option::of(1..40u16),
+            holes in proptest::collection::vec((table(), 0..90u16, 1..4u16), 0..3),
+            borders in proptest::collection::vec((table(), 0..90u16), 0..3),
         ) {
-            let (mut points, wire) = (wanted(&places), rtu(baud));
-            let reads = plan(&points, &wire, &Known::default());
+            let hole = |(table, address, count)| Hole { table, address, count };
+            let holes = holes.into_iter().map(hole).collect();
+            let told = Allowed { registers_max, bits_max, holes, borders };
+            let known = Known::new(told, Learnt::default());
+            let points: Vec<Wanted> = places.iter().enumerate().map(|(point, place)| {
+                let (table, address, count) = *place;
+                let count = if crate::field::modbus::pdu::is_bits(table) { 1 } else { count };
+                Wanted { point, range: ReadRange::new(table, address, count).expect("allowed") }
+            }).collect();
+            let reads = plan(&points, &wire, &known);
             let mut seen = Vec::new();
             for read in &reads {
+                let is_alone = read.points.iter().all(|wanted| wanted.range == read.range);
+                prop_assert!(is_alone || known.allows(read.range));
                 for wanted in &read.points {
+                    prop_assert!(wanted.range.table() == read.range.table());
                     prop_assert!(wanted.range.address() >= read.range.address());
                     prop_assert!(wanted.range.end() <= read.range.end());
                     seen.push(wanted.point);
@@ -315,8 +436,8 @@ mod tests {
             }
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..places.len()).collect::<Vec<_>>());
-            points.sort_by_key(|wanted| (wanted.range.address(), wanted.range.end()));
-            prop_assert_eq!(cost(&reads, &wire), cheapest(&points, &wire));
+            let least = cheapest_of_all(&points, &mut Vec::new(), &wire, &known);
+            prop_assert_eq!(cost(&reads, &wire), least);
         }
     }
 }

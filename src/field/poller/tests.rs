@@ -1,14 +1,19 @@
 //! The decisions of a serial bus against simulated devices, in virtual time, over the real framing.
 
+mod golden;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::field::health::Ailment;
 use crate::field::modbus::link::Link;
 use crate::field::modbus::rtu;
-use crate::field::{Parity, Place, PointSettings, SerialSettings, Table, UnitId, ValueType};
-use crate::model::Reading;
+use crate::field::{
+    Allowed, DeviceState, Parity, Place, PointSettings, SerialSettings, Table, UnitId, ValueType,
+};
+use crate::model::{Quality, Reading, Value};
 
 const TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -29,6 +34,7 @@ fn device(unit: u8, points: &[(u16, bool)], every_ms: u64) -> DeviceSettings {
         unit: UnitId(unit),
         points: points.iter().map(point).collect(),
         computed: Vec::new(),
+        allowed: Allowed::default(),
     }
 }
 
@@ -41,8 +47,9 @@ enum Mood {
     Refuse { code: u8, delay_ms: u64 },
 }
 
-/// Devices that answer in order, each question after the one before it is done.
+/// Devices that answer in order, each question after the one before it is done, over a line that takes its time.
 struct Sim {
+    serial: SerialSettings,
     poller: Poller,
     link: Link,
     now: Instant,
@@ -54,22 +61,32 @@ struct Sim {
     asked: Vec<(Duration, u8)>,
     good: BTreeMap<String, usize>,
     states: Vec<(String, bool)>,
+    facts: Vec<Fact>,
+    /// Readings that are not good, by point.
+    bad: BTreeMap<String, usize>,
+    /// What was asked and how it ended, a line each.
+    transcript: String,
 }
 
 impl Sim {
     fn new(devices: Vec<DeviceSettings>) -> Self {
+        Self::remembering(19_200, devices, &Memory::default())
+    }
+
+    fn remembering(baud: u32, devices: Vec<DeviceSettings>, memory: &Memory) -> Self {
         #[allow(
             clippy::disallowed_methods,
             reason = "a simulation needs some instant to count from"
         )]
         let start = Instant::now();
         let path = "tty".into();
-        let serial = SerialSettings { path, baud: 19_200, parity: Parity::None, stop_bits: 1 };
+        let serial = SerialSettings { path, baud, parity: Parity::None, stop_bits: 1 };
         let link = Link::rtu(&serial, TIMEOUT, start);
-        let bus =
-            BusSettings { name: "bus".into(), port: PortSettings::Rtu(serial), timeout: TIMEOUT };
-        let poller = Poller::new(&bus, devices, Self::moment(start));
+        let port = PortSettings::Rtu(serial.clone());
+        let bus = BusSettings { name: "bus".into(), port, timeout: TIMEOUT, probe_share: 5 };
+        let poller = Poller::new(&bus, devices, memory, Self::moment(start));
         Self {
+            serial,
             poller,
             link,
             now: start,
@@ -79,7 +96,15 @@ impl Sim {
             asked: Vec::new(),
             good: BTreeMap::new(),
             states: Vec::new(),
+            facts: Vec::new(),
+            bad: BTreeMap::new(),
+            transcript: String::new(),
         }
+    }
+
+    fn note(&mut self, words: &str) {
+        let at = (self.now - self.start).as_secs_f64();
+        self.transcript += &format!("{at:9.3} {words}\n");
     }
 
     fn moment(mono: Instant) -> Moment {
@@ -96,7 +121,7 @@ impl Sim {
                     assert!(at > self.now, "a wait is a wait");
                     self.pass(at.min(until));
                 }
-                Next::Ask(question) => self.transact(question, &mut mood),
+                Next::Ask(ask) => self.transact(ask, &mut mood),
             }
         }
         self.take_events();
@@ -116,12 +141,15 @@ impl Sim {
         Some(entry.remove())
     }
 
-    fn transact(&mut self, question: Question, mood: &mut impl FnMut(u8, ReadRange) -> Mood) {
+    fn transact(&mut self, ask: Ask, mood: &mut impl FnMut(u8, ReadRange) -> Mood) {
+        let Ask { ticket, question, timeout } = ask;
         while self.link.poll_ready() > self.now {
             self.pass(self.link.poll_ready());
         }
+        self.link.set_timeout(timeout);
         self.link.ask(question, self.now);
         self.asked.push((self.now - self.start, question.unit.0));
+        self.note(&format!("ask {question}, {} ms", timeout.as_millis()));
         self.answer(question, mood(question.unit.0, question.range));
         loop {
             let deadline = self.link.poll_timeout().expect("a transaction is under way");
@@ -133,7 +161,11 @@ impl Sim {
                 }
             };
             if let Some(outcome) = outcome {
-                self.poller.handle_outcome(&outcome, Self::moment(self.now));
+                match &outcome.result {
+                    Ok(_) => self.note("  values"),
+                    Err(failure) => self.note(&format!("  {failure}")),
+                }
+                self.poller.handle_outcome(ticket, &outcome, Self::moment(self.now));
                 return;
             }
         }
@@ -158,12 +190,21 @@ impl Sim {
             }
         };
         let free = self.free.entry(unit.0).or_insert(self.now);
-        *free = (*free).max(self.now) + Duration::from_millis(delay_ms + 1);
-        self.coming.insert((*free, self.asked.len()), frame);
+        let asked = self.now + self.serial.characters(8);
+        *free = (*free).max(asked) + Duration::from_millis(delay_ms);
+        let length = u32::try_from(frame.len()).expect("short");
+        let came = *free + self.serial.characters(length);
+        self.coming.insert((came, self.asked.len()), frame);
     }
 
     fn take_events(&mut self) {
-        while self.poller.poll_fact().is_some() {}
+        while let Some(fact) = self.poller.poll_fact() {
+            self.note(&format!("      {fact:?}"));
+            self.facts.push(fact);
+        }
+        while let Some((id, outcome)) = self.poller.poll_errand() {
+            self.note(&format!("      errand {id}: {}", outcome.result.is_ok()));
+        }
         while let Some(event) = self.poller.poll_event() {
             match event {
                 FieldEvent::Device { device, state, .. } => {
@@ -175,6 +216,9 @@ impl Sim {
     }
 
     fn check(&mut self, reading: &Reading) {
+        if reading.quality != Quality::Good {
+            *self.bad.entry(reading.point.to_string()).or_default() += 1;
+        }
         let Some(value) = &reading.value else { return };
         let unit: u8 = reading.point.device.parse().expect("a number");
         let address: u16 = reading.point.point.parse().expect("a number");
@@ -281,7 +325,7 @@ fn the_first_values_come_at_once_and_periods_are_kept() {
     assert_eq!(sim.good.len(), 6);
     sim.run(Duration::from_secs(100), |_, _| Mood::Answer { delay_ms: 5 });
     assert!(sim.good.values().all(|count| (99..=102).contains(count)), "{:?}", sim.good);
-    assert_eq!(sim.poller.skipped(), 0);
+    assert!(sim.poller.skipped().all(|(_, _, skipped)| skipped == 0));
 }
 
 #[test]
@@ -296,4 +340,192 @@ fn a_bus_that_is_gone_takes_its_devices_along_and_brings_them_back() {
     sim.poller.handle_port_up(sim.now);
     sim.run(Duration::from_secs(1), |_, _| Mood::Answer { delay_ms: 5 });
     assert_eq!(sim.states[2..], [("1".to_owned(), true), ("2".to_owned(), true)]);
+}
+
+/// Thirty registers in a row, asked for as fast as it goes.
+fn meters(units: std::ops::RangeInclusive<u8>) -> Vec<DeviceSettings> {
+    let points: Vec<_> = (0..30).map(|address| (address, false)).collect();
+    units.map(|unit| device(unit, &points, 10)).collect()
+}
+
+/// How much slower the cycle of `healthy` units at 9600 baud is with dead ones beside it, over `span` after `settled`.
+fn slowdown(healthy: u8, all: u8, settled: u64, span: u64) -> f64 {
+    let cycles = |units: u8| {
+        let mut sim = Sim::remembering(9_600, meters(1..=units), &Memory::default());
+        let mood = |unit: u8, _: ReadRange| {
+            if unit <= healthy { Mood::Answer { delay_ms: 5 } } else { Mood::Lose }
+        };
+        sim.run(Duration::from_secs(settled), mood);
+        sim.good.clear();
+        sim.run(Duration::from_secs(span), mood);
+        f64::from(u32::try_from(sim.good["1/0"]).expect("few"))
+    };
+    cycles(healthy) / cycles(all)
+}
+
+#[test]
+fn one_dead_unit_of_four_slows_the_others_by_at_most_a_twentieth() {
+    let (settled, from_the_start) = (slowdown(3, 4, 20, 120), slowdown(3, 4, 0, 120));
+    println!("{settled:.4} settled, {from_the_start:.4} from the start");
+    assert!(settled <= 1.05, "{settled}");
+    assert!(from_the_start <= 1.05, "{from_the_start}");
+}
+
+#[test]
+fn thirty_dead_units_of_thirty_two_slow_the_others_by_at_most_a_tenth() {
+    let (settled, from_the_start) = (slowdown(2, 32, 120, 300), slowdown(2, 32, 0, 600));
+    println!("{settled:.4} settled, {from_the_start:.4} from the start");
+    assert!(settled <= 1.06, "{settled}");
+    assert!(from_the_start <= 1.10, "{from_the_start}");
+}
+
+#[test]
+fn the_wire_is_the_limit_for_healthy_units() {
+    let mut sim = Sim::remembering(9_600, meters(1..=4), &Memory::default());
+    sim.run(Duration::from_secs(60), |_, _| Mood::Answer { delay_ms: 5 });
+    sim.good.clear();
+    sim.run(Duration::from_secs(339), |_, _| Mood::Answer { delay_ms: 5 });
+    let cycles = sim.good["4/29"];
+    assert!((995..=1001).contains(&cycles), "{cycles} cycles where 1000 fit");
+}
+
+#[test]
+fn points_of_a_silent_device_go_stale_once() {
+    let mut sim =
+        Sim::new(vec![device(1, &[(1, false), (2, false)], 100), device(2, &[(1, false)], 100)]);
+    sim.run(Duration::from_secs(5), |_, _| Mood::Answer { delay_ms: 5 });
+    sim.run(Duration::from_secs(120), |unit, _| match unit {
+        1 => Mood::Lose,
+        _ => Mood::Answer { delay_ms: 5 },
+    });
+    let once = [("1/1".to_owned(), 1), ("1/2".to_owned(), 1)];
+    assert_eq!(sim.bad.into_iter().collect::<Vec<_>>(), once);
+}
+
+#[test]
+fn a_device_that_refuses_everything_is_told_once_and_asked_less_and_less() {
+    let mut sim = Sim::new(vec![device(1, &[(1, false)], 100), device(2, &[(1, false)], 100)]);
+    let refuse = |unit: u8, _: ReadRange| match unit {
+        1 => Mood::Refuse { code: 4, delay_ms: 5 },
+        _ => Mood::Answer { delay_ms: 5 },
+    };
+    sim.run(Duration::from_secs(5), |_, _| Mood::Answer { delay_ms: 5 });
+    sim.run(Duration::from_secs(60), refuse);
+    let count = sim.asked.iter().filter(|(at, unit)| at.as_secs() >= 5 && *unit == 1).count();
+    assert!((8..=14).contains(&count), "{count} questions in a minute");
+    let is_it = |fact: &Fact| {
+        matches!(fact, Fact::FellSick { ailment: Ailment::Refusing, unit: UnitId(1), .. })
+    };
+    assert_eq!(sim.facts.iter().filter(|fact| is_it(fact)).count(), 1, "{:?}", sim.facts);
+    // Three times by itself, and as stale.
+    assert_eq!(sim.bad["1/1"], 5);
+    sim.good.clear();
+    sim.run(Duration::from_secs(20), |_, _| Mood::Answer { delay_ms: 5 });
+    assert!(sim.good["1/1"] > 90, "{:?}", sim.good);
+}
+
+#[test]
+fn a_busy_device_is_left_alone_and_holds_up_nobody() {
+    let points = [(1, false), (500, false)];
+    let mut sim = Sim::new(vec![device(1, &points, 200), device(2, &points, 200)]);
+    let mut left = 3;
+    sim.run(Duration::from_secs(10), |unit, _| {
+        if unit == 1 && left > 0 {
+            left -= 1;
+            return Mood::Refuse { code: if left == 1 { 5 } else { 6 }, delay_ms: 5 };
+        }
+        Mood::Answer { delay_ms: 5 }
+    });
+    assert_eq!(sim.states.len(), 2, "busy is not sick: {:?}", sim.states);
+    assert!(sim.bad.is_empty(), "{:?}", sim.bad);
+    assert!(sim.good["1/1"] >= 43 && sim.good["2/1"] >= 49, "{:?}", sim.good);
+}
+
+#[test]
+fn a_lost_answer_of_a_device_that_is_known_costs_little() {
+    let mut sim = Sim::new(vec![device(1, &[(1, false)], 100)]);
+    sim.run(Duration::from_secs(3), |_, _| Mood::Answer { delay_ms: 5 });
+    let mut lost = false;
+    sim.transcript.clear();
+    sim.run(Duration::from_secs(1), |_, _| {
+        if std::mem::replace(&mut lost, true) { Mood::Answer { delay_ms: 5 } } else { Mood::Lose }
+    });
+    let timeouts: Vec<&str> = sim.transcript.lines().filter(|line| line.contains("ask")).collect();
+    assert!(timeouts[0].ends_with(", 75 ms") && timeouts[1].ends_with(", 300 ms"), "{timeouts:?}");
+    assert!(sim.bad.is_empty());
+}
+
+#[test]
+fn what_was_learnt_about_a_device_holds_after_a_restart() {
+    let points: Vec<_> = (0..60).map(|address| (address, false)).collect();
+    let devices = || vec![device(1, &points, 1_000)];
+    let mood = |_: u8, range: ReadRange| {
+        let has_hole = range.address() <= 33 && 33 < range.end();
+        if has_hole || range.count() > 20 {
+            Mood::Refuse { code: 2, delay_ms: 5 }
+        } else {
+            Mood::Answer { delay_ms: 5 }
+        }
+    };
+    let mut sim = Sim::new(devices());
+    sim.run(Duration::from_secs(20), mood);
+    let memory = sim.poller.take_memory().expect("something was learnt");
+    assert_eq!(sim.poller.take_memory(), None, "nothing since");
+    let refuses = sim.facts.iter().find_map(|fact| {
+        let Fact::Refuses { points, remedy, .. } = fact else { return None };
+        Some((points.as_str(), remedy.as_str()))
+    });
+    let remedy = "correct its address, or remove it and write `holes: [{ holding: 33 }]`";
+    assert_eq!(refuses, Some(("33", remedy)));
+    let memory = Memory::parse(&memory.to_text()).expect("it was written so");
+    let mut sim = Sim::remembering(19_200, devices(), &memory);
+    sim.run(Duration::from_millis(900), mood);
+    assert_eq!(sim.asked.len(), 4, "33 and 26 registers, 20 at a time:\n{}", sim.transcript);
+    assert_eq!((sim.good.len(), sim.bad.len()), (59, 1));
+}
+
+#[test]
+fn a_bus_that_is_too_slow_says_so_once_and_when_it_is_over() {
+    let mut sim = Sim::new(vec![device(1, &[(1, false)], 100)]);
+    sim.run(Duration::from_secs(10), |_, _| Mood::Answer { delay_ms: 150 });
+    sim.run(Duration::from_secs(70), |_, _| Mood::Answer { delay_ms: 5 });
+    let told: Vec<_> = sim.facts.iter().filter(|it| !matches!(it, Fact::Answers { .. })).collect();
+    let [Fact::FellBehind { device, every }, Fact::CaughtUp { missed, .. }] = told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((&**device, *every), ("1", Duration::from_millis(100)));
+    let skipped: u64 = sim.poller.skipped().map(|(_, _, skipped)| skipped).sum();
+    assert!(*missed == skipped && (48..=51).contains(missed), "{missed} of 100 slots");
+}
+
+#[test]
+fn over_tcp_several_questions_may_be_open_and_are_answered_in_any_order() {
+    let sim = Sim::new(Vec::new());
+    let tcp = crate::field::TcpSettings { host: "plc".into(), port: 502 };
+    let port = PortSettings::Tcp(tcp);
+    let bus = BusSettings { name: "bus".into(), port, timeout: TIMEOUT, probe_share: 5 };
+    let points = [(0, false), (1_000, false), (2_000, false), (3_000, false)];
+    let devices = vec![device(1, &points, 1_000)];
+    let mut poller = Poller::new(&bus, devices, &Memory::default(), Sim::moment(sim.now));
+    poller.in_flight = 3;
+    let data = |ask: &Ask| Outcome {
+        result: Ok(Data::Registers(vec![register(1, ask.question.range.address())])),
+        dropped: Vec::new(),
+    };
+    let ask = |poller: &mut Poller| match poller.poll_next(sim.now) {
+        Next::Ask(ask) => Some(ask),
+        Next::Wait(_) => None,
+    };
+    let first = ask(&mut poller).expect("it is due");
+    assert_eq!(ask(&mut poller), None, "nobody knows whether it is there");
+    poller.handle_outcome(first.ticket, &data(&first), Sim::moment(sim.now));
+    let open: Vec<_> = std::iter::from_fn(|| ask(&mut poller)).collect();
+    assert_eq!(open.len(), 3);
+    for open in open.iter().rev() {
+        poller.handle_outcome(open.ticket, &data(open), Sim::moment(sim.now));
+    }
+    let events: Vec<_> = std::iter::from_fn(|| poller.poll_event()).collect();
+    let readings = events.iter().filter(|event| matches!(event, FieldEvent::Readings(_))).count();
+    assert_eq!(readings, 4);
+    assert!(matches!(poller.poll_next(sim.now), Next::Wait(Some(_))));
 }

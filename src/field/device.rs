@@ -1,0 +1,209 @@
+//! core: one device of a bus while it is polled: what it is known to allow, how it is, and what is told of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::event::{DeviceState, Fact, FieldEvent};
+use super::health::{Ailment, Health};
+use super::modbus::decode::decode;
+use super::modbus::known::{HoleText, Known, Learnt};
+use super::modbus::pdu::{Data, RangeError, ReadRange};
+use super::modbus::plan::Wanted;
+use super::outlet::Outlet;
+use super::patience::Patience;
+use super::{DeviceSettings, Hole};
+use crate::model::{Moment, Quality, Value};
+
+/// A device that falls silent this often on the same read and answers all others has it refused.
+const CULPRIT_FALLS: u32 = 3;
+
+/// A read on which a device fell silent: some devices are silent where others refuse.
+#[derive(Debug)]
+pub(super) struct Culprit {
+    range: ReadRange,
+    /// How often, although other reads were answered in between and this one never.
+    falls: u32,
+    answered_other: bool,
+    /// Its parts are on trial.
+    is_split: bool,
+}
+
+/// A device while it is polled.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) settings: DeviceSettings,
+    pub(super) health: Health,
+    pub(super) patience: Patience,
+    pub(super) known: Known,
+    /// The indices of its groups.
+    pub(super) groups: Vec<usize>,
+    /// How often it was asked while sick: each time something else.
+    pub(super) probes: usize,
+    pub(super) culprit: Option<Culprit>,
+    /// It is busy; nothing is asked before.
+    pub(super) hold_until: Option<Instant>,
+    /// The last good value of each point.
+    last: Vec<Option<Value>>,
+    outlet: Outlet,
+}
+
+impl Device {
+    pub(super) fn new(settings: DeviceSettings, learnt: Learnt, timeout: Duration) -> Self {
+        Self {
+            last: vec![None; settings.points.len()],
+            outlet: Outlet::new(&settings),
+            known: Known::new(settings.allowed.clone(), learnt),
+            settings,
+            health: Health::default(),
+            patience: Patience::new(timeout),
+            groups: Vec::new(),
+            probes: 0,
+            culprit: None,
+            hold_until: None,
+        }
+    }
+
+    /// How long to wait for its answer; one that gives nothing gets all the time there is.
+    pub(super) fn timeout(&self) -> Duration {
+        self.patience.timeout()
+    }
+
+    /// `range` was answered.
+    pub(super) fn handle_answered_read(&mut self, range: ReadRange) {
+        match &mut self.culprit {
+            Some(culprit) if culprit.range.overlaps(range) && !culprit.is_split => {
+                self.culprit = None;
+            }
+            Some(culprit) => culprit.answered_other = true,
+            None => {}
+        }
+    }
+
+    /// The device said nothing to `range`. Whether that is because of what it was asked for: it fell silent on it
+    /// again and again, and answered everything else in between.
+    pub(super) fn is_read_to_blame(&mut self, range: ReadRange) -> bool {
+        if !self.health.is_last_try(true) {
+            return false;
+        }
+        match &mut self.culprit {
+            Some(culprit) if culprit.range.overlaps(range) => {
+                culprit.falls += u32::from(std::mem::take(&mut culprit.answered_other));
+            }
+            other => {
+                *other = Some(Culprit { range, falls: 1, answered_other: false, is_split: false });
+            }
+        }
+        let Some(culprit) = self.culprit.as_mut().filter(|it| it.falls >= CULPRIT_FALLS) else {
+            return false;
+        };
+        // From here on each part needs an answer of another read in between to be blamed.
+        culprit.falls = CULPRIT_FALLS - 1;
+        culprit.is_split = true;
+        self.health.handle_forgiven();
+        true
+    }
+
+    /// The values that `range` brought.
+    pub(super) fn values(
+        &mut self,
+        points: &[Wanted],
+        range: ReadRange,
+        data: &Data,
+        now: Moment,
+    ) -> Option<FieldEvent> {
+        let mut values = Vec::with_capacity(points.len());
+        for wanted in points {
+            let Some(point) = self.settings.points.get(wanted.point) else { continue };
+            let (value, quality) = decode(point, range, data);
+            if let (Some(value), Some(last)) = (&value, self.last.get_mut(wanted.point)) {
+                *last = Some(value.clone());
+            }
+            values.push((wanted.point, (value, quality)));
+        }
+        self.readings(values, now)
+    }
+
+    /// There is no value for `points`, which stand in `range`.
+    pub(super) fn errors(
+        &mut self,
+        points: &[Wanted],
+        range: ReadRange,
+        words: &str,
+        now: Moment,
+    ) -> Option<FieldEvent> {
+        let reason: Arc<str> = format!("{range}: {words}").into();
+        let error =
+            |it: &Wanted| (it.point, (None, Quality::Error { reason: Arc::clone(&reason) }));
+        self.readings(points.iter().map(error).collect(), now)
+    }
+
+    /// These points cannot be read at all.
+    pub(super) fn impossible(
+        &mut self,
+        points: &[(usize, RangeError)],
+        now: Moment,
+    ) -> Option<FieldEvent> {
+        let error = |(point, error): &(usize, RangeError)| {
+            (*point, (None, Quality::Error { reason: error.to_string().into() }))
+        };
+        self.readings(points.iter().map(error).collect(), now)
+    }
+
+    /// It answers.
+    pub(super) fn online(&self, now: Moment) -> FieldEvent {
+        let device = Arc::clone(&self.settings.name);
+        FieldEvent::Device { device, state: DeviceState::Online, time: now.wall }
+    }
+
+    /// It gives nothing: once for the device and once for each of its points.
+    pub(super) fn sick(
+        &mut self,
+        reason: &Arc<str>,
+        now: Moment,
+    ) -> impl Iterator<Item = FieldEvent> + use<> {
+        let device = Arc::clone(&self.settings.name);
+        let state = DeviceState::Offline { reason: Arc::clone(reason) };
+        let event = FieldEvent::Device { device, state, time: now.wall };
+        let without = |last: &Option<Value>| match last {
+            Some(value) => (Some(value.clone()), Quality::Stale { reason: Arc::clone(reason) }),
+            None => (None, Quality::Error { reason: Arc::clone(reason) }),
+        };
+        let readings = self.last.iter().map(without).enumerate().collect();
+        [event].into_iter().chain(self.readings(readings, now))
+    }
+
+    pub(super) fn fell_sick(&self, ailment: Ailment, reason: &Arc<str>) -> Fact {
+        let (device, unit) = (Arc::clone(&self.settings.name), self.settings.unit);
+        Fact::FellSick { device, unit, ailment, reason: Arc::clone(reason) }
+    }
+
+    pub(super) fn turned(&self, ailment: Ailment, reason: &Arc<str>) -> Fact {
+        let (device, unit) = (Arc::clone(&self.settings.name), self.settings.unit);
+        Fact::Turned { device, unit, ailment, reason: Arc::clone(reason) }
+    }
+
+    /// It refuses `points` by themselves.
+    pub(super) fn refuses(&self, points: &[Wanted], range: ReadRange, words: &str) -> Fact {
+        let names = points.iter().filter_map(|it| self.settings.points.get(it.point));
+        let names: Vec<&str> = names.map(|point| &*point.name).collect();
+        let hole =
+            HoleText(Hole { table: range.table(), address: range.address(), count: range.count() });
+        Fact::Refuses {
+            device: Arc::clone(&self.settings.name),
+            unit: self.settings.unit,
+            points: names.join(" "),
+            range,
+            reason: words.into(),
+            remedy: format!("correct its address, or remove it and write `holes: [{hole}]`"),
+        }
+    }
+
+    fn readings(
+        &mut self,
+        values: Vec<(usize, (Option<Value>, Quality))>,
+        taken: Moment,
+    ) -> Option<FieldEvent> {
+        let readings = self.outlet.handle(values, taken);
+        (!readings.is_empty()).then_some(FieldEvent::Readings(readings))
+    }
+}
