@@ -9,15 +9,15 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep_until, timeout, timeout_at};
 use tracing::{debug, info, trace, warn};
 
 use super::event::{Fact, FieldEvent};
-use super::modbus::link::Link;
-use super::modbus::transaction::{Failure, Outcome, Question};
+use super::modbus::transaction::{Failure, Question};
+use super::modbus::wire::Wire;
 use super::poller::{Next, Poller};
 use super::port::Port;
-use super::{BusSettings, DeviceSettings, PortSettings};
+use super::{BusSettings, DeviceSettings};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::model::Moment;
@@ -115,38 +115,41 @@ impl Runner {
 
     /// Polls over `port` until it is of no use or the program stops.
     async fn serve(&mut self, mut port: Port) -> End {
-        let (now, timeout) = (Instant::now(), self.settings.timeout);
-        let mut link = match &self.settings.port {
-            PortSettings::Rtu(serial) => Link::rtu(serial, timeout, now),
-            PortSettings::Tcp(_) => Link::tcp(timeout, fastrand::u16(..), now),
-        };
+        let now = Instant::now();
+        let mut wire = Wire::new(&self.settings, fastrand::u16(..), now);
         let mut answered = false;
         self.poller.handle_port_up(now);
         loop {
-            if self.hand_out().await.is_none() {
+            // A bus that nobody listens to must not let answers lie: with one under way it is read on.
+            if (wire.is_idle() || self.poller.has_event()) && self.hand_out().await.is_none() {
                 return End::Stop;
             }
-            match self.poller.poll_next(Instant::now()) {
-                Next::Ask(question) => {
-                    let (outcome, now) = self.transact(&mut port, &mut link, question).await;
-                    let device = self.poller.asked_device().map(AsRef::as_ref).unwrap_or_default();
-                    if let Err(failure) = &outcome.result {
-                        let bus = &self.settings.name;
-                        debug!(%bus, device, %question, %failure, "question failed");
-                    }
-                    if matches!(outcome.result, Ok(_) | Err(Failure::Refused { .. })) {
-                        answered = true;
-                        self.handle_useful();
-                    }
-                    self.poller.handle_outcome(&outcome, now);
+            let next = if wire.has_room() {
+                self.poller.poll_next(Instant::now())
+            } else {
+                Next::Wait(None)
+            };
+            let done = match next {
+                Next::Ask(question) => self.ask(&mut port, &mut wire, question).await,
+                Next::Wait(until) => self.listen(&mut port, &mut wire, until).await,
+            };
+            let now = done.unwrap_or_else(|error| {
+                wire.handle_port_failure(&error.to_string());
+                clock::now()
+            });
+            while let Some((question, outcome)) = wire.poll_outcome() {
+                if let Err(failure) = &outcome.result {
+                    let (bus, device) = (&self.settings.name, self.poller.asked_device());
+                    let device = device.map(AsRef::as_ref).unwrap_or_default();
+                    debug!(%bus, device, %question, %failure, "question failed");
                 }
-                Next::Wait(until) => {
-                    if let Err(error) = self.idle(&mut port, &mut link, until).await {
-                        return End::Lost { reason: error.to_string(), answered };
-                    }
+                if matches!(outcome.result, Ok(_) | Err(Failure::Refused { .. })) {
+                    answered = true;
+                    self.handle_useful();
                 }
+                self.poller.handle_outcome(&outcome, now);
             }
-            if let Some(reason) = link.unusable() {
+            if let Some(reason) = wire.unusable() {
                 return End::Lost { reason: reason.to_owned(), answered };
             }
         }
@@ -159,13 +162,53 @@ impl Runner {
         }
     }
 
+    /// Asks `question`, on a line once it is silent.
+    async fn ask(
+        &self,
+        port: &mut Port,
+        wire: &mut Wire,
+        question: Question,
+    ) -> io::Result<Moment> {
+        // A line that never falls silent must not hold the bus for ever: ask into the noise then, and fail by name.
+        let patience = Instant::now() + self.settings.timeout;
+        while let Some(ready) = wire.poll_ready()
+            && Instant::now() < ready.min(patience)
+        {
+            self.read_until(port, wire, ready.min(patience), "between").await?;
+        }
+        if wire.forgets_input() {
+            port.clear_input()?;
+        }
+        let request = wire.ask(question, Instant::now());
+        self.trace("sent", &request);
+        match timeout(self.settings.timeout, port.write(&request)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
+        }
+        Ok(clock::now())
+    }
+
+    /// Takes what comes until something ended, `until` has come or, with nothing under way, the program stops.
+    async fn listen(
+        &mut self,
+        port: &mut Port,
+        wire: &mut Wire,
+        until: Option<Instant>,
+    ) -> io::Result<Moment> {
+        let Some(deadline) = wire.poll_timeout() else {
+            return self.idle(port, wire, until).await;
+        };
+        let wake = until.map_or(deadline, |until| until.min(deadline));
+        self.read_until(port, wire, wake, "received").await
+    }
+
     /// Waits for `until` or the stop; what comes meanwhile belongs to no question.
     async fn idle(
         &mut self,
         port: &mut Port,
-        link: &mut Link,
+        wire: &mut Wire,
         until: Option<Instant>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Moment> {
         let mut buffer = [0; READ_BUFFER_LEN];
         let wait = async {
             match until {
@@ -174,80 +217,39 @@ impl Runner {
             }
         };
         tokio::select! {
-            () = wait => Ok(()),
-            () = stopped(&mut self.stop) => Ok(()),
+            () = wait => {}
+            () = stopped(&mut self.stop) => {}
             // A receiver that is gone is found out by handing out, which an idle bus does not do.
-            () = self.events.closed() => Ok(()),
+            () = self.events.closed() => {}
             read = port.read(&mut buffer) => {
                 let bytes = buffer.get(..read?).unwrap_or_default();
                 self.trace("idle", bytes);
-                link.handle_bytes(bytes, Instant::now());
-                Ok(())
+                wire.handle_bytes(bytes, Instant::now());
             }
         }
+        Ok(clock::now())
     }
 
-    /// Asks `question` and waits for how it ends; returns that and when the last byte was read.
-    async fn transact(
+    /// Reads what comes until `deadline`; returns when it came, or when nothing had.
+    async fn read_until(
         &self,
         port: &mut Port,
-        link: &mut Link,
-        question: Question,
-    ) -> (Outcome, Moment) {
-        match self.ask(port, link, question).await {
-            Ok(end) => end,
-            Err(error) => {
-                let reason = error.to_string();
-                let end = link.handle_port_failure(&reason);
-                let result = Err(Failure::Port { reason });
-                (end.unwrap_or(Outcome { result, dropped: Vec::new() }), clock::now())
-            }
-        }
-    }
-
-    async fn ask(
-        &self,
-        port: &mut Port,
-        link: &mut Link,
-        question: Question,
-    ) -> io::Result<(Outcome, Moment)> {
+        wire: &mut Wire,
+        deadline: Instant,
+        what: &str,
+    ) -> io::Result<Moment> {
         let mut buffer = [0; READ_BUFFER_LEN];
-        // A line that never falls silent must not hold the bus for ever: ask into the noise then, and fail by name.
-        let patience = Instant::now() + self.settings.timeout;
-        while let ready = link.poll_ready()
-            && Instant::now() < ready.min(patience)
-        {
-            if let Some(count) = read_until(port, &mut buffer, ready.min(patience)).await? {
-                let bytes = buffer.get(..count).unwrap_or_default();
-                self.trace("between", bytes);
-                link.handle_bytes(bytes, Instant::now());
+        let read = timeout_at(deadline.into(), port.read(&mut buffer)).await;
+        let now = clock::now();
+        match read {
+            Ok(read) => {
+                let bytes = buffer.get(..read?).unwrap_or_default();
+                self.trace(what, bytes);
+                wire.handle_bytes(bytes, now.mono);
             }
+            Err(_) => wire.handle_timeout(now.mono),
         }
-        port.clear_input()?;
-        let request = link.ask(question, Instant::now());
-        self.trace("sent", &request);
-        match timeout(self.settings.timeout, port.write(&request)).await {
-            Ok(written) => written?,
-            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
-        }
-        loop {
-            let deadline = link.poll_timeout().unwrap_or_else(Instant::now);
-            let end = match read_until(port, &mut buffer, deadline).await? {
-                Some(count) => {
-                    let now = clock::now();
-                    let bytes = buffer.get(..count).unwrap_or_default();
-                    self.trace("received", bytes);
-                    link.handle_bytes(bytes, now.mono).map(|outcome| (outcome, now))
-                }
-                None => {
-                    let now = clock::now();
-                    link.handle_timeout(now.mono).map(|outcome| (outcome, now))
-                }
-            };
-            if let Some(end) = end {
-                return Ok(end);
-            }
-        }
+        Ok(now)
     }
 
     /// Hands events to the app and facts to the log; `None` when the program stops.
@@ -303,18 +305,6 @@ struct Hex<'a>(&'a [u8]);
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x} "))
-    }
-}
-
-/// Reads what comes until `deadline`; `None` when nothing did.
-async fn read_until(
-    port: &mut Port,
-    buffer: &mut [u8],
-    deadline: Instant,
-) -> io::Result<Option<usize>> {
-    match tokio::time::timeout_at(deadline.into(), port.read(buffer)).await {
-        Ok(read) => read.map(Some),
-        Err(_) => Ok(None),
     }
 }
 

@@ -13,7 +13,7 @@ use super::modbus::pdu::{Data, ReadRange};
 use super::modbus::plan::{Wanted, WireCost};
 use super::modbus::transaction::{Failure, Outcome, Question, Verdict};
 use super::schedule::Schedule;
-use super::{BusSettings, DeviceSettings, PortSettings};
+use super::{BusSettings, DeviceSettings};
 use crate::model::{Moment, PointName, Quality, Reading, Value};
 
 /// What to do next on a bus.
@@ -76,7 +76,7 @@ pub(super) struct Poller {
     devices: Vec<Device>,
     groups: Vec<Group>,
     schedule: Schedule,
-    /// Only a serial line can confuse answers.
+    /// Where frames have no number, answers can be confused.
     late: Option<Late>,
     budget: ProbeBudget,
     /// What a question to a silent device costs.
@@ -89,10 +89,8 @@ pub(super) struct Poller {
 impl Poller {
     /// Plans `devices`; everything is due at `now`.
     pub(super) fn new(bus: &BusSettings, devices: Vec<DeviceSettings>, now: Moment) -> Self {
-        let (wire, late) = match &bus.port {
-            PortSettings::Rtu(serial) => (WireCost::rtu(serial), Some(Late::new(bus.timeout))),
-            PortSettings::Tcp(_) => (WireCost::tcp(), None),
-        };
+        let wire = WireCost::of_port(&bus.port);
+        let late = (!bus.port.has_numbers()).then(|| Late::new(bus.timeout));
         let mut poller = Self {
             devices: Vec::new(),
             groups: Vec::new(),
@@ -152,6 +150,11 @@ impl Poller {
     /// How many slots were skipped because the bus was too slow for its periods.
     pub(super) fn skipped(&self) -> u64 {
         self.schedule.skipped()
+    }
+
+    /// Whether there is an event for the app.
+    pub(super) fn has_event(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// The next event for the app.
@@ -307,7 +310,7 @@ impl Poller {
         match &outcome.result {
             Ok(_) | Err(Failure::Refused { .. }) => late.handle_answered(question.unit),
             // Damaged, but with nothing older open anywhere it can only have been the answer.
-            Err(Failure::Crc { .. }) if !question.older_on_bus => {}
+            Err(Failure::Crc { .. } | Failure::Lrc { .. }) if !question.older_on_bus => {}
             Err(_) => late.handle_unanswered(question, now),
         }
     }

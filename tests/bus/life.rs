@@ -12,7 +12,7 @@ use super::stage::{
     Act, TIMEOUT, device, endpoint, line, run, run_with, script, serial_bus, tcp_bus,
 };
 
-fn offline(event: &FieldEvent) -> Option<(String, String)> {
+pub(super) fn offline(event: &FieldEvent) -> Option<(String, String)> {
     match event {
         FieldEvent::Device { device, state: DeviceState::Offline { reason }, .. } => {
             Some((device.to_string(), reason.to_string()))

@@ -8,8 +8,11 @@
     reason = "the devices of these tests listen and take their time"
 )]
 
+mod framings;
 mod life;
 mod peers;
 mod serial;
 mod stage;
+#[path = "../support/mod.rs"]
+mod support;
 mod tcp;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::link;
 use super::pdu::{self, RangeError, ReadRange};
-use crate::field::{PointSettings, SerialSettings, Table};
+use crate::field::{PointSettings, PortSettings, SerialSettings, Table};
 
 /// What a device needs before it answers, guessed; real ones need 2 to 50 ms.
 const TURNAROUND: Duration = Duration::from_millis(5);
@@ -24,6 +24,26 @@ pub struct WireCost {
 }
 
 impl WireCost {
+    /// On what carries the frames of a bus.
+    #[must_use]
+    pub fn of_port(port: &PortSettings) -> Self {
+        match port {
+            PortSettings::Rtu(serial) => Self::rtu(serial),
+            PortSettings::Ascii(serial) => Self::ascii(serial),
+            PortSettings::Tcp(_)
+            | PortSettings::Tls(..)
+            | PortSettings::Udp(_)
+            | PortSettings::RtuOverTcp(_)
+            | PortSettings::AsciiOverTcp(_) => Self::tcp(),
+        }
+    }
+
+    /// As [`WireCost::rtu`], with two characters a byte, 17 of request, 11 around the data, and no silence.
+    #[must_use]
+    pub fn ascii(serial: &SerialSettings) -> Self {
+        Self { transaction: serial.characters(17 + 11) + TURNAROUND, byte: serial.characters(2) }
+    }
+
     /// On a serial line: 8 characters of request, 5 around the data of the answer, the device's turn-around and the
     /// silence around both frames.
     #[must_use]
@@ -216,7 +236,13 @@ mod tests {
 
     fn rtu(baud: u32) -> WireCost {
         let path = "tty".into();
-        WireCost::rtu(&SerialSettings { path, baud, parity: Parity::None, stop_bits: 1 })
+        WireCost::rtu(&SerialSettings {
+            path,
+            baud,
+            data_bits: 8,
+            parity: Parity::None,
+            stop_bits: 1,
+        })
     }
 
     fn ranges(reads: &[Read]) -> Vec<(u16, u16)> {

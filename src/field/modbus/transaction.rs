@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::pdu::{Data, ExceptionCode, ReadRange};
+use super::pdu::{Answer, Data, ExceptionCode, ReadRange};
 use crate::field::UnitId;
 
 /// What an RTU answer can be told by besides its unit: function code and data bytes. A frame carries nothing else of
@@ -82,6 +82,14 @@ pub enum Failure {
         /// The CRC over the bytes that came.
         computed: u16,
     },
+    /// The answer was damaged on the line (ASCII).
+    #[error("the answer is damaged: LRC is {received:#04x}, computed {computed:#04x}")]
+    Lrc {
+        /// The LRC in the frame.
+        received: u16,
+        /// The LRC over the bytes that came.
+        computed: u16,
+    },
     /// A sound frame of another unit came.
     #[error("unit {answered} answered instead of unit {asked}")]
     WrongUnit {
@@ -158,6 +166,7 @@ impl Failure {
             Self::Noise { .. }
             | Self::Short { .. }
             | Self::Crc { .. }
+            | Self::Lrc { .. }
             | Self::WrongUnit { .. }
             | Self::WrongFunction { .. }
             | Self::WrongLength { .. }
@@ -189,4 +198,38 @@ pub struct Outcome {
     pub result: Result<Data, Failure>,
     /// Sound frames that were not the answer to this question, in the order they came.
     pub dropped: Vec<(UnitId, Shape)>,
+}
+
+impl From<Answer> for Result<Data, Failure> {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Data(data) => Ok(data),
+            Answer::Refused(code) => Err(Failure::Refused { code }),
+        }
+    }
+}
+
+/// A unit that leaves this many questions in a row unanswered while nothing else comes has lost its connection.
+const SILENT_IN_A_ROW_MAX: u32 = 3;
+
+/// Questions without any answer in a row, unit by unit: a connection that is half open says nothing for ever, and so
+/// does a dead unit behind a gateway whose other units would answer.
+#[derive(Debug, Default)]
+pub(super) struct Silent {
+    units: Vec<(UnitId, u32)>,
+}
+
+impl Silent {
+    /// `unit` did not answer; returns why the connection must be opened again, if it must.
+    pub(super) fn handle_silence(&mut self, unit: UnitId) -> Option<String> {
+        let index = self.units.iter().position(|(known, _)| *known == unit);
+        let index = index.unwrap_or_else(|| {
+            self.units.push((unit, 0));
+            self.units.len() - 1
+        });
+        let (_, count) = self.units.get_mut(index)?;
+        *count += 1;
+        let is_over = *count >= SILENT_IN_A_ROW_MAX;
+        is_over.then(|| format!("{count} questions in a row without any answer"))
+    }
 }

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::field::modbus::link::Link;
 use crate::field::modbus::rtu;
-use crate::field::{Order, Parity, Place, PointSettings, SerialSettings, Table, UnitId, ValueType};
+use crate::field::{
+    Order, Parity, Place, PointSettings, PortSettings, SerialSettings, Table, UnitId, ValueType,
+};
 
 const TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -69,10 +71,15 @@ impl Sim {
         )]
         let start = Instant::now();
         let path = "tty".into();
-        let serial = SerialSettings { path, baud: 19_200, parity: Parity::None, stop_bits: 1 };
+        let serial =
+            SerialSettings { path, baud: 19_200, data_bits: 8, parity: Parity::None, stop_bits: 1 };
         let link = Link::rtu(&serial, TIMEOUT, start);
-        let bus =
-            BusSettings { name: "bus".into(), port: PortSettings::Rtu(serial), timeout: TIMEOUT };
+        let bus = BusSettings {
+            name: "bus".into(),
+            port: PortSettings::Rtu(serial),
+            timeout: TIMEOUT,
+            in_flight: 1,
+        };
         let poller = Poller::new(&bus, devices, Self::moment(start));
         Self {
             poller,

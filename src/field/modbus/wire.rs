@@ -1,0 +1,157 @@
+//! core: the transactions of one opened port or connection, whatever its framing.
+
+use std::time::Instant;
+
+use super::link::Link;
+use super::numbered::Numbered;
+use super::receiver::Wrap;
+use super::transaction::{Outcome, Question};
+use crate::field::{BusSettings, PortSettings};
+
+/// What runs over one opened port or connection.
+#[derive(Debug)]
+pub struct Wire {
+    kind: Kind,
+    in_flight: usize,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Single { link: Link, open: Option<Question>, ended: Option<(Question, Outcome)> },
+    Numbered(Numbered),
+}
+
+impl Wire {
+    /// For the port of `bus`, opened at `now`; `first_id` is the first transaction id where there are any.
+    #[must_use]
+    pub fn new(bus: &BusSettings, first_id: u16, now: Instant) -> Self {
+        let timeout = bus.timeout;
+        let single = |link| Kind::Single { link, open: None, ended: None };
+        let kind = match &bus.port {
+            PortSettings::Rtu(serial) => single(Link::rtu(serial, timeout, now)),
+            PortSettings::Ascii(serial) => single(Link::ascii(serial, timeout, now)),
+            PortSettings::RtuOverTcp(_) => single(Link::over_tcp(Wrap::Rtu, timeout, now)),
+            PortSettings::AsciiOverTcp(_) => single(Link::over_tcp(Wrap::Ascii, timeout, now)),
+            PortSettings::Tcp(_) | PortSettings::Tls(..) => {
+                Kind::Numbered(Numbered::tcp(timeout, first_id))
+            }
+            PortSettings::Udp(_) => Kind::Numbered(Numbered::udp(timeout, first_id)),
+        };
+        Self { kind, in_flight: bus.in_flight }
+    }
+
+    /// Whether one more question may be asked.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        match &self.kind {
+            Kind::Single { open, .. } => open.is_none(),
+            Kind::Numbered(numbered) => numbered.open_count() < self.in_flight,
+        }
+    }
+
+    /// Whether nothing is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        match &self.kind {
+            Kind::Single { open, .. } => open.is_none(),
+            Kind::Numbered(numbered) => numbered.open_count() == 0,
+        }
+    }
+
+    /// Whether what was received before a question means nothing after it. Where frames have numbers, they tell.
+    #[must_use]
+    pub fn forgets_input(&self) -> bool {
+        matches!(self.kind, Kind::Single { .. })
+    }
+
+    /// When the next request may be sent, where a line must be silent first.
+    #[must_use]
+    pub fn poll_ready(&self) -> Option<Instant> {
+        match &self.kind {
+            Kind::Single { link, .. } => Some(link.poll_ready()),
+            Kind::Numbered(_) => None,
+        }
+    }
+
+    /// Why the port or connection must be opened again, if it must.
+    #[must_use]
+    pub fn unusable(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Single { link, .. } => link.unusable(),
+            Kind::Numbered(numbered) => numbered.unusable(),
+        }
+    }
+
+    /// Begins a transaction at `now`; returns the bytes to send at once.
+    pub fn ask(&mut self, question: Question, now: Instant) -> Vec<u8> {
+        match &mut self.kind {
+            Kind::Single { link, open, .. } => {
+                *open = Some(question);
+                link.ask(question, now)
+            }
+            Kind::Numbered(numbered) => numbered.ask(question, now),
+        }
+    }
+
+    /// Takes bytes that were read at `now`, in a transaction or between two.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        match &mut self.kind {
+            Kind::Single { link, open, ended } => {
+                let outcome = link.handle_bytes(bytes, now);
+                end(outcome, open, ended);
+            }
+            Kind::Numbered(numbered) => numbered.handle_bytes(bytes, now),
+        }
+    }
+
+    /// When [`Wire::handle_timeout`] must be called, if anything is under way.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.kind {
+            Kind::Single { link, .. } => link.poll_timeout(),
+            Kind::Numbered(numbered) => numbered.poll_timeout(),
+        }
+    }
+
+    /// Ends what has its time over.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match &mut self.kind {
+            Kind::Single { link, open, ended } => {
+                let outcome = link.handle_timeout(now);
+                end(outcome, open, ended);
+            }
+            Kind::Numbered(numbered) => numbered.handle_timeout(now),
+        }
+    }
+
+    /// Ends everything that is under way because the port or connection failed.
+    pub fn handle_port_failure(&mut self, reason: &str) {
+        match &mut self.kind {
+            Kind::Single { link, open, ended } => {
+                let outcome = link.handle_port_failure(reason);
+                end(outcome, open, ended);
+            }
+            Kind::Numbered(numbered) => numbered.handle_port_failure(reason),
+        }
+    }
+
+    /// The next transaction that ended.
+    pub fn poll_outcome(&mut self) -> Option<(Question, Outcome)> {
+        match &mut self.kind {
+            Kind::Single { ended, .. } => ended.take(),
+            Kind::Numbered(numbered) => numbered.poll_outcome(),
+        }
+    }
+}
+
+fn end(
+    outcome: Option<Outcome>,
+    open: &mut Option<Question>,
+    ended: &mut Option<(Question, Outcome)>,
+) {
+    if let Some(outcome) = outcome
+        && let Some(question) = open.take()
+    {
+        *ended = Some((question, outcome));
+    }
+}
