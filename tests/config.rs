@@ -19,7 +19,7 @@ use fieldpost::config::{
     self, Complaints, Parsed, SecretAnswer, SecretReference, SecretSource, Settings, Severity,
     SystemSecrets,
 };
-use fieldpost::field::{Order, Parity, PortSettings, Table, UnitId, ValueType};
+use fieldpost::field::{Level, Order, Parity, PortSettings, Table, UnitId, ValueType};
 use fieldpost::model::{QoS, Secret};
 use fieldpost::mqtt::Version;
 use fieldpost::uplink::OnSessionLost;
@@ -180,6 +180,15 @@ fn every_kind_of_bus_is_run_as_it_is_written() {
     assert_eq!((&*tcp.host, tcp.port), ("2001:db8::20", 23));
     let PortSettings::Udp(udp) = port("datagrams") else { panic!("UDP") };
     assert_eq!(udp.port, 502);
+    let plain = settings.buses.iter().find(|bus| &*bus.name == "plain").expect("it is there");
+    assert_eq!(plain.in_flight, 16);
+    let rs485 = |name: &str| {
+        let PortSettings::Rtu(serial) = port(name) else { panic!("RTU") };
+        let rs485 = serial.rs485.expect("it is switched on");
+        (rs485.rts_on_send, rs485.delay_before.as_millis(), rs485.delay_after.as_millis())
+    };
+    assert_eq!(rs485("switched"), (Level::High, 0, 0));
+    assert_eq!(rs485("switched-low"), (Level::Low, 1, 100));
     let PortSettings::Tls(tcp, tls) = port("secure") else { panic!("TLS") };
     assert_eq!((tcp.port, tls.name.as_deref()), (802, Some("plc-17")));
     assert!(tls.settings.ca.is_some() && tls.settings.client.is_some());

@@ -10,7 +10,7 @@ use super::endpoint::Endpoint;
 use super::fields::{Field, Later};
 use super::name;
 use super::notes::{At, Given, Notes, Spot};
-use crate::field::{BusSettings, Parity, PortSettings, SerialSettings, TcpSettings};
+use crate::field::{BusSettings, Parity, PortSettings, Rs485Settings, SerialSettings, TcpSettings};
 
 pub(super) const EXAMPLE: &str =
     "write `{ modbus-rtu: /dev/ttyUSB0, baud: 9600 }` or `{ modbus-tcp: 192.0.2.10:502 }`";
@@ -20,6 +20,9 @@ const BAUD_DEFAULT: u32 = 9_600;
 const DATA_BITS_ASCII_DEFAULT: u8 = 7;
 const TIMEOUT_SERIAL_DEFAULT: Duration = Duration::from_millis(300);
 const TIMEOUT_TCP_DEFAULT: Duration = Duration::from_secs(1);
+
+/// Questions that may be under way at once; Modbus messaging on TCP/IP 1.0b, section 4.3.1.3, has 1 to 16.
+const IN_FLIGHT_MAX: i128 = 16;
 
 /// The rates serial ports are set to; any other is likely a slip of the finger.
 const BAUD_USUAL: [u32; 25] = [
@@ -31,12 +34,7 @@ const BAUD_USUAL: [u32; 25] = [
 const OTHER_KINDS: &[Later] =
     &[("line", "remove this bus and its devices: the kinds are those of Modbus")];
 
-const LATER: &[Later] = &[
-    OTHER_KINDS[0],
-    ("in_flight", "remove it: one transaction at a time is under way"),
-    ("frame", "remove it"),
-    ("rs485", "remove it: the direction is the adapter's or the driver's business"),
-];
+const LATER: &[Later] = &[OTHER_KINDS[0], ("frame", "remove it")];
 
 const INSTEAD: &[Later] = &[
     ("rtu", "modbus-rtu"),
@@ -58,6 +56,10 @@ const INSTEAD: &[Later] = &[
     ("baudrate", "baud"),
     ("baud_rate", "baud"),
     ("speed", "baud"),
+    ("window", "in_flight"),
+    ("inflight", "in_flight"),
+    ("rs_485", "rs485"),
+    ("rts", "rs485"),
 ];
 
 /// A bus as written.
@@ -74,7 +76,9 @@ pub(super) struct Bus {
     data_bits: Given<u8>,
     parity: Given<Parity>,
     stop_bits: Given<u8>,
+    rs485: Given<Rs485Settings>,
     timeout: Given<Duration>,
+    in_flight: Given<usize>,
 }
 
 /// What kind of wire a bus is, as far as that is written.
@@ -110,7 +114,11 @@ impl Bus {
             stop_bits: fields.given("stop_bits", notes, |field, notes| {
                 field.integer(1..=2, "most devices have 1", notes)
             }),
+            rs485: fields.given("rs485", notes, bus_kind::rs485),
             timeout: fields.given("timeout", notes, |field, notes| field.duration(timeouts, notes)),
+            in_flight: fields.given("in_flight", notes, |field, notes| {
+                field.integer(1..=IN_FLIGHT_MAX, "many devices take no more than 1", notes)
+            }),
             name,
         };
         fields.finish(LATER, INSTEAD, notes);
@@ -179,7 +187,7 @@ impl Bus {
             }
         };
         let (name, timeout) = (Arc::from(&*self.name.value), self.timeout.or(timeout));
-        Some(BusSettings { name, port, timeout, in_flight: 1 })
+        Some(BusSettings { name, port, timeout, in_flight: self.in_flight.or(1) })
     }
 
     fn complain_of_kinds(&self, notes: &mut Notes<'_>) {
@@ -200,6 +208,7 @@ impl Bus {
             ("data_bits", self.data_bits.written().map(|at| &at.spot)),
             ("parity", self.parity.written().map(|at| &at.spot)),
             ("stop_bits", self.stop_bits.written().map(|at| &at.spot)),
+            ("rs485", self.rs485.written().map(|at| &at.spot)),
         ];
         for (key, spot) in serial_keys {
             if let Some(spot) = spot.filter(|_| !kind.is_port()) {
@@ -211,6 +220,13 @@ impl Bus {
         if let Some(tls) = self.tls.written().filter(|_| kind != Kind::Tcp) {
             let message = format!("`tls` belongs to `modbus-tcp`, and this is `{}`", kind.key());
             notes.error(&tls.spot, message, "remove it");
+        }
+        if let Some(in_flight) = self.in_flight.written().filter(|_| kind.is_line()) {
+            let message = format!(
+                "`in_flight` needs frames with numbers, and those of `{}` have none",
+                kind.key()
+            );
+            notes.error(&in_flight.spot, message, "remove it: a line carries one thing at a time");
         }
         let seven = self.data_bits.written().filter(|bits| bits.value == 7);
         if let Some(bits) = seven.filter(|_| kind == Kind::Rtu) {
@@ -237,6 +253,7 @@ impl Bus {
             data_bits: self.data_bits.or(data_bits),
             parity: self.parity.or(Parity::Even),
             stop_bits: self.stop_bits.or(1),
+            rs485: self.rs485.written().map(|at| at.value),
         }
     }
 }

@@ -1,17 +1,22 @@
 //! core: what carries the frames of a bus, as written: its key and where it leads.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::bus::EXAMPLE;
 use super::endpoint::Endpoint;
 use super::fields::{Field, Fields, Later};
 use super::notes::{At, Given, Notes};
+use crate::field::{Level, Rs485Settings};
 
 const PORT_OF_MODBUS: u16 = 502;
 /// The port of Modbus in TLS.
 const PORT_OF_MODBUS_TLS: u16 = 802;
 /// What converters are often set to; there is no usual port.
 const PORT_EXAMPLE: u16 = 4001;
+
+const RS485_EXAMPLE: &str = "write `{}`, or `{ rts_on_send: low, delay_before: 1ms, delay_after: 1ms }`; \
+                             most adapters switch by themselves and need none of it";
 
 /// What a bus is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,4 +134,24 @@ fn endpoint(field: &Field<'_>, default: Option<u16>, notes: &mut Notes<'_>) -> O
             None
         }
     }
+}
+
+/// How the kernel is to switch the direction of an RS-485 port.
+pub(super) fn rs485(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rs485Settings>> {
+    let mut fields = field.fields(RS485_EXAMPLE, notes)?;
+    let delays = Duration::ZERO..=Duration::from_millis(100);
+    let rts_on_send = fields.given("rts_on_send", notes, |field, notes| {
+        field.choice(&[("high", Level::High), ("low", Level::Low)], &[], notes)
+    });
+    let delay_before =
+        fields.given("delay_before", notes, |field, notes| field.duration(delays.clone(), notes));
+    let delay_after =
+        fields.given("delay_after", notes, |field, notes| field.duration(delays, notes));
+    fields.finish(&[], &[("before", "delay_before"), ("after", "delay_after")], notes);
+    let value = Rs485Settings {
+        rts_on_send: rts_on_send.or(Level::High),
+        delay_before: delay_before.or(Duration::ZERO),
+        delay_after: delay_after.or(Duration::ZERO),
+    };
+    Some(At { value, spot: field.spot.clone() })
 }

@@ -59,6 +59,7 @@ mod tests {
             data_bits: 8,
             parity: Parity::Even,
             stop_bits: 1,
+            rs485: None,
         };
         let asked = Instant::now();
         let mut answer = Transmission::new(&line, vec![1, 2, 3], 8, asked);

@@ -13,9 +13,9 @@ use tokio::time::{sleep_until, timeout, timeout_at};
 use tracing::{debug, info, trace, warn};
 
 use super::event::{Fact, FieldEvent};
-use super::modbus::transaction::{Failure, Question};
+use super::modbus::transaction::{Ended, Failure};
 use super::modbus::wire::Wire;
-use super::poller::{Next, Poller};
+use super::poller::{Ask, Next, Poller};
 use super::port::Port;
 use super::{BusSettings, DeviceSettings};
 use crate::backoff::Backoff;
@@ -57,7 +57,8 @@ impl Bus {
     pub async fn run(self, events: mpsc::Sender<FieldEvent>, stop: watch::Receiver<bool>) {
         let poller = Poller::new(&self.settings, self.devices, clock::now());
         let (backoff, outage) = (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), None);
-        Runner { settings: self.settings, poller, events, stop, backoff, outage }.run().await;
+        let settings = self.settings;
+        Runner { settings, poller, events, stop, backoff, outage, echo_is_told: false }.run().await;
     }
 }
 
@@ -69,6 +70,7 @@ struct Runner {
     backoff: Backoff,
     /// Since when the port cannot be used.
     outage: Option<Instant>,
+    echo_is_told: bool,
 }
 
 impl Runner {
@@ -80,7 +82,7 @@ impl Runner {
                 () = stopped(&mut self.stop) => break,
             };
             match opened {
-                Ok(port) => match self.serve(port).await {
+                Ok(port) => match self.serve(self.told(port)).await {
                     End::Stop => break,
                     End::Lost { reason, answered: true } => {
                         debug!(bus = %self.settings.name, reason, "port lost");
@@ -101,6 +103,15 @@ impl Runner {
         }
         let skipped = self.poller.skipped();
         info!(bus = %self.settings.name, skipped, "bus stopped");
+    }
+
+    /// Says who else has the port open: whoever had it before is not kept out.
+    fn told(&self, port: Port) -> Port {
+        let others = port.others(&self.settings.port).join(", ");
+        if !others.is_empty() {
+            warn!(bus = %self.settings.name, %others, "port is open elsewhere, too; answers may go there");
+        }
+        port
     }
 
     fn handle_down(&mut self, reason: &str) {
@@ -124,22 +135,22 @@ impl Runner {
             if (wire.is_idle() || self.poller.has_event()) && self.hand_out().await.is_none() {
                 return End::Stop;
             }
-            let next = if wire.has_room() {
+            let next = if wire.has_room() && !*self.stop.borrow() {
                 self.poller.poll_next(Instant::now())
             } else {
                 Next::Wait(None)
             };
             let done = match next {
-                Next::Ask(question) => self.ask(&mut port, &mut wire, question).await,
+                Next::Ask(ask) => self.ask(&mut port, &mut wire, ask).await,
                 Next::Wait(until) => self.listen(&mut port, &mut wire, until).await,
             };
             let now = done.unwrap_or_else(|error| {
-                wire.handle_port_failure(&error.to_string());
+                wire.handle_port_failure(&port.explain(&error, answered));
                 clock::now()
             });
-            while let Some((question, outcome)) = wire.poll_outcome() {
+            while let Some(Ended { ticket, question, outcome }) = wire.poll_ended() {
                 if let Err(failure) = &outcome.result {
-                    let (bus, device) = (&self.settings.name, self.poller.asked_device());
+                    let (bus, device) = (&self.settings.name, self.poller.asked_device(ticket));
                     let device = device.map(AsRef::as_ref).unwrap_or_default();
                     debug!(%bus, device, %question, %failure, "question failed");
                 }
@@ -147,7 +158,14 @@ impl Runner {
                     answered = true;
                     self.handle_useful();
                 }
-                self.poller.handle_outcome(&outcome, now);
+                self.poller.handle_outcome(ticket, &outcome, now);
+            }
+            if wire.hears_itself() && !self.echo_is_told {
+                self.echo_is_told = true;
+                warn!(
+                    bus = %self.settings.name,
+                    "own requests come back and are passed over: the adapter does not switch its direction"
+                );
             }
             if let Some(reason) = wire.unusable() {
                 return End::Lost { reason: reason.to_owned(), answered };
@@ -162,24 +180,24 @@ impl Runner {
         }
     }
 
-    /// Asks `question`, on a line once it is silent.
+    /// Asks a question, on a line once it is silent.
     async fn ask(
         &self,
         port: &mut Port,
         wire: &mut Wire,
-        question: Question,
+        Ask { ticket, question, timeout: patience }: Ask,
     ) -> io::Result<Moment> {
         // A line that never falls silent must not hold the bus for ever: ask into the noise then, and fail by name.
-        let patience = Instant::now() + self.settings.timeout;
+        let patient_until = Instant::now() + self.settings.timeout;
         while let Some(ready) = wire.poll_ready()
-            && Instant::now() < ready.min(patience)
+            && Instant::now() < ready.min(patient_until)
         {
-            self.read_until(port, wire, ready.min(patience), "between").await?;
+            self.read_until(port, wire, ready.min(patient_until), "between").await?;
         }
         if wire.forgets_input() {
             port.clear_input()?;
         }
-        let request = wire.ask(question, Instant::now());
+        let request = wire.ask(ticket, question, patience, Instant::now());
         self.trace("sent", &request);
         match timeout(self.settings.timeout, port.write(&request)).await {
             Ok(written) => written?,

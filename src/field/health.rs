@@ -69,6 +69,12 @@ impl Health {
         matches!(self.state, State::Silent { .. })
     }
 
+    /// Whether it answered its last questions.
+    #[must_use]
+    pub fn is_online(&self) -> bool {
+        self.state == State::Online && self.failed_tries == 0
+    }
+
     /// When a silent device is worth a question again.
     #[must_use]
     pub fn probe_at(&self) -> Option<Instant> {

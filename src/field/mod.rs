@@ -20,6 +20,6 @@ mod settings;
 pub use bus::Bus;
 pub use event::{DeviceState, FieldEvent};
 pub use settings::{
-    BusSettings, DeviceSettings, NamedTls, Order, Parity, Place, PointSettings, PortSettings,
-    SerialSettings, Table, TcpSettings, UnitId, ValueType,
+    BusSettings, DeviceSettings, Level, NamedTls, Order, Parity, Place, PointSettings,
+    PortSettings, Rs485Settings, SerialSettings, Table, TcpSettings, UnitId, ValueType,
 };

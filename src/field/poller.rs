@@ -20,9 +20,19 @@ use crate::model::{Moment, PointName, Quality, Reading, Value};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     /// Ask this now.
-    Ask(Question),
+    Ask(Ask),
     /// Nothing until then; `None` when there is nothing at all.
     Wait(Option<Instant>),
+}
+
+/// A question to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ask {
+    /// What [`Poller::handle_outcome`] is to be told with how it ended.
+    pub(super) ticket: u64,
+    pub(super) question: Question,
+    /// How long to wait for the answer, from the last byte of the request on.
+    pub(super) timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -65,12 +75,13 @@ impl Culprit {
 
 #[derive(Debug, Clone, Copy)]
 struct Asked {
+    ticket: u64,
     group: usize,
     question: Question,
     at: Instant,
 }
 
-/// The decisions of one bus. One question is open at a time.
+/// The decisions of one bus.
 #[derive(Debug)]
 pub(super) struct Poller {
     devices: Vec<Device>,
@@ -81,7 +92,11 @@ pub(super) struct Poller {
     budget: ProbeBudget,
     /// What a question to a silent device costs.
     probe_cost: Duration,
-    asked: Option<Asked>,
+    timeout: Duration,
+    asked: Vec<Asked>,
+    /// Questions that may be open at a time, one of each group.
+    in_flight: usize,
+    tickets: u64,
     events: VecDeque<FieldEvent>,
     facts: VecDeque<Fact>,
 }
@@ -98,7 +113,10 @@ impl Poller {
             late,
             budget: ProbeBudget::new(now.mono),
             probe_cost: bus.timeout + wire.transaction,
-            asked: None,
+            timeout: bus.timeout,
+            asked: Vec::new(),
+            in_flight: bus.in_flight,
+            tickets: 0,
             events: VecDeque::new(),
             facts: VecDeque::new(),
         };
@@ -168,13 +186,17 @@ impl Poller {
     }
 
     /// Name and unit for the log.
-    pub(super) fn asked_device(&self) -> Option<&Arc<str>> {
-        let group = self.groups.get(self.asked?.group)?;
+    pub(super) fn asked_device(&self, ticket: u64) -> Option<&Arc<str>> {
+        let asked = self.asked.iter().find(|asked| asked.ticket == ticket)?;
+        let group = self.groups.get(asked.group)?;
         Some(&self.devices.get(group.device)?.settings.name)
     }
 
-    /// Decides what to do at `now`. After [`Next::Ask`] comes [`Poller::handle_outcome`].
+    /// Decides what to do at `now`. After [`Next::Ask`] comes [`Poller::handle_outcome`] some time.
     pub(super) fn poll_next(&mut self, now: Instant) -> Next {
+        if self.asked.len() >= self.in_flight {
+            return Next::Wait(None);
+        }
         if let Some(late) = &mut self.late {
             late.handle_timeout(now);
         }
@@ -184,8 +206,10 @@ impl Poller {
         }
         while let Some(group) = self.most_urgent(now) {
             if let Some(question) = self.question(group) {
-                self.asked = Some(Asked { group, question, at: now });
-                return Next::Ask(question);
+                self.tickets += 1;
+                let (ticket, timeout) = (self.tickets, self.timeout);
+                self.asked.push(Asked { ticket, group, question, at: now });
+                return Next::Ask(Ask { ticket, question, timeout });
             }
             // Every question near this one could be mixed up with an older one.
             let Some(it) = self.groups.get_mut(group) else { break };
@@ -242,10 +266,20 @@ impl Poller {
 
     fn most_urgent(&self, now: Instant) -> Option<usize> {
         let running = self.groups.iter().enumerate().filter_map(|(index, group)| {
+            let is_open = self.asked.iter().any(|asked| asked.group == index);
             let may = group.next().is_some() && group.not_before.is_none_or(|at| at <= now);
+            let may = may && !is_open && !self.is_doubtful(group.device);
             Some((self.schedule.deadline(index).filter(|_| may)?, index))
         });
         running.min().map(|(_, index)| index)
+    }
+
+    /// Whether a device that may be silent is being asked: one question tells as much as several.
+    fn is_doubtful(&self, device: usize) -> bool {
+        let is_its =
+            |asked: &Asked| self.groups.get(asked.group).map(|it| it.device) == Some(device);
+        let is_online = self.devices.get(device).is_some_and(|device| device.health.is_online());
+        !is_online && self.asked.iter().any(is_its)
     }
 
     fn question(&self, group: usize) -> Option<Question> {
@@ -266,9 +300,12 @@ impl Poller {
         held.chain(probes).chain(self.schedule.poll_timeout()).min()
     }
 
-    /// Takes how the question from [`Poller::poll_next`] ended; `now` is when its last byte was read.
-    pub(super) fn handle_outcome(&mut self, outcome: &Outcome, now: Moment) {
-        let Some(asked) = self.asked.take() else { return };
+    /// Takes how the question with this ticket ended; `now` is when its last byte was read.
+    pub(super) fn handle_outcome(&mut self, ticket: u64, outcome: &Outcome, now: Moment) {
+        let Some(index) = self.asked.iter().position(|asked| asked.ticket == ticket) else {
+            return;
+        };
+        let asked = self.asked.remove(index);
         self.keep_late(&asked.question, outcome, now.mono);
         let range = asked.question.range;
         match &outcome.result {
@@ -433,12 +470,14 @@ impl Poller {
             if let Some(group) = self.groups.get_mut(*group) {
                 group.abandon();
             }
+            // What is still under way is no part of the next run.
+            self.asked.retain(|asked| asked.group != *group);
         }
     }
 
     /// The port or connection is gone and did not come back at once.
     pub(super) fn handle_port_down(&mut self, reason: &str, now: Moment) {
-        self.asked = None;
+        self.asked.clear();
         for index in 0..self.devices.len() {
             let Some(device) = self.devices.get_mut(index) else { continue };
             if let Some(Change::FellSilent { reason }) =
@@ -452,7 +491,7 @@ impl Poller {
 
     /// The port or connection is open.
     pub(super) fn handle_port_up(&mut self, now: Instant) {
-        self.asked = None;
+        self.asked.clear();
         self.budget.handle_hope(now);
         self.devices.iter_mut().for_each(|device| device.health.handle_hope(now));
     }

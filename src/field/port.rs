@@ -5,7 +5,9 @@
     reason = "the one place that opens ports and connections"
 )]
 
+mod holders;
 mod network;
+mod rs485;
 mod serial;
 
 use std::io;
@@ -25,15 +27,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why a port or connection could not be opened, in the words of the person who must change it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PortError {
-    #[error("{path} does not exist (is the adapter plugged in?)")]
-    NotFound { path: Arc<str> },
-    #[error("no permission to open {path}: the user of this service must be in the group {group}")]
-    Permission { path: Arc<str>, group: String },
-    #[error("{path} is held by another program")]
-    Busy { path: Arc<str> },
+    #[error("{path} does not exist ({there})")]
+    NotFound { path: Arc<str>, there: String },
+    #[error("no permission to open {path}: {remedy}")]
+    Permission { path: Arc<str>, remedy: String },
+    #[error("{path} is held by {holder}")]
+    Busy { path: Arc<str>, holder: String },
+    #[error("{path} cannot switch the direction of RS-485 by itself ({source}): remove `rs485`")]
+    Rs485 { path: Arc<str>, source: io::Error },
     #[error("cannot open {path} as a serial port: {detail}")]
     Serial { path: Arc<str>, detail: String },
-    #[error("cannot connect to {host}:{port}: {source}")]
+    #[error("cannot connect to {host}:{port}: {}", network::words(source))]
     Connect { host: Arc<str>, port: u16, source: io::Error },
     #[error("cannot connect to {host}:{port}: no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     ConnectTimeout { host: Arc<str>, port: u16 },
@@ -68,6 +72,23 @@ impl Port {
             | PortSettings::AsciiOverTcp(tcp) => network::connect(tcp).await.map(Self::Tcp),
             PortSettings::Tls(tcp, tls) => network::connect_tls(tcp, tls).await.map(Self::Tls),
             PortSettings::Udp(udp) => network::reach(udp).await.map(Self::Udp),
+        }
+    }
+
+    /// Who else has the serial port open, as far as that can be seen.
+    pub(super) fn others(&self, settings: &PortSettings) -> Vec<String> {
+        settings.serial().map(|serial| holders::others(&serial.path, false)).unwrap_or_default()
+    }
+
+    /// What `error` of this port means; `answered` when something useful came over it before.
+    pub(super) fn explain(&self, error: &io::Error, answered: bool) -> String {
+        match self {
+            Self::Serial(_) => error.to_string(),
+            Self::Tcp(_) | Self::Tls(_) if !answered && network::is_closed(error) => format!(
+                "{} before it answered anything (does it allow one connection only, and another program has it?)",
+                network::words(error)
+            ),
+            Self::Tcp(_) | Self::Tls(_) | Self::Udp(_) => network::words(error),
         }
     }
 

@@ -74,6 +74,28 @@ pub struct SerialSettings {
     pub parity: Parity,
     /// Stop bits, 1 or 2.
     pub stop_bits: u8,
+    /// Whether and how the kernel switches the direction; `None` leaves that as it is.
+    pub rs485: Option<Rs485Settings>,
+}
+
+/// How the kernel switches the direction of an RS-485 port by RTS (`linux/serial.h`, `struct serial_rs485`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rs485Settings {
+    /// What RTS is while we send; the other while we do not.
+    pub rts_on_send: Level,
+    /// Between the switch and the first bit, 0 to 100 ms.
+    pub delay_before: Duration,
+    /// Between the last bit and the switch back, 0 to 100 ms.
+    pub delay_after: Duration,
+}
+
+/// What a control line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Set.
+    High,
+    /// Not set.
+    Low,
 }
 
 impl SerialSettings {

@@ -75,8 +75,9 @@ impl Framing {
 }
 
 /// What a device does.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Act {
+    Do(Arc<dyn Fn() + Send + Sync>),
     Send(Vec<u8>),
     /// Byte by byte at about 9600 baud.
     SendSlowly(Vec<u8>),
@@ -225,6 +226,7 @@ where
 
 async fn perform<W: AsyncWrite + Unpin>(writer: &Mutex<Option<W>>, act: Act) {
     match act {
+        Act::Do(act) => act(),
         Act::Pause(pause) => tokio::time::sleep(pause).await,
         Act::Send(bytes) => {
             if let Some(writer) = writer.lock().await.as_mut() {
@@ -261,6 +263,15 @@ pub(crate) async fn endpoint(script: Script) -> Endpoint {
 
 pub(crate) async fn endpoint_of(framing: Framing, script: Script) -> Endpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    serve(framing, listener, script)
+}
+
+/// As [`endpoint`], on a port that is listened on already.
+pub(crate) fn endpoint_on(listener: TcpListener, script: Script) -> Endpoint {
+    serve(Framing::Mbap, listener, script)
+}
+
+fn serve(framing: Framing, listener: TcpListener, script: Script) -> Endpoint {
     let port = listener.local_addr().expect("it is bound").port();
     let (asked, connections) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut tasks = JoinSet::new();
@@ -285,7 +296,7 @@ pub(crate) fn ascii_bus(path: &str) -> BusSettings {
 
 fn serial(path: &str, data_bits: u8) -> SerialSettings {
     let (path, parity) = (path.into(), Parity::None);
-    SerialSettings { path, baud: 19_200, data_bits, parity, stop_bits: 1 }
+    SerialSettings { path, baud: 19_200, data_bits, parity, stop_bits: 1, rs485: None }
 }
 
 pub(crate) fn tcp_bus(port: u16) -> BusSettings {

@@ -118,6 +118,11 @@ impl Link {
         self.hears_itself
     }
 
+    /// Gives devices this long for the answers to the questions that follow.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// Begins a transaction at `now`, not before [`Link::poll_ready`]; returns the bytes to send at once.
     pub fn ask(&mut self, question: Question, now: Instant) -> Vec<u8> {
         let receiver = Receiver::new(self.wrap, question);
@@ -211,6 +216,7 @@ mod tests {
             data_bits: 8,
             parity: Parity::None,
             stop_bits: 1,
+            rs485: None,
         }
     }
 

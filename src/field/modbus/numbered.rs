@@ -5,17 +5,16 @@ use std::time::{Duration, Instant};
 
 use super::mbap::{self, Frame, MbapError};
 use super::pdu::{Data, Mismatch};
-use super::transaction::{Failure, Outcome, Question, Silent};
+use super::transaction::{Ended, Failure, Outcome, Question, Silent};
 
 /// The transactions of one connection.
 #[derive(Debug)]
 pub struct Numbered {
-    timeout: Duration,
     carrier: Carrier,
     last_id: u16,
     /// Oldest first.
     open: Vec<Open>,
-    ended: VecDeque<(Question, Outcome)>,
+    ended: VecDeque<Ended>,
     silent: Silent,
     unusable: Option<String>,
     answers_dropped: u64,
@@ -31,8 +30,10 @@ enum Carrier {
 /// A transaction under way.
 #[derive(Debug)]
 struct Open {
+    ticket: u64,
     question: Question,
     id: u16,
+    timeout: Duration,
     deadline: Instant,
     /// Answers that came meanwhile and belong to nothing that is under way.
     older: usize,
@@ -41,19 +42,18 @@ struct Open {
 impl Numbered {
     /// For a TCP connection; `first_id` is the first transaction id to use.
     #[must_use]
-    pub fn tcp(timeout: Duration, first_id: u16) -> Self {
-        Self::new(Carrier::Stream(mbap::Reader::default()), timeout, first_id)
+    pub fn tcp(first_id: u16) -> Self {
+        Self::new(Carrier::Stream(mbap::Reader::default()), first_id)
     }
 
     /// For datagrams from and to one address.
     #[must_use]
-    pub fn udp(timeout: Duration, first_id: u16) -> Self {
-        Self::new(Carrier::Datagrams, timeout, first_id)
+    pub fn udp(first_id: u16) -> Self {
+        Self::new(Carrier::Datagrams, first_id)
     }
 
-    fn new(carrier: Carrier, timeout: Duration, first_id: u16) -> Self {
+    fn new(carrier: Carrier, first_id: u16) -> Self {
         Self {
-            timeout,
             carrier,
             last_id: first_id.wrapping_sub(1),
             open: Vec::new(),
@@ -82,12 +82,19 @@ impl Numbered {
         self.open.len()
     }
 
-    /// Begins a transaction at `now`; returns the bytes to send at once.
-    pub fn ask(&mut self, question: Question, now: Instant) -> Vec<u8> {
+    /// Begins a transaction at `now` that ends as `ticket`; the device has `timeout` for its answer. Returns the bytes
+    /// to send at once.
+    pub fn ask(
+        &mut self,
+        ticket: u64,
+        question: Question,
+        timeout: Duration,
+        now: Instant,
+    ) -> Vec<u8> {
         self.last_id = self.last_id.wrapping_add(1);
-        let deadline = now + self.timeout;
-        self.open.push(Open { question, id: self.last_id, deadline, older: 0 });
-        mbap::encode(self.last_id, question.unit, &question.range.request())
+        let (id, deadline) = (self.last_id, now + timeout);
+        self.open.push(Open { ticket, question, id, timeout, deadline, older: 0 });
+        mbap::encode(id, question.unit, &question.range.request())
     }
 
     /// Takes bytes that were read at `now`: a stretch of the stream, or one datagram.
@@ -130,7 +137,7 @@ impl Numbered {
         let open = self.open.remove(index);
         // A device that does one thing after the other comes to the younger ones only from here on.
         for younger in self.open.iter_mut().skip(index) {
-            younger.deadline = now + self.timeout;
+            younger.deadline = now + younger.timeout;
         }
         let result = result(open.question, frame);
         self.end(open, result);
@@ -164,12 +171,14 @@ impl Numbered {
     }
 
     /// The next transaction that ended.
-    pub fn poll_outcome(&mut self) -> Option<(Question, Outcome)> {
+    pub fn poll_ended(&mut self) -> Option<Ended> {
         self.ended.pop_front()
     }
 
     fn end(&mut self, open: Open, result: Result<Data, Failure>) {
-        self.ended.push_back((open.question, Outcome { result, dropped: Vec::new() }));
+        let Open { ticket, question, .. } = open;
+        let outcome = Outcome { result, dropped: Vec::new() };
+        self.ended.push_back(Ended { ticket, question, outcome });
     }
 }
 
@@ -220,23 +229,28 @@ mod tests {
         Ok(Data::Registers(vec![0; usize::from(count)]))
     }
 
-    fn ended(link: &mut Numbered) -> Vec<(u16, Result<Data, Failure>)> {
-        let ended = std::iter::from_fn(|| link.poll_outcome());
-        ended.map(|(question, outcome)| (question.range.count(), outcome.result)).collect()
+    /// Asks with the count as the ticket.
+    fn ask(link: &mut Numbered, question: Question, now: Instant) -> Vec<u8> {
+        link.ask(question.range.count().into(), question, TIMEOUT, now)
+    }
+
+    fn ended(link: &mut Numbered) -> Vec<(u64, Result<Data, Failure>)> {
+        let ended = std::iter::from_fn(|| link.poll_ended());
+        ended.map(|ended| (ended.ticket, ended.outcome.result)).collect()
     }
 
     #[test]
     fn an_older_answer_is_dropped_and_the_connection_stays_useful() {
         let now = start();
-        let mut link = Numbered::tcp(TIMEOUT, 0xffff);
-        assert_eq!(&link.ask(question(2), now)[..2], [0xff, 0xff]);
+        let mut link = Numbered::tcp(0xffff);
+        assert_eq!(&ask(&mut link, question(2), now)[..2], [0xff, 0xff]);
         link.handle_timeout(now + TIMEOUT);
         assert_eq!(ended(&mut link), [(2, Err(Failure::NoAnswer))]);
-        assert_eq!(&link.ask(question(2), now)[..2], [0, 0]);
+        assert_eq!(&ask(&mut link, question(2), now)[..2], [0, 0]);
         link.handle_bytes(&mbap::encode(0xffff, UNIT, &pdu(2)), now);
         link.handle_timeout(now + TIMEOUT);
         assert_eq!(ended(&mut link), [(2, Err(Failure::OnlyOlder { count: 1 }))]);
-        link.ask(question(2), now);
+        ask(&mut link, question(2), now);
         let frames = [mbap::encode(0, UNIT, &pdu(2)), mbap::encode(1, UNIT, &pdu(2))].concat();
         link.handle_bytes(&frames, now);
         assert_eq!(ended(&mut link), [(2, ok(2))]);
@@ -246,11 +260,12 @@ mod tests {
     #[test]
     fn a_wrong_answer_under_the_right_number_is_told_at_once() {
         let now = start();
-        let mut link = Numbered::tcp(TIMEOUT, 0);
+        let mut link = Numbered::tcp(0);
         let mut result = |unit, pdu: &[u8]| {
-            let id = u16::from_be_bytes(link.ask(question(2), now)[..2].try_into().expect("two"));
+            let id =
+                u16::from_be_bytes(ask(&mut link, question(2), now)[..2].try_into().expect("two"));
             link.handle_bytes(&mbap::encode(id, UnitId(unit), pdu), now);
-            link.poll_outcome().expect("an end").1.result
+            link.poll_ended().expect("an end").outcome.result
         };
         assert_eq!(result(9, &pdu(2)), Err(Failure::WrongUnit { asked: 3, answered: 9 }));
         assert_eq!(result(3, &pdu(1)), Err(Failure::WrongLength { asked: 4, answered: 2 }));
@@ -261,16 +276,16 @@ mod tests {
     #[test]
     fn three_silent_questions_to_one_unit_or_garbage_ask_for_a_new_connection() {
         let now = start();
-        let mut link = Numbered::tcp(TIMEOUT, 0);
+        let mut link = Numbered::tcp(0);
         for already in 0..3 {
             assert_eq!(link.unusable(), None, "after {already}");
-            link.ask(question(2), now);
+            ask(&mut link, question(2), now);
             link.handle_timeout(now + TIMEOUT);
         }
         assert!(link.unusable().is_some());
 
-        let mut link = Numbered::tcp(TIMEOUT, 0);
-        link.ask(question(2), now);
+        let mut link = Numbered::tcp(0);
+        ask(&mut link, question(2), now);
         link.handle_bytes(b"SSH-2.0-x", now);
         assert!(matches!(ended(&mut link)[..], [(2, Err(Failure::Port { .. }))]));
         assert!(link.unusable().is_some());
@@ -279,10 +294,10 @@ mod tests {
     #[test]
     fn dead_units_behind_a_gateway_do_not_cost_the_connection_before_others_were_asked() {
         let now = start();
-        let mut link = Numbered::tcp(TIMEOUT, 0);
+        let mut link = Numbered::tcp(0);
         for unit in 1..=5 {
             for _ in 0..2 {
-                link.ask(Question { unit: UnitId(unit), ..question(1) }, now);
+                ask(&mut link, Question { unit: UnitId(unit), ..question(1) }, now);
                 link.handle_timeout(now + TIMEOUT);
                 assert_eq!(link.unusable(), None);
             }
@@ -292,9 +307,9 @@ mod tests {
     #[test]
     fn answers_find_their_questions_in_any_order() {
         let now = start();
-        let mut link = Numbered::tcp(TIMEOUT, 7);
+        let mut link = Numbered::tcp(7);
         for count in 1..=3 {
-            link.ask(question(count), now);
+            ask(&mut link, question(count), now);
         }
         assert_eq!(link.open_count(), 3);
         let later = now + TIMEOUT / 2;
@@ -312,8 +327,8 @@ mod tests {
     #[test]
     fn a_datagram_that_is_no_frame_costs_nothing() {
         let now = start();
-        let mut link = Numbered::udp(TIMEOUT, 0);
-        link.ask(question(2), now);
+        let mut link = Numbered::udp(0);
+        ask(&mut link, question(2), now);
         let answer = mbap::encode(0, UNIT, &pdu(2));
         for datagram in [b"SSH-2.0-x".as_slice(), &[], &answer[..9], &[0; 40]] {
             link.handle_bytes(datagram, now);
@@ -333,9 +348,9 @@ mod tests {
         ) {
             let now = start();
             let mut link =
-                if datagrams { Numbered::udp(TIMEOUT, 0) } else { Numbered::tcp(TIMEOUT, 0) };
+                if datagrams { Numbered::udp(0) } else { Numbered::tcp(0) };
             for count in 1..=4 {
-                link.ask(question(count), now);
+                ask(&mut link, question(count), now);
             }
             for chunk in chunks {
                 link.handle_bytes(&chunk, now);
@@ -345,7 +360,7 @@ mod tests {
             prop_assert_eq!(ended.len(), 4);
             for (count, result) in ended {
                 if let Ok(Data::Registers(words)) = result {
-                    prop_assert_eq!(words.len(), usize::from(count));
+                    prop_assert_eq!(words.len() as u64, count);
                 }
             }
         }
@@ -356,9 +371,9 @@ mod tests {
             cut in 1..60usize,
         ) {
             let now = start();
-            let mut link = Numbered::tcp(TIMEOUT, 0);
+            let mut link = Numbered::tcp(0);
             for count in 1..=8 {
-                link.ask(question(count), now);
+                ask(&mut link, question(count), now);
             }
             let frames = order.iter().flat_map(|id| {
                 let words = (0..=*id).flat_map(|_| id.to_be_bytes());
@@ -370,7 +385,7 @@ mod tests {
             }
             let mut ended = ended(&mut link);
             ended.sort_by_key(|(count, _)| *count);
-            let right = |count: u16| (count, Ok(Data::Registers(vec![count - 1; usize::from(count)])));
+            let right = |count: u16| (u64::from(count), Ok(Data::Registers(vec![count - 1; usize::from(count)])));
             prop_assert_eq!(ended, (1..=8).map(right).collect::<Vec<_>>());
         }
     }

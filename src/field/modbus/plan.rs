@@ -242,6 +242,7 @@ mod tests {
             data_bits: 8,
             parity: Parity::None,
             stop_bits: 1,
+            rs485: None,
         })
     }
 

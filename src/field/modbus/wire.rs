@@ -1,11 +1,11 @@
 //! core: the transactions of one opened port or connection, whatever its framing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::numbered::Numbered;
 use super::receiver::Wrap;
-use super::transaction::{Outcome, Question};
+use super::transaction::{Ended, Outcome, Question};
 use crate::field::{BusSettings, PortSettings};
 
 /// What runs over one opened port or connection.
@@ -17,7 +17,7 @@ pub struct Wire {
 
 #[derive(Debug)]
 enum Kind {
-    Single { link: Link, open: Option<Question>, ended: Option<(Question, Outcome)> },
+    Single { link: Link, open: Option<(u64, Question)>, ended: Option<Ended> },
     Numbered(Numbered),
 }
 
@@ -32,10 +32,8 @@ impl Wire {
             PortSettings::Ascii(serial) => single(Link::ascii(serial, timeout, now)),
             PortSettings::RtuOverTcp(_) => single(Link::over_tcp(Wrap::Rtu, timeout, now)),
             PortSettings::AsciiOverTcp(_) => single(Link::over_tcp(Wrap::Ascii, timeout, now)),
-            PortSettings::Tcp(_) | PortSettings::Tls(..) => {
-                Kind::Numbered(Numbered::tcp(timeout, first_id))
-            }
-            PortSettings::Udp(_) => Kind::Numbered(Numbered::udp(timeout, first_id)),
+            PortSettings::Tcp(_) | PortSettings::Tls(..) => Kind::Numbered(Numbered::tcp(first_id)),
+            PortSettings::Udp(_) => Kind::Numbered(Numbered::udp(first_id)),
         };
         Self { kind, in_flight: bus.in_flight }
     }
@@ -55,6 +53,15 @@ impl Wire {
         match &self.kind {
             Kind::Single { open, .. } => open.is_none(),
             Kind::Numbered(numbered) => numbered.open_count() == 0,
+        }
+    }
+
+    /// Whether the adapter receives what it sends.
+    #[must_use]
+    pub fn hears_itself(&self) -> bool {
+        match &self.kind {
+            Kind::Single { link, .. } => link.hears_itself(),
+            Kind::Numbered(_) => false,
         }
     }
 
@@ -82,14 +89,22 @@ impl Wire {
         }
     }
 
-    /// Begins a transaction at `now`; returns the bytes to send at once.
-    pub fn ask(&mut self, question: Question, now: Instant) -> Vec<u8> {
+    /// Begins a transaction at `now` that ends as `ticket`; the device has `timeout` for its answer. Returns the bytes
+    /// to send at once.
+    pub fn ask(
+        &mut self,
+        ticket: u64,
+        question: Question,
+        timeout: Duration,
+        now: Instant,
+    ) -> Vec<u8> {
         match &mut self.kind {
             Kind::Single { link, open, .. } => {
-                *open = Some(question);
+                *open = Some((ticket, question));
+                link.set_timeout(timeout);
                 link.ask(question, now)
             }
-            Kind::Numbered(numbered) => numbered.ask(question, now),
+            Kind::Numbered(numbered) => numbered.ask(ticket, question, timeout, now),
         }
     }
 
@@ -136,22 +151,18 @@ impl Wire {
     }
 
     /// The next transaction that ended.
-    pub fn poll_outcome(&mut self) -> Option<(Question, Outcome)> {
+    pub fn poll_ended(&mut self) -> Option<Ended> {
         match &mut self.kind {
             Kind::Single { ended, .. } => ended.take(),
-            Kind::Numbered(numbered) => numbered.poll_outcome(),
+            Kind::Numbered(numbered) => numbered.poll_ended(),
         }
     }
 }
 
-fn end(
-    outcome: Option<Outcome>,
-    open: &mut Option<Question>,
-    ended: &mut Option<(Question, Outcome)>,
-) {
+fn end(outcome: Option<Outcome>, open: &mut Option<(u64, Question)>, ended: &mut Option<Ended>) {
     if let Some(outcome) = outcome
-        && let Some(question) = open.take()
+        && let Some((ticket, question)) = open.take()
     {
-        *ended = Some((question, outcome));
+        *ended = Some(Ended { ticket, question, outcome });
     }
 }

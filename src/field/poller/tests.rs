@@ -71,8 +71,14 @@ impl Sim {
         )]
         let start = Instant::now();
         let path = "tty".into();
-        let serial =
-            SerialSettings { path, baud: 19_200, data_bits: 8, parity: Parity::None, stop_bits: 1 };
+        let serial = SerialSettings {
+            path,
+            baud: 19_200,
+            data_bits: 8,
+            parity: Parity::None,
+            stop_bits: 1,
+            rs485: None,
+        };
         let link = Link::rtu(&serial, TIMEOUT, start);
         let bus = BusSettings {
             name: "bus".into(),
@@ -108,7 +114,7 @@ impl Sim {
                     assert!(at > self.now, "a wait is a wait");
                     self.pass(at.min(until));
                 }
-                Next::Ask(question) => self.transact(question, &mut mood),
+                Next::Ask(ask) => self.transact(ask, &mut mood),
             }
         }
         self.take_events();
@@ -128,7 +134,11 @@ impl Sim {
         Some(entry.remove())
     }
 
-    fn transact(&mut self, question: Question, mood: &mut impl FnMut(u8, ReadRange) -> Mood) {
+    fn transact(
+        &mut self,
+        Ask { ticket, question, .. }: Ask,
+        mood: &mut impl FnMut(u8, ReadRange) -> Mood,
+    ) {
         while self.link.poll_ready() > self.now {
             self.pass(self.link.poll_ready());
         }
@@ -145,7 +155,7 @@ impl Sim {
                 }
             };
             if let Some(outcome) = outcome {
-                self.poller.handle_outcome(&outcome, Self::moment(self.now));
+                self.poller.handle_outcome(ticket, &outcome, Self::moment(self.now));
                 return;
             }
         }

@@ -114,3 +114,29 @@ pub(super) fn clear(stream: &TcpStream) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Whether the other side ended the connection.
+pub(super) fn is_closed(error: &io::Error) -> bool {
+    [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe]
+        .contains(&error.kind())
+}
+
+/// What an error of the network means.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the system knows many more")]
+pub(super) fn words(error: &io::Error) -> String {
+    let words = match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "refused (nothing listens there, or the device allows no further connection)"
+        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            "the device closed the connection"
+        }
+        io::ErrorKind::HostUnreachable => "no such host in its network (is it on and plugged in?)",
+        io::ErrorKind::NetworkUnreachable => "no way into its network (is the cable plugged in?)",
+        io::ErrorKind::TimedOut if error.raw_os_error().is_some() => {
+            "the device does not acknowledge what is sent (is it on and plugged in?)"
+        }
+        _ => return error.to_string(),
+    };
+    words.to_owned()
+}
