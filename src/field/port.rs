@@ -83,6 +83,12 @@ impl Port {
     /// What `error` of this port means; `answered` when something useful came over it before.
     pub(super) fn explain(&self, error: &io::Error, answered: bool) -> String {
         match self {
+            // What the system says of an adapter that is pulled out.
+            Self::Serial(_)
+                if error.kind() == io::ErrorKind::UnexpectedEof || serial::is_gone(error) =>
+            {
+                "the serial port is gone (was the adapter pulled out?)".to_owned()
+            }
             Self::Serial(_) => error.to_string(),
             Self::Tcp(_) | Self::Tls(_) if !answered && network::is_closed(error) => format!(
                 "{} before it answered anything (does it allow one connection only, and another program has it?)",

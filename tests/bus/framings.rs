@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use fieldpost::field::modbus::receiver::Wrap;
 use fieldpost::field::{BusSettings, NamedTls, PortSettings, Table};
@@ -117,6 +118,32 @@ async fn ascii_over_tcp_agrees_with_pymodbus() {
 async fn datagrams_agree_with_pymodbus() {
     let server = pymodbus(&["--udp"]);
     agrees(bus(PortSettings::Udp(local(server.port())))).await;
+}
+
+#[tokio::test]
+async fn several_questions_in_flight_agree_with_pymodbus_and_libmodbus() {
+    let bank: Vec<_> = [10, 11, 300, 301]
+        .map(|at| ("holding", at, register(1, Table::Holding, at)))
+        .into_iter()
+        .collect();
+    let (tcp, udp) = (pymodbus(&["--tcp"]), pymodbus(&["--udp"]));
+    let libmodbus = ModbusServer::libmodbus_tcp(&bank);
+    let ports = [
+        PortSettings::Tcp(local(tcp.port())),
+        PortSettings::Udp(local(udp.port())),
+        PortSettings::Tcp(local(libmodbus.port())),
+    ];
+    for port in ports {
+        // Points with periods of their own are questions of their own.
+        let mut device = device(1, 20, &POINTS);
+        for (point, more) in device.points.iter_mut().zip(1..) {
+            point.every += Duration::from_millis(more);
+        }
+        let settings = BusSettings { in_flight: 8, timeout: TIMEOUT * 10, ..bus(port) };
+        let mut running = run(settings, vec![device]);
+        running.good(&NAMES, 20).await;
+        running.stop().await;
+    }
 }
 
 #[tokio::test]

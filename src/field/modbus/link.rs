@@ -11,6 +11,8 @@ use crate::field::SerialSettings;
 const FIXED_SILENCE_ABOVE_BAUD: u32 = 19_200;
 /// The silence between frames above that rate.
 const FIXED_SILENCE: Duration = Duration::from_micros(1_750);
+/// The silence of a line at 9600 baud, kept before a converter: it may be set to pass bytes on as they come.
+const CONVERTER_SILENCE: Duration = Duration::from_millis(4);
 /// How long the line must be silent before a damaged frame counts as complete; longer than a USB adapter holds back
 /// bytes it has (16 ms).
 const SETTLED_AFTER: Duration = Duration::from_millis(25);
@@ -76,15 +78,15 @@ impl Link {
         Self { serial: Some(serial.clone()), silence, ready, ..Self::over_tcp(wrap, timeout, now) }
     }
 
-    /// For frames as they are on a serial line, over a TCP connection that was opened at `now`: the converter at its
-    /// far end keeps the silences.
+    /// For frames as they are on a serial line, over a TCP connection that was opened at `now`. The converter at its far
+    /// end has a line whose pace nobody knows here.
     #[must_use]
     pub fn over_tcp(wrap: Wrap, timeout: Duration, now: Instant) -> Self {
         Self {
             wrap,
             timeout,
             serial: None,
-            silence: Duration::ZERO,
+            silence: if wrap == Wrap::Rtu { CONVERTER_SILENCE } else { Duration::ZERO },
             open: None,
             ready: now,
             unusable: None,
@@ -292,5 +294,40 @@ mod tests {
         let outcome = link.handle_bytes(&rtu::encode(UNIT, &pdu(2)), came + TIMEOUT);
         assert_eq!(outcome.expect("the answer").result, ok(2));
         assert_eq!(link.answers_dropped(), 1);
+    }
+
+    #[test]
+    fn an_adapter_that_hears_itself_is_noticed_and_its_echo_is_no_answer() {
+        let now = start();
+        let mut link = Link::rtu(&serial(19_200), TIMEOUT, now);
+        let request = link.ask(question(1), now);
+        assert_eq!(link.handle_bytes(&request, now), None);
+        let outcome = link.handle_bytes(&rtu::encode(UNIT, &pdu(1)), now).expect("the answer");
+        assert_eq!((outcome.result, link.hears_itself()), (ok(1), true));
+
+        let mut link = Link::rtu(&serial(19_200), TIMEOUT, now);
+        link.ask(question(1), now);
+        link.handle_bytes(&rtu::encode(UNIT, &pdu(1)), now).expect("the answer");
+        assert!(!link.hears_itself());
+    }
+
+    #[test]
+    fn behind_a_converter_three_silent_questions_of_one_unit_cost_the_connection() {
+        let now = start();
+        let serial = serial(9_600);
+        let links = [
+            (Link::over_tcp(Wrap::Rtu, TIMEOUT, now), true),
+            (Link::over_tcp(Wrap::Ascii, TIMEOUT, now), true),
+            (Link::rtu(&serial, TIMEOUT, now), false),
+        ];
+        for (mut link, is_connection) in links {
+            for unit in [UNIT, UnitId(9), UNIT, UnitId(9), UNIT] {
+                assert_eq!(link.unusable(), None);
+                link.ask(Question { unit, ..question(1) }, now);
+                let deadline = link.poll_timeout().expect("it is under way");
+                assert!(link.handle_timeout(deadline).is_some());
+            }
+            assert_eq!(link.unusable().is_some(), is_connection);
+        }
     }
 }

@@ -140,7 +140,7 @@ impl Numbered {
             younger.deadline = now + younger.timeout;
         }
         let result = result(open.question, frame);
-        self.end(open, result);
+        self.end(&open, result);
     }
 
     /// When [`Numbered::handle_timeout`] must be called, if anything is under way.
@@ -158,7 +158,7 @@ impl Numbered {
                 count => Failure::OnlyOlder { count },
             };
             self.unusable = self.unusable.take().or(self.silent.handle_silence(open.question.unit));
-            self.end(open, Err(failure));
+            self.end(&open, Err(failure));
         }
     }
 
@@ -166,7 +166,7 @@ impl Numbered {
     pub fn handle_port_failure(&mut self, reason: &str) {
         self.unusable = Some(reason.to_owned());
         for open in std::mem::take(&mut self.open) {
-            self.end(open, Err(Failure::Port { reason: reason.to_owned() }));
+            self.end(&open, Err(Failure::Port { reason: reason.to_owned() }));
         }
     }
 
@@ -175,8 +175,8 @@ impl Numbered {
         self.ended.pop_front()
     }
 
-    fn end(&mut self, open: Open, result: Result<Data, Failure>) {
-        let Open { ticket, question, .. } = open;
+    fn end(&mut self, open: &Open, result: Result<Data, Failure>) {
+        let Open { ticket, question, .. } = *open;
         let outcome = Outcome { result, dropped: Vec::new() };
         self.ended.push_back(Ended { ticket, question, outcome });
     }

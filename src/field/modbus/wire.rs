@@ -17,7 +17,7 @@ pub struct Wire {
 
 #[derive(Debug)]
 enum Kind {
-    Single { link: Link, open: Option<(u64, Question)>, ended: Option<Ended> },
+    Single { link: Box<Link>, open: Option<(u64, Question)>, ended: Option<Ended> },
     Numbered(Numbered),
 }
 
@@ -26,7 +26,7 @@ impl Wire {
     #[must_use]
     pub fn new(bus: &BusSettings, first_id: u16, now: Instant) -> Self {
         let timeout = bus.timeout;
-        let single = |link| Kind::Single { link, open: None, ended: None };
+        let single = |link| Kind::Single { link: Box::new(link), open: None, ended: None };
         let kind = match &bus.port {
             PortSettings::Rtu(serial) => single(Link::rtu(serial, timeout, now)),
             PortSettings::Ascii(serial) => single(Link::ascii(serial, timeout, now)),

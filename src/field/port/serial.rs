@@ -43,6 +43,13 @@ pub(super) fn open(settings: &SerialSettings) -> Result<SerialStream, PortError>
     Ok(port)
 }
 
+/// Whether `error` is what the system says of a port whose device is not there any more.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|errno| [Errno::IO, Errno::NXIO, Errno::NODEV].contains(&errno))
+}
+
 fn explain(path: &Arc<str>, error: &tokio_serial::Error) -> PortError {
     let path = Arc::clone(path);
     match error.kind {
