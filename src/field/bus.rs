@@ -167,6 +167,15 @@ impl Runner {
                     "own requests come back and are passed over: the adapter does not switch its direction"
                 );
             }
+            if wire.window() < self.settings.in_flight {
+                // Kept for the connections that follow.
+                self.settings.in_flight = wire.window();
+                warn!(
+                    bus = %self.settings.name,
+                    in_flight = wire.window(),
+                    "questions under way together get lost at the far end; fewer are asked at once"
+                );
+            }
             if let Some(reason) = wire.unusable() {
                 return End::Lost { reason: reason.to_owned(), answered };
             }

@@ -7,11 +7,21 @@ use super::mbap::{self, Frame, MbapError};
 use super::pdu::{Data, Mismatch};
 use super::transaction::{Ended, Failure, Outcome, Question, Silent};
 
+/// Questions that may be lost until fewer are asked at once.
+const LOST_MAX: u32 = 2;
+/// Answers that make up for a lost question.
+const ANSWERS_FOR_ONE_LOST: u32 = 64;
+
 /// The transactions of one connection.
 #[derive(Debug)]
 pub struct Numbered {
     carrier: Carrier,
     last_id: u16,
+    /// How many may be under way.
+    window: usize,
+    /// Questions that were lost although the same unit answered younger ones.
+    lost: u32,
+    answers: u32,
     /// Oldest first.
     open: Vec<Open>,
     ended: VecDeque<Ended>,
@@ -37,25 +47,31 @@ struct Open {
     deadline: Instant,
     /// Answers that came meanwhile and belong to nothing that is under way.
     older: usize,
+    /// Whether its unit has answered a younger question.
+    is_overtaken: bool,
 }
 
 impl Numbered {
-    /// For a TCP connection; `first_id` is the first transaction id to use.
+    /// For a TCP connection; `first_id` is the first transaction id to use, `window` how many transactions may be under
+    /// way.
     #[must_use]
-    pub fn tcp(first_id: u16) -> Self {
-        Self::new(Carrier::Stream(mbap::Reader::default()), first_id)
+    pub fn tcp(first_id: u16, window: usize) -> Self {
+        Self::new(Carrier::Stream(mbap::Reader::default()), first_id, window)
     }
 
     /// For datagrams from and to one address.
     #[must_use]
-    pub fn udp(first_id: u16) -> Self {
-        Self::new(Carrier::Datagrams, first_id)
+    pub fn udp(first_id: u16, window: usize) -> Self {
+        Self::new(Carrier::Datagrams, first_id, window)
     }
 
-    fn new(carrier: Carrier, first_id: u16) -> Self {
+    fn new(carrier: Carrier, first_id: u16, window: usize) -> Self {
         Self {
             carrier,
             last_id: first_id.wrapping_sub(1),
+            window,
+            lost: 0,
+            answers: 0,
             open: Vec::new(),
             ended: VecDeque::new(),
             silent: Silent::default(),
@@ -76,6 +92,13 @@ impl Numbered {
         self.answers_dropped
     }
 
+    /// How many transactions may be under way: fewer than wanted where the other side was found to lose questions that
+    /// come before the one before is answered.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
     /// How many transactions are under way.
     #[must_use]
     pub fn open_count(&self) -> usize {
@@ -93,7 +116,15 @@ impl Numbered {
     ) -> Vec<u8> {
         self.last_id = self.last_id.wrapping_add(1);
         let (id, deadline) = (self.last_id, now + timeout);
-        self.open.push(Open { ticket, question, id, timeout, deadline, older: 0 });
+        self.open.push(Open {
+            ticket,
+            question,
+            id,
+            timeout,
+            deadline,
+            older: 0,
+            is_overtaken: false,
+        });
         mbap::encode(id, question.unit, &question.range.request())
     }
 
@@ -135,6 +166,13 @@ impl Numbered {
             return;
         };
         let open = self.open.remove(index);
+        self.answers += 1;
+        if self.answers.is_multiple_of(ANSWERS_FOR_ONE_LOST) {
+            self.lost = self.lost.saturating_sub(1);
+        }
+        for older in self.open.iter_mut().take(index) {
+            older.is_overtaken |= older.question.unit == open.question.unit;
+        }
         // A device that does one thing after the other comes to the younger ones only from here on.
         for younger in self.open.iter_mut().skip(index) {
             younger.deadline = now + younger.timeout;
@@ -153,6 +191,10 @@ impl Numbered {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(index) = self.open.iter().position(|open| open.deadline <= now) {
             let open = self.open.remove(index);
+            self.lost += u32::from(open.is_overtaken);
+            if self.lost >= LOST_MAX && self.window > 1 {
+                (self.window, self.lost) = (self.window / 2, 0);
+            }
             let failure = match open.older {
                 0 => Failure::NoAnswer,
                 count => Failure::OnlyOlder { count },
@@ -242,7 +284,7 @@ mod tests {
     #[test]
     fn an_older_answer_is_dropped_and_the_connection_stays_useful() {
         let now = start();
-        let mut link = Numbered::tcp(0xffff);
+        let mut link = Numbered::tcp(0xffff, 8);
         assert_eq!(&ask(&mut link, question(2), now)[..2], [0xff, 0xff]);
         link.handle_timeout(now + TIMEOUT);
         assert_eq!(ended(&mut link), [(2, Err(Failure::NoAnswer))]);
@@ -260,7 +302,7 @@ mod tests {
     #[test]
     fn a_wrong_answer_under_the_right_number_is_told_at_once() {
         let now = start();
-        let mut link = Numbered::tcp(0);
+        let mut link = Numbered::tcp(0, 8);
         let mut result = |unit, pdu: &[u8]| {
             let id =
                 u16::from_be_bytes(ask(&mut link, question(2), now)[..2].try_into().expect("two"));
@@ -276,7 +318,7 @@ mod tests {
     #[test]
     fn three_silent_questions_to_one_unit_or_garbage_ask_for_a_new_connection() {
         let now = start();
-        let mut link = Numbered::tcp(0);
+        let mut link = Numbered::tcp(0, 8);
         for already in 0..3 {
             assert_eq!(link.unusable(), None, "after {already}");
             ask(&mut link, question(2), now);
@@ -284,7 +326,7 @@ mod tests {
         }
         assert!(link.unusable().is_some());
 
-        let mut link = Numbered::tcp(0);
+        let mut link = Numbered::tcp(0, 8);
         ask(&mut link, question(2), now);
         link.handle_bytes(b"SSH-2.0-x", now);
         assert!(matches!(ended(&mut link)[..], [(2, Err(Failure::Port { .. }))]));
@@ -294,7 +336,7 @@ mod tests {
     #[test]
     fn dead_units_behind_a_gateway_do_not_cost_the_connection_before_others_were_asked() {
         let now = start();
-        let mut link = Numbered::tcp(0);
+        let mut link = Numbered::tcp(0, 8);
         for unit in 1..=5 {
             for _ in 0..2 {
                 ask(&mut link, Question { unit: UnitId(unit), ..question(1) }, now);
@@ -307,7 +349,7 @@ mod tests {
     #[test]
     fn answers_find_their_questions_in_any_order() {
         let now = start();
-        let mut link = Numbered::tcp(7);
+        let mut link = Numbered::tcp(7, 8);
         for count in 1..=3 {
             ask(&mut link, question(count), now);
         }
@@ -325,9 +367,37 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_loses_questions_under_way_together_is_asked_fewer_at_once() {
+        let mut now = start();
+        let mut link = Numbered::tcp(0, 8);
+        let mut id = 0;
+        // It keeps one question in mind: the youngest.
+        for window in [8, 8, 4, 4, 2, 2, 1, 1] {
+            assert_eq!(link.window(), window);
+            for _ in 0..2 {
+                ask(&mut link, question(1), now);
+                id += 1;
+            }
+            link.handle_bytes(&mbap::encode(id - 1, UNIT, &pdu(1)), now);
+            now += TIMEOUT;
+            link.handle_timeout(now);
+        }
+        // A unit that is dead while others answer tells nothing of the kind.
+        let mut link = Numbered::tcp(0, 8);
+        for id in (0..20).step_by(2) {
+            ask(&mut link, Question { unit: UnitId(9), ..question(1) }, now);
+            ask(&mut link, question(1), now);
+            link.handle_bytes(&mbap::encode(id + 1, UNIT, &pdu(1)), now);
+            now += TIMEOUT;
+            link.handle_timeout(now);
+        }
+        assert_eq!(link.window(), 8);
+    }
+
+    #[test]
     fn a_datagram_that_is_no_frame_costs_nothing() {
         let now = start();
-        let mut link = Numbered::udp(0);
+        let mut link = Numbered::udp(0, 8);
         ask(&mut link, question(2), now);
         let answer = mbap::encode(0, UNIT, &pdu(2));
         for datagram in [b"SSH-2.0-x".as_slice(), &[], &answer[..9], &[0; 40]] {
@@ -348,7 +418,7 @@ mod tests {
         ) {
             let now = start();
             let mut link =
-                if datagrams { Numbered::udp(0) } else { Numbered::tcp(0) };
+                if datagrams { Numbered::udp(0, 8) } else { Numbered::tcp(0, 8) };
             for count in 1..=4 {
                 ask(&mut link, question(count), now);
             }
@@ -371,7 +441,7 @@ mod tests {
             cut in 1..60usize,
         ) {
             let now = start();
-            let mut link = Numbered::tcp(0);
+            let mut link = Numbered::tcp(0, 8);
             for count in 1..=8 {
                 ask(&mut link, question(count), now);
             }

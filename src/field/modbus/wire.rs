@@ -12,7 +12,6 @@ use crate::field::{BusSettings, PortSettings};
 #[derive(Debug)]
 pub struct Wire {
     kind: Kind,
-    in_flight: usize,
 }
 
 #[derive(Debug)]
@@ -32,10 +31,12 @@ impl Wire {
             PortSettings::Ascii(serial) => single(Link::ascii(serial, timeout, now)),
             PortSettings::RtuOverTcp(_) => single(Link::over_tcp(Wrap::Rtu, timeout, now)),
             PortSettings::AsciiOverTcp(_) => single(Link::over_tcp(Wrap::Ascii, timeout, now)),
-            PortSettings::Tcp(_) | PortSettings::Tls(..) => Kind::Numbered(Numbered::tcp(first_id)),
-            PortSettings::Udp(_) => Kind::Numbered(Numbered::udp(first_id)),
+            PortSettings::Tcp(_) | PortSettings::Tls(..) => {
+                Kind::Numbered(Numbered::tcp(first_id, bus.in_flight))
+            }
+            PortSettings::Udp(_) => Kind::Numbered(Numbered::udp(first_id, bus.in_flight)),
         };
-        Self { kind, in_flight: bus.in_flight }
+        Self { kind }
     }
 
     /// Whether one more question may be asked.
@@ -43,7 +44,16 @@ impl Wire {
     pub fn has_room(&self) -> bool {
         match &self.kind {
             Kind::Single { open, .. } => open.is_none(),
-            Kind::Numbered(numbered) => numbered.open_count() < self.in_flight,
+            Kind::Numbered(numbered) => numbered.open_count() < numbered.window(),
+        }
+    }
+
+    /// How many questions may be under way, as far as is known by now.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        match &self.kind {
+            Kind::Single { .. } => 1,
+            Kind::Numbered(numbered) => numbered.window(),
         }
     }
 
