@@ -16,7 +16,7 @@ use super::event::{Fact, FieldEvent};
 use super::modbus::transaction::{Ended, Failure};
 use super::modbus::wire::Wire;
 use super::poller::{Ask, Next, Poller};
-use super::port::Port;
+use super::port::{Port, others};
 use super::{BusSettings, DeviceSettings};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -82,7 +82,7 @@ impl Runner {
                 () = stopped(&mut self.stop) => break,
             };
             match opened {
-                Ok(port) => match self.serve(self.told(port)).await {
+                Ok(port) => match self.serve(port).await {
                     End::Stop => break,
                     End::Lost { reason, answered: true } => {
                         debug!(bus = %self.settings.name, reason, "port lost");
@@ -106,12 +106,14 @@ impl Runner {
     }
 
     /// Says who else has the port open: whoever had it before is not kept out.
-    fn told(&self, port: Port) -> Port {
-        let others = port.others(&self.settings.port).join(", ");
-        if !others.is_empty() {
-            warn!(bus = %self.settings.name, %others, "port is open elsewhere, too; answers may go there");
-        }
-        port
+    fn tell_others(&self) {
+        let (bus, port) = (self.settings.name.clone(), self.settings.port.clone());
+        tokio::spawn(async move {
+            let others = others(&port).await.join(", ");
+            if !others.is_empty() {
+                warn!(%bus, %others, "port is open elsewhere, too; answers may go there");
+            }
+        });
     }
 
     fn handle_down(&mut self, reason: &str) {
@@ -126,6 +128,7 @@ impl Runner {
 
     /// Polls over `port` until it is of no use or the program stops.
     async fn serve(&mut self, mut port: Port) -> End {
+        self.tell_others();
         let now = Instant::now();
         let mut wire = Wire::new(&self.settings, fastrand::u16(..), now);
         let mut answered = false;

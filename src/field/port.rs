@@ -60,24 +60,32 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
+/// Who else has the serial port of `settings` open, as far as that can be seen.
+pub(super) async fn others(settings: &PortSettings) -> Vec<String> {
+    match settings.serial() {
+        Some(serial) => holders::look(Arc::clone(&serial.path), false).await,
+        None => Vec::new(),
+    }
+}
+
 impl Port {
     /// Opens what `settings` names; a serial port for this program alone.
     pub(super) async fn open(settings: &PortSettings) -> Result<Self, PortError> {
         match settings {
-            PortSettings::Rtu(serial) | PortSettings::Ascii(serial) => {
-                serial::open(serial).map(Self::Serial)
-            }
+            PortSettings::Rtu(serial) | PortSettings::Ascii(serial) => match serial::open(serial) {
+                Err(PortError::Busy { path, holder }) => {
+                    let others = holders::look(Arc::clone(&path), true).await;
+                    let holder = if others.is_empty() { holder } else { others.join(", ") };
+                    Err(PortError::Busy { path, holder })
+                }
+                opened => opened.map(Self::Serial),
+            },
             PortSettings::Tcp(tcp)
             | PortSettings::RtuOverTcp(tcp)
             | PortSettings::AsciiOverTcp(tcp) => network::connect(tcp).await.map(Self::Tcp),
             PortSettings::Tls(tcp, tls) => network::connect_tls(tcp, tls).await.map(Self::Tls),
             PortSettings::Udp(udp) => network::reach(udp).await.map(Self::Udp),
         }
-    }
-
-    /// Who else has the serial port open, as far as that can be seen.
-    pub(super) fn others(&self, settings: &PortSettings) -> Vec<String> {
-        settings.serial().map(|serial| holders::others(&serial.path, false)).unwrap_or_default()
     }
 
     /// What `error` of this port means; `answered` when something useful came over it before.
@@ -94,6 +102,9 @@ impl Port {
                 "{} before it answered anything (does it allow one connection only, and another program has it?)",
                 network::words(error)
             ),
+            Self::Udp(_) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                "nothing listens there".to_owned()
+            }
             Self::Tcp(_) | Self::Tls(_) | Self::Udp(_) => network::words(error),
         }
     }

@@ -4,11 +4,18 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
+
+/// As [`others`], on a thread of its own: with many processes it takes long enough to make other buses late.
+pub(super) async fn look(path: Arc<str>, with_own: bool) -> Vec<String> {
+    let looking = tokio::task::spawn_blocking(move || others(&path, with_own));
+    looking.await.unwrap_or_default()
+}
 
 /// Names and process ids of others that have the device file at `path` open, as far as this user may see them: the
 /// files of processes of the same user (of all, as root), and whoever holds a lock on it. `with_own` when this process,
 /// too, would be another.
-pub(super) fn others(path: &str, with_own: bool) -> Vec<String> {
+fn others(path: &str, with_own: bool) -> Vec<String> {
     let Ok(device) = fs::metadata(path) else { return Vec::new() };
     let own = std::process::id();
     let mut pids: Vec<u32> = processes().filter(|pid| has_open(*pid, device.rdev())).collect();

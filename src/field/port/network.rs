@@ -136,6 +136,9 @@ pub(super) fn words(error: &io::Error) -> String {
         io::ErrorKind::TimedOut if error.raw_os_error().is_some() => {
             "the device does not acknowledge what is sent (is it on and plugged in?)"
         }
+        _ if error.to_string().starts_with("failed to lookup address") => {
+            "no address is known for this name (is it spelt right, and can DNS be reached?)"
+        }
         _ => return error.to_string(),
     };
     words.to_owned()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio_serial::{ClearBuffer, DataBits, FlowControl, SerialPort, SerialStream, StopBits};
 
-use super::{PortError, holders, rs485};
+use super::{PortError, rs485};
 use crate::field::{Parity, SerialSettings};
 
 /// What most systems call the group that may use serial ports.
@@ -54,10 +54,7 @@ fn explain(path: &Arc<str>, error: &tokio_serial::Error) -> PortError {
     let path = Arc::clone(path);
     match error.kind {
         tokio_serial::ErrorKind::NoDevice => {
-            let holder = match &holders::others(&path, true)[..] {
-                [] => format!("another program (`sudo fuser -v {path}` shows which)"),
-                others => others.join(", "),
-            };
+            let holder = format!("another program (`sudo fuser -v {path}` shows which)");
             PortError::Busy { path, holder }
         }
         tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => {
