@@ -20,7 +20,7 @@ use fieldpost::config::{
     SystemSecrets,
 };
 use fieldpost::field::{
-    Change, Encoding, Formula, Half, Marker, Order, Parity, PortSettings, Table, TimeLayout,
+    Change, Encoding, Formula, Half, Level, Marker, Order, Parity, PortSettings, Table, TimeLayout,
     UnitId, ValueType,
 };
 use fieldpost::model::{QoS, Secret};
@@ -167,6 +167,39 @@ fn the_files_that_are_shipped_give_no_warning() {
 }
 
 #[test]
+fn every_kind_of_bus_is_run_as_it_is_written() {
+    let settings = settings("tests/data/config/valid/every-kind-of-bus.yaml");
+    let port = |name: &str| {
+        let bus = settings.buses.iter().find(|bus| &*bus.name == name);
+        bus.expect("the bus is there").port.clone()
+    };
+    let PortSettings::Ascii(serial) = port("ascii") else { panic!("ASCII") };
+    assert_eq!((serial.baud, serial.data_bits, serial.parity), (19_200, 7, Parity::Even));
+    let PortSettings::Ascii(serial) = port("ascii-8") else { panic!("ASCII") };
+    assert_eq!((serial.data_bits, serial.parity), (8, Parity::None));
+    let PortSettings::RtuOverTcp(tcp) = port("converter") else { panic!("RTU over TCP") };
+    assert_eq!((&*tcp.host, tcp.port), ("192.0.2.20", 4001));
+    let PortSettings::AsciiOverTcp(tcp) = port("text-converter") else { panic!("ASCII over TCP") };
+    assert_eq!((&*tcp.host, tcp.port), ("2001:db8::20", 23));
+    let PortSettings::Udp(udp) = port("datagrams") else { panic!("UDP") };
+    assert_eq!(udp.port, 502);
+    let plain = settings.buses.iter().find(|bus| &*bus.name == "plain").expect("it is there");
+    assert_eq!(plain.in_flight, 16);
+    let rs485 = |name: &str| {
+        let PortSettings::Rtu(serial) = port(name) else { panic!("RTU") };
+        let rs485 = serial.rs485.expect("it is switched on");
+        (rs485.rts_on_send, rs485.delay_before.as_millis(), rs485.delay_after.as_millis())
+    };
+    assert_eq!(rs485("switched"), (Level::High, 0, 0));
+    assert_eq!(rs485("switched-low"), (Level::Low, 1, 100));
+    let PortSettings::Tls(tcp, tls) = port("secure") else { panic!("TLS") };
+    assert_eq!((tcp.port, tls.name.as_deref()), (802, Some("plc-17")));
+    assert!(tls.settings.ca.is_some() && tls.settings.client.is_some());
+    let PortSettings::Tls(tcp, tls) = port("secure-by-system") else { panic!("TLS") };
+    assert_eq!((tcp.port, tls.settings.ca, tls.settings.client), (8020, None, None));
+}
+
+#[test]
 fn the_reference_file_gives_what_it_says() {
     let settings = settings("config/fieldpost.yaml");
     assert_eq!(&*settings.gateway.id, "pump-house");
@@ -174,6 +207,7 @@ fn the_reference_file_gives_what_it_says() {
     let PortSettings::Rtu(serial) = &rs485.port else { panic!("a serial bus") };
     assert_eq!((serial.baud, serial.parity, serial.stop_bits), (9_600, Parity::Even, 1));
     assert_eq!(rs485.timeout, Duration::from_millis(300));
+    assert_eq!(serial.data_bits, 8);
     let PortSettings::Tcp(tcp) = &plant.port else { panic!("a TCP bus") };
     assert_eq!((&*tcp.host, tcp.port), ("192.0.2.10", 502));
     assert_eq!(plant.timeout, Duration::from_secs(1));

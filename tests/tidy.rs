@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("quiet", &[]),
     ("clock", &["model"]),
     ("mqtt", &["model"]),
-    ("field", &["model", "backoff", "clock"]),
+    ("field", &["model", "backoff", "clock", "tls"]),
     ("access", &["model"]),
     ("store", &["model", "step"]),
     ("service", &[]),

@@ -175,7 +175,7 @@ impl Connection {
         match error {
             // A broker may refuse our certificate when the handshake is over for us.
             ReadError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let problem = tls::explain(&error);
+                let problem = tls::explain(&error, tls::Far::Broker);
                 ClientError::Handshake { place: self.place.clone(), problem }
             }
             ReadError::Closed if self.session.is_up() => ClientError::Closed,

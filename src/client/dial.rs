@@ -59,7 +59,7 @@ async fn connect(target: &Target) -> Result<Stream, ClientError> {
     match connector.connect(name, stream).await {
         Ok(stream) => Ok(Stream(Box::new(stream))),
         Err(error) => {
-            let (place, problem) = (target.place.clone(), tls::explain(&error));
+            let (place, problem) = (target.place.clone(), tls::explain(&error, tls::Far::Broker));
             Err(ClientError::Handshake { place, problem })
         }
     }

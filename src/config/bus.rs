@@ -4,21 +4,27 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bus_kind::{self, Kind, Place};
+use super::bus_tls::Tls;
 use super::endpoint::Endpoint;
 use super::fields::{Field, Later};
 use super::name;
 use super::notes::{At, Given, Notes, Spot};
-use crate::field::{BusSettings, Parity, PortSettings, SerialSettings, TcpSettings};
+use crate::field::{BusSettings, Parity, PortSettings, Rs485Settings, SerialSettings, TcpSettings};
 
-const EXAMPLE: &str =
+pub(super) const EXAMPLE: &str =
     "write `{ modbus-rtu: /dev/ttyUSB0, baud: 9600 }` or `{ modbus-tcp: 192.0.2.10:502 }`";
 
-const PORT_OF_MODBUS: u16 = 502;
 /// Per cent of the time of a bus for questions to devices that give nothing.
 const PROBE_SHARE_DEFAULT: u8 = 5;
 const BAUD_DEFAULT: u32 = 9_600;
-const TIMEOUT_RTU_DEFAULT: Duration = Duration::from_millis(300);
+/// Modbus over serial line 1.02, section 2.5.2.
+const DATA_BITS_ASCII_DEFAULT: u8 = 7;
+const TIMEOUT_SERIAL_DEFAULT: Duration = Duration::from_millis(300);
 const TIMEOUT_TCP_DEFAULT: Duration = Duration::from_secs(1);
+
+/// Questions that may be under way at once; Modbus messaging on TCP/IP 1.0b, section 4.3.1.3, has 1 to 16.
+const IN_FLIGHT_MAX: i128 = 16;
 
 /// The rates serial ports are set to; any other is likely a slip of the finger.
 const BAUD_USUAL: [u32; 25] = [
@@ -27,31 +33,21 @@ const BAUD_USUAL: [u32; 25] = [
     2_500_000, 3_000_000, 4_000_000,
 ];
 
-const OTHER_KINDS: &[Later] = &[
-    ("line", "remove this bus and its devices: the kinds are `modbus-rtu` and `modbus-tcp`"),
-    (
-        "modbus-ascii",
-        "remove this bus and its devices: the kinds are `modbus-rtu` and `modbus-tcp`",
-    ),
-    ("modbus-udp", "remove this bus and its devices: the kinds are `modbus-rtu` and `modbus-tcp`"),
-    (
-        "modbus-rtu-over-tcp",
-        "remove this bus and its devices: the kinds are `modbus-rtu` and `modbus-tcp`",
-    ),
-];
+const OTHER_KINDS: &[Later] =
+    &[("line", "remove this bus and its devices: the kinds are those of Modbus")];
 
-const LATER: &[Later] = &[
-    OTHER_KINDS[0],
-    OTHER_KINDS[1],
-    OTHER_KINDS[2],
-    OTHER_KINDS[3],
-    ("in_flight", "remove it: one transaction at a time is under way"),
-    ("frame", "remove it"),
-    ("rs485", "remove it: the direction is the adapter's or the driver's business"),
-];
+const LATER: &[Later] = &[OTHER_KINDS[0], ("frame", "remove it")];
 
 const INSTEAD: &[Later] = &[
     ("rtu", "modbus-rtu"),
+    ("ascii", "modbus-ascii"),
+    ("udp", "modbus-udp"),
+    ("rtu-over-tcp", "modbus-rtu-over-tcp"),
+    ("modbus-rtu-tcp", "modbus-rtu-over-tcp"),
+    ("modbus-tls", "modbus-tcp"),
+    ("bits", "data_bits"),
+    ("databits", "data_bits"),
+    ("bytesize", "data_bits"),
     ("tcp", "modbus-tcp"),
     ("port", "modbus-rtu"),
     ("device", "modbus-rtu"),
@@ -62,6 +58,10 @@ const INSTEAD: &[Later] = &[
     ("baudrate", "baud"),
     ("baud_rate", "baud"),
     ("speed", "baud"),
+    ("window", "in_flight"),
+    ("inflight", "in_flight"),
+    ("rs_485", "rs485"),
+    ("rts", "rs485"),
 ];
 
 /// A bus as written.
@@ -71,13 +71,17 @@ pub(super) struct Bus {
     head: Spot,
     /// Whether it is of a kind this version has not; nobody complains that it has no port.
     is_other_kind: bool,
-    rtu: Given<Rc<str>>,
-    tcp: Given<Endpoint>,
+    /// What carries its frames: one, unless somebody could not decide.
+    kinds: Vec<(Kind, Given<Place>)>,
+    tls: Given<Tls>,
     baud: Given<u32>,
+    data_bits: Given<u8>,
     parity: Given<Parity>,
     stop_bits: Given<u8>,
+    rs485: Given<Rs485Settings>,
     timeout: Given<Duration>,
     probe_share: Given<u8>,
+    in_flight: Given<usize>,
 }
 
 /// What kind of wire a bus is, as far as that is written.
@@ -96,14 +100,14 @@ impl Bus {
         let bus = Self {
             head: name.spot.clone(),
             is_other_kind: fields.has_any(OTHER_KINDS),
-            rtu: fields.given("modbus-rtu", notes, serial_path),
-            tcp: fields.given("modbus-tcp", notes, |field, notes| {
-                let text = field.text(EXAMPLE, notes)?;
-                endpoint(&text, notes)
-            }),
+            kinds: bus_kind::read(&mut fields, notes),
+            tls: fields.given("tls", notes, Tls::read),
             baud: fields.given("baud", notes, |field, notes| {
                 let example = "it stands on the device's label or in its menu";
                 field.integer(300..=4_000_000, example, notes)
+            }),
+            data_bits: fields.given("data_bits", notes, |field, notes| {
+                field.integer(7..=8, "Modbus ASCII has 7 as a rule", notes)
             }),
             parity: fields.given("parity", notes, |field, notes| {
                 let choices =
@@ -113,54 +117,135 @@ impl Bus {
             stop_bits: fields.given("stop_bits", notes, |field, notes| {
                 field.integer(1..=2, "most devices have 1", notes)
             }),
+            rs485: fields.given("rs485", notes, bus_kind::rs485),
             timeout: fields.given("timeout", notes, |field, notes| field.duration(timeouts, notes)),
             probe_share: fields.given("probe_share", notes, probe_share),
+            in_flight: fields.given("in_flight", notes, |field, notes| {
+                field.integer(1..=IN_FLIGHT_MAX, "many devices take no more than 1", notes)
+            }),
             name,
         };
         fields.finish(LATER, INSTEAD, notes);
         Some(bus)
     }
 
+    fn kind(&self) -> Option<Kind> {
+        match self.kinds[..] {
+            [(kind, _)] => Some(kind),
+            _ => None,
+        }
+    }
+
+    fn place(&self) -> Option<&At<Place>> {
+        self.kinds.first().and_then(|(_, place)| place.written())
+    }
+
     pub(super) fn wire(&self) -> Wire {
-        match (&self.rtu, &self.tcp) {
-            (Given::Absent, Given::Absent) => Wire::Unknown,
-            (_, Given::Absent) => Wire::Serial,
-            (Given::Absent, _) => Wire::Tcp,
-            _ => Wire::Unknown,
+        match self.kind() {
+            Some(kind) if kind.is_line() => Wire::Serial,
+            Some(_) => Wire::Tcp,
+            None => Wire::Unknown,
         }
     }
 
     /// What stands at the far end, in a form that is equal for the same port.
     pub(super) fn port(&self) -> Option<At<String>> {
-        let serial = self.rtu.written().map(|path| (path.value.to_string(), &path.spot));
-        let (value, spot) = serial.or_else(|| {
-            let tcp = self.tcp.written()?;
-            Some((format!("{}:{}", tcp.value.host.to_lowercase(), tcp.value.port), &tcp.spot))
-        })?;
+        let At { value, spot } = self.place()?;
+        let value = match value {
+            Place::Port(path) => path.to_string(),
+            Place::Endpoint(Endpoint { host, port }) => {
+                let host = host.to_lowercase();
+                let udp = if self.kind() == Some(Kind::Udp) { " (UDP)" } else { "" };
+                format!("{host}:{port}{udp}")
+            }
+        };
         Some(At { value, spot: spot.clone() })
     }
 
     pub(super) fn settle(&self, notes: &mut Notes<'_>) -> Option<BusSettings> {
-        let (port, timeout) = match self.wire() {
-            Wire::Serial => (self.settle_serial(notes)?, TIMEOUT_RTU_DEFAULT),
-            Wire::Tcp => (self.settle_tcp(notes)?, TIMEOUT_TCP_DEFAULT),
-            Wire::Unknown if self.is_other_kind => return None,
-            Wire::Unknown => {
-                let message = if self.rtu.is_absent() {
-                    "this bus does not say what it is"
+        let Some(kind) = self.kind() else {
+            self.complain_of_kinds(notes);
+            return None;
+        };
+        self.check_keys(kind, notes);
+        let timeout = if kind.is_port() { TIMEOUT_SERIAL_DEFAULT } else { TIMEOUT_TCP_DEFAULT };
+        let tls = self.tls.written().map(|tls| tls.value.settle(notes));
+        let port = match &self.place()?.value {
+            Place::Port(path) => {
+                let serial = self.settle_serial(kind, path, notes);
+                if kind == Kind::Ascii {
+                    PortSettings::Ascii(serial)
                 } else {
-                    "this bus is both `modbus-rtu` and `modbus-tcp`"
-                };
-                notes.error(&self.head, message, EXAMPLE);
-                return None;
+                    PortSettings::Rtu(serial)
+                }
+            }
+            Place::Endpoint(Endpoint { host, port }) => {
+                let tcp = TcpSettings { host: Arc::from(&**host), port: *port };
+                match (kind, tls) {
+                    (Kind::Tcp, Some(tls)) => PortSettings::Tls(tcp, tls),
+                    (Kind::Udp, _) => PortSettings::Udp(tcp),
+                    (Kind::RtuOverTcp, _) => PortSettings::RtuOverTcp(tcp),
+                    (Kind::AsciiOverTcp, _) => PortSettings::AsciiOverTcp(tcp),
+                    (Kind::Tcp | Kind::Rtu | Kind::Ascii, _) => PortSettings::Tcp(tcp),
+                }
             }
         };
-        let name = Arc::from(&*self.name.value);
-        let probe_share = self.probe_share.or(PROBE_SHARE_DEFAULT);
-        Some(BusSettings { name, port, timeout: self.timeout.or(timeout), probe_share })
+        let (name, timeout) = (Arc::from(&*self.name.value), self.timeout.or(timeout));
+        Some(BusSettings {
+            name,
+            port,
+            timeout,
+            probe_share: self.probe_share.or(PROBE_SHARE_DEFAULT),
+            in_flight: self.in_flight.or(1),
+        })
     }
 
-    fn settle_serial(&self, notes: &mut Notes<'_>) -> Option<PortSettings> {
+    fn complain_of_kinds(&self, notes: &mut Notes<'_>) {
+        match &self.kinds[..] {
+            [] if self.is_other_kind => {}
+            [(first, _), (second, _), ..] => {
+                let message = format!("this bus is both `{}` and `{}`", first.key(), second.key());
+                notes.error(&self.head, message, EXAMPLE);
+            }
+            _ => notes.error(&self.head, "this bus does not say what it is", EXAMPLE),
+        }
+    }
+
+    /// Keys that mean nothing on a bus of this kind.
+    fn check_keys(&self, kind: Kind, notes: &mut Notes<'_>) {
+        let serial_keys = [
+            ("baud", self.baud.written().map(|at| &at.spot)),
+            ("data_bits", self.data_bits.written().map(|at| &at.spot)),
+            ("parity", self.parity.written().map(|at| &at.spot)),
+            ("stop_bits", self.stop_bits.written().map(|at| &at.spot)),
+            ("rs485", self.rs485.written().map(|at| &at.spot)),
+        ];
+        for (key, spot) in serial_keys {
+            if let Some(spot) = spot.filter(|_| !kind.is_port()) {
+                let message =
+                    format!("`{key}` belongs to a serial port, and this is `{}`", kind.key());
+                notes.error(spot, message, "remove it: what stands at the far end knows it");
+            }
+        }
+        if let Some(tls) = self.tls.written().filter(|_| kind != Kind::Tcp) {
+            let message = format!("`tls` belongs to `modbus-tcp`, and this is `{}`", kind.key());
+            notes.error(&tls.spot, message, "remove it");
+        }
+        if let Some(in_flight) = self.in_flight.written().filter(|_| kind.is_line()) {
+            let message = format!(
+                "`in_flight` needs frames with numbers, and those of `{}` have none",
+                kind.key()
+            );
+            notes.error(&in_flight.spot, message, "remove it: a line carries one thing at a time");
+        }
+        let seven = self.data_bits.written().filter(|bits| bits.value == 7);
+        if let Some(bits) = seven.filter(|_| kind == Kind::Rtu) {
+            let message = "the bytes of Modbus RTU have 8 bits, and 7 cannot carry them";
+            notes.error(&bits.spot, message, "remove it, or write `modbus-ascii`");
+        }
+    }
+
+    fn settle_serial(&self, kind: Kind, path: &Rc<str>, notes: &mut Notes<'_>) -> SerialSettings {
         if let Some(baud) = self.baud.written().filter(|baud| !BAUD_USUAL.contains(&baud.value)) {
             let message = format!("{} is not a usual rate", baud.value);
             let written = baud.value.to_string();
@@ -171,31 +256,15 @@ impl Bus {
             let remedy = near.map_or(String::new(), |near| format!("did you mean {near}?"));
             notes.warning(&baud.spot, message, remedy);
         }
-        Some(PortSettings::Rtu(SerialSettings {
-            path: Arc::from(&*self.rtu.written()?.value),
+        let data_bits = if kind == Kind::Ascii { DATA_BITS_ASCII_DEFAULT } else { 8 };
+        SerialSettings {
+            path: Arc::from(&**path),
             baud: self.baud.or(BAUD_DEFAULT),
+            data_bits: self.data_bits.or(data_bits),
             parity: self.parity.or(Parity::Even),
             stop_bits: self.stop_bits.or(1),
-        }))
-    }
-
-    fn settle_tcp(&self, notes: &mut Notes<'_>) -> Option<PortSettings> {
-        let serial_keys = [
-            ("baud", self.baud.written().map(|at| &at.spot)),
-            ("parity", self.parity.written().map(|at| &at.spot)),
-            ("stop_bits", self.stop_bits.written().map(|at| &at.spot)),
-        ];
-        for (key, spot) in serial_keys {
-            if let Some(spot) = spot {
-                let message = format!("`{key}` belongs to a serial bus, and this is `modbus-tcp`");
-                notes.error(spot, message, "remove it: the gateway at the far end knows it");
-            }
+            rs485: self.rs485.written().map(|at| at.value),
         }
-        let endpoint = &self.tcp.written()?.value;
-        Some(PortSettings::Tcp(TcpSettings {
-            host: Arc::from(&*endpoint.host),
-            port: endpoint.port,
-        }))
     }
 }
 
@@ -210,39 +279,4 @@ fn probe_share(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<u8>> {
         notes.error(&text.spot, message, "write `1%` to `50%`; usual is `5%`");
     }
     Some(At { value: share?, spot: text.spot })
-}
-
-fn serial_path(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
-    let path = field.text(EXAMPLE, notes)?;
-    if !path.value.starts_with('/') {
-        let shown = notes.shown(&path.spot);
-        let remedy = if path.value.starts_with("COM") {
-            "serial ports are called `/dev/ttyUSB0` here; `ls -l /dev/serial/by-id` shows yours"
-                .to_owned()
-        } else {
-            format!(
-                "write `/dev/{}`; `ls -l /dev/serial/by-id` shows names that stay",
-                path.value.trim()
-            )
-        };
-        notes.error(&path.spot, format!("`{shown}` is not the path of a serial port"), remedy);
-        return None;
-    }
-    Some(path)
-}
-
-fn endpoint(text: &At<Rc<str>>, notes: &mut Notes<'_>) -> Option<At<Endpoint>> {
-    let shown = notes.shown(&text.spot);
-    if text.value.contains("://") {
-        let message = format!("`{shown}` is a URL");
-        notes.error(&text.spot, message, "write only the host and the port: `192.0.2.10:502`");
-        return None;
-    }
-    match Endpoint::parse(text.value.trim(), PORT_OF_MODBUS) {
-        Ok(value) => Some(At { value, spot: text.spot.clone() }),
-        Err(misread) => {
-            notes.error(&text.spot, format!("`{shown}` {}", misread.message), misread.remedy);
-            None
-        }
-    }
 }

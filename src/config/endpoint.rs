@@ -79,6 +79,19 @@ impl Endpoint {
         Ok(Self { host: Rc::from(host), port })
     }
 
+    /// As [`Self::parse`], where there is no usual port and one must be written; `example` is shown.
+    pub(super) fn parse_with_port(text: &str, example: u16) -> Result<Self, Misread> {
+        let endpoint = Self::parse(text, example)?;
+        let behind_host = text.rsplit_once(']').map_or(text, |(_, rest)| rest);
+        if !behind_host.contains(':') {
+            return Err(Misread {
+                message: "has no port".to_owned(),
+                remedy: format!("write the one that is set at the converter: `{text}:{example}`"),
+            });
+        }
+        Ok(endpoint)
+    }
+
     /// Whether it can only be this very machine.
     pub(super) fn is_loopback(&self) -> bool {
         self.host.eq_ignore_ascii_case("localhost")
@@ -123,6 +136,15 @@ mod tests {
         ] {
             let endpoint = Endpoint::parse(text, 502).expect(text);
             assert_eq!((&*endpoint.host, endpoint.port), (host, port));
+        }
+        for (text, is_right) in [
+            ("converter:23", true),
+            ("[::1]:23", true),
+            ("converter", false),
+            ("[::1]", false),
+            ("192.0.2.10", false),
+        ] {
+            assert_eq!(Endpoint::parse_with_port(text, 4001).is_ok(), is_right, "{text}");
         }
         for text in [
             "",

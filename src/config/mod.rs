@@ -5,7 +5,7 @@
 //!
 //! 1. `tree` reads the YAML so that every key and value knows its place; `syntax` has the words when it is none.
 //! 2. `fields` reads groups key by key: kinds of values, units, ranges, keys that nobody knows.
-//! 3. `bus`, `device`, `allowed`, `point`, `uplink`, `rule`, `broker`, `listener` and `file` hold what is written; their `settle` applies defaults and
+//! 3. `bus` (with `bus_kind` and `bus_tls`), `device`, `allowed`, `point`, `uplink`, `rule`, `broker`, `listener` and `file` hold what is written; their `settle` applies defaults and
 //!    checks what concerns more than one key.
 //!
 //! Nothing stops at the first complaint: all of them go into `notes`, and settings come out only without an error.
@@ -18,6 +18,8 @@ mod allowed;
 mod bridge;
 mod broker;
 mod bus;
+mod bus_kind;
+mod bus_tls;
 mod complaint;
 mod device;
 mod endpoint;

@@ -189,7 +189,7 @@ impl Uplink {
         let version = self.version.or(Version::V5);
         self.check_version(version, notes);
         let password = self.password.written().and_then(|at| secret::fetch(at, secrets, notes));
-        let client = self.client_certificate(notes);
+        let client = client_certificate(&self.certificate, &self.key, notes);
         let tls = TlsSettings { ca: self.ca.written().map(path), client, any_name: false };
         self.check_plain(notes);
         let servers: Vec<Server> = self
@@ -336,24 +336,29 @@ impl Uplink {
             notes.warning(&password.spot, message, "write `mqtts://` in `url` if the broker can");
         }
     }
+}
 
-    fn client_certificate(&self, notes: &mut Notes<'_>) -> Option<ClientCertificate> {
-        match (&self.certificate, &self.key) {
-            (Given::Value(certificate), Given::Value(key)) => {
-                Some(ClientCertificate { certificate: path(certificate), key: path(key) })
-            }
-            (Given::Value(certificate), Given::Absent) => {
-                let message = "a certificate is of no use without its key";
-                notes.error(&certificate.spot, message, "add `key: /PATH/TO/KEY.pem`");
-                None
-            }
-            (Given::Absent, Given::Value(key)) => {
-                let message = "a key is of no use without its certificate";
-                notes.error(&key.spot, message, "add `certificate: /PATH/TO/CERTIFICATE.pem`");
-                None
-            }
-            _ => None,
+/// Our certificate and its key: both or neither.
+pub(super) fn client_certificate(
+    certificate: &Given<Rc<str>>,
+    key: &Given<Rc<str>>,
+    notes: &mut Notes<'_>,
+) -> Option<ClientCertificate> {
+    match (certificate, key) {
+        (Given::Value(certificate), Given::Value(key)) => {
+            Some(ClientCertificate { certificate: path(certificate), key: path(key) })
         }
+        (Given::Value(certificate), Given::Absent) => {
+            let message = "a certificate is of no use without its key";
+            notes.error(&certificate.spot, message, "add `key: /PATH/TO/KEY.pem`");
+            None
+        }
+        (Given::Absent, Given::Value(key)) => {
+            let message = "a key is of no use without its certificate";
+            notes.error(&key.spot, message, "add `certificate: /PATH/TO/CERTIFICATE.pem`");
+            None
+        }
+        _ => None,
     }
 }
 
@@ -407,7 +412,7 @@ pub(super) fn mqtt_string(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At
     Some(text)
 }
 
-fn pem_path(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
+pub(super) fn pem_path(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
     absolute_path(field, "write the whole path of a PEM file: `/etc/fieldpost/ca.pem`", notes)
 }
 

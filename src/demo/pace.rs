@@ -53,8 +53,14 @@ mod tests {
 
     #[test]
     fn an_answer_takes_the_time_its_characters_need() {
-        let line =
-            SerialSettings { path: "x".into(), baud: 9600, parity: Parity::Even, stop_bits: 1 };
+        let line = SerialSettings {
+            path: "x".into(),
+            baud: 9600,
+            data_bits: 8,
+            parity: Parity::Even,
+            stop_bits: 1,
+            rs485: None,
+        };
         let asked = Instant::now();
         let mut answer = Transmission::new(&line, vec![1, 2, 3], 8, asked);
         let character = Duration::from_secs(11) / 9600;

@@ -14,7 +14,7 @@ use super::scratch::Scratch;
 use super::tcp::Devices;
 use super::upstream::Upstream;
 use crate::config::{self, Settings, SystemSecrets};
-use crate::field::{PortSettings, SerialSettings};
+use crate::field::SerialSettings;
 use crate::model::QoS;
 use crate::mqtt::Version;
 
@@ -120,10 +120,7 @@ fn parse(text: &str) -> anyhow::Result<Settings> {
 }
 
 fn serial(settings: &Settings) -> Option<SerialSettings> {
-    settings.buses.iter().find_map(|bus| match &bus.port {
-        PortSettings::Rtu(serial) => Some(serial.clone()),
-        PortSettings::Tcp(_) => None,
-    })
+    settings.buses.iter().find_map(|bus| bus.port.serial().cloned())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{sleep_until, timeout, timeout_at};
 use tracing::{debug, info, trace, warn};
 
 use super::errand::{Errand, Rank};
@@ -19,12 +19,12 @@ use super::event::{Fact, FieldEvent};
 use super::forecast::Forecast;
 use super::health::Ailment;
 use super::memory::Memory;
-use super::modbus::link::Link;
-use super::modbus::transaction::{Failure, Outcome, Question};
+use super::modbus::transaction::{Ended, Failure, Outcome, Question};
+use super::modbus::wire::Wire;
 use super::notebook::Notebook;
 use super::poller::{Ask, Next, Poller};
-use super::port::Port;
-use super::{BusSettings, DeviceSettings, PortSettings};
+use super::port::{Port, others};
+use super::{BusSettings, DeviceSettings};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::model::Moment;
@@ -123,6 +123,7 @@ impl Bus {
             errands,
             waiting: HashMap::new(),
             errands_taken: 0,
+            echo_is_told: false,
         }
         .run()
         .await;
@@ -151,6 +152,7 @@ struct Runner {
     /// Who waits for which errand.
     waiting: HashMap<u64, oneshot::Sender<Outcome>>,
     errands_taken: u64,
+    echo_is_told: bool,
 }
 
 impl Runner {
@@ -193,6 +195,17 @@ impl Runner {
         info!(bus = %self.settings.name, skipped = sum, "bus stopped");
     }
 
+    /// Says who else has the port open: whoever had it before is not kept out.
+    fn tell_others(&self) {
+        let (bus, port) = (self.settings.name.clone(), self.settings.port.clone());
+        tokio::spawn(async move {
+            let others = others(&port).await.join(", ");
+            if !others.is_empty() {
+                warn!(%bus, %others, "port is open elsewhere, too; answers may go there");
+            }
+        });
+    }
+
     fn handle_down(&mut self, reason: &str) {
         if self.outage.is_none() {
             self.outage = Some(Instant::now());
@@ -208,43 +221,61 @@ impl Runner {
 
     /// Polls over `port` until it is of no use or the program stops.
     async fn serve(&mut self, mut port: Port) -> End {
-        let (now, timeout) = (Instant::now(), self.settings.timeout);
-        let mut link = match &self.settings.port {
-            PortSettings::Rtu(serial) => Link::rtu(serial, timeout, now),
-            PortSettings::Tcp(_) => Link::tcp(timeout, fastrand::u16(..), now),
-        };
+        self.tell_others();
+        let now = Instant::now();
+        let mut wire = Wire::new(&self.settings, fastrand::u16(..), now);
         let mut answered = false;
         self.poller.handle_port_up(now);
         loop {
-            if self.hand_out().await.is_none() {
+            // A bus that nobody listens to must not let answers lie: with one under way it is read on.
+            if (wire.is_idle() || self.poller.has_event()) && self.hand_out().await.is_none() {
                 return End::Stop;
             }
             while let Ok(request) = self.errands.try_recv() {
                 self.take_errand(request);
             }
-            match self.poller.poll_next(Instant::now()) {
-                Next::Ask(Ask { ticket, question, timeout }) => {
-                    link.set_timeout(timeout);
-                    let (outcome, now) = self.transact(&mut port, &mut link, question).await;
-                    let device = self.poller.asked_device(ticket);
+            let next = if wire.has_room() && !*self.stop.borrow() {
+                self.poller.poll_next(Instant::now())
+            } else {
+                Next::Wait(None)
+            };
+            let done = match next {
+                Next::Ask(ask) => self.ask(&mut port, &mut wire, ask).await,
+                Next::Wait(until) => self.listen(&mut port, &mut wire, until).await,
+            };
+            let now = done.unwrap_or_else(|error| {
+                wire.handle_port_failure(&port.explain(&error, answered));
+                clock::now()
+            });
+            while let Some(Ended { ticket, question, outcome }) = wire.poll_ended() {
+                if let Err(failure) = &outcome.result {
+                    let (bus, device) = (&self.settings.name, self.poller.asked_device(ticket));
                     let device = device.map(AsRef::as_ref).unwrap_or_default();
-                    if let Err(failure) = &outcome.result {
-                        let bus = &self.settings.name;
-                        debug!(%bus, device, %question, %failure, "question failed");
-                    }
-                    if matches!(outcome.result, Ok(_) | Err(Failure::Refused { .. })) {
-                        answered = true;
-                        self.handle_useful();
-                    }
-                    self.poller.handle_outcome(ticket, &outcome, now);
+                    debug!(%bus, device, %question, %failure, "question failed");
                 }
-                Next::Wait(until) => {
-                    if let Err(error) = self.idle(&mut port, &mut link, until).await {
-                        return End::Lost { reason: error.to_string(), answered };
-                    }
+                if matches!(outcome.result, Ok(_) | Err(Failure::Refused { .. })) {
+                    answered = true;
+                    self.handle_useful();
                 }
+                self.poller.handle_outcome(ticket, &outcome, now);
             }
-            if let Some(reason) = link.unusable() {
+            if wire.hears_itself() && !self.echo_is_told {
+                self.echo_is_told = true;
+                warn!(
+                    bus = %self.settings.name,
+                    "own requests come back and are passed over: the adapter does not switch its direction"
+                );
+            }
+            if wire.window() < self.settings.in_flight {
+                // Kept for the connections that follow.
+                self.settings.in_flight = wire.window();
+                warn!(
+                    bus = %self.settings.name,
+                    in_flight = wire.window(),
+                    "questions under way together get lost at the far end; fewer are asked at once"
+                );
+            }
+            if let Some(reason) = wire.unusable() {
                 return End::Lost { reason: reason.to_owned(), answered };
             }
         }
@@ -264,13 +295,53 @@ impl Runner {
         }
     }
 
+    /// Asks a question, on a line once it is silent.
+    async fn ask(
+        &self,
+        port: &mut Port,
+        wire: &mut Wire,
+        Ask { ticket, question, timeout: patience }: Ask,
+    ) -> io::Result<Moment> {
+        // A line that never falls silent must not hold the bus for ever: ask into the noise then, and fail by name.
+        let patient_until = Instant::now() + self.settings.timeout;
+        while let Some(ready) = wire.poll_ready()
+            && Instant::now() < ready.min(patient_until)
+        {
+            self.read_until(port, wire, ready.min(patient_until), "between").await?;
+        }
+        if wire.forgets_input() {
+            port.clear_input()?;
+        }
+        let request = wire.ask(ticket, question, patience, Instant::now());
+        self.trace("sent", &request);
+        match timeout(self.settings.timeout, port.write(&request)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
+        }
+        Ok(clock::now())
+    }
+
+    /// Takes what comes until something ended, `until` has come or, with nothing under way, the program stops.
+    async fn listen(
+        &mut self,
+        port: &mut Port,
+        wire: &mut Wire,
+        until: Option<Instant>,
+    ) -> io::Result<Moment> {
+        let Some(deadline) = wire.poll_timeout() else {
+            return self.idle(port, wire, until).await;
+        };
+        let wake = until.map_or(deadline, |until| until.min(deadline));
+        self.read_until(port, wire, wake, "received").await
+    }
+
     /// Waits for `until` or the stop; what comes meanwhile belongs to no question.
     async fn idle(
         &mut self,
         port: &mut Port,
-        link: &mut Link,
+        wire: &mut Wire,
         until: Option<Instant>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Moment> {
         let mut buffer = [0; READ_BUFFER_LEN];
         let wait = async {
             match until {
@@ -279,84 +350,40 @@ impl Runner {
             }
         };
         tokio::select! {
-            () = wait => Ok(()),
-            () = stopped(&mut self.stop) => Ok(()),
+            () = wait => {}
+            () = stopped(&mut self.stop) => {}
             // A receiver that is gone is found out by handing out, which an idle bus does not do.
-            () = self.events.closed() => Ok(()),
-            Some(request) = self.errands.recv() => {
-                self.take_errand(request);
-                Ok(())
-            }
+            () = self.events.closed() => {}
+            Some(request) = self.errands.recv() => self.take_errand(request),
             read = port.read(&mut buffer) => {
                 let bytes = buffer.get(..read?).unwrap_or_default();
                 self.trace("idle", bytes);
-                link.handle_bytes(bytes, Instant::now());
-                Ok(())
+                wire.handle_bytes(bytes, Instant::now());
             }
         }
+        Ok(clock::now())
     }
 
-    /// Asks `question` and waits for how it ends; returns that and when the last byte was read.
-    async fn transact(
+    /// Reads what comes until `deadline`; returns when it came, or when nothing had.
+    async fn read_until(
         &self,
         port: &mut Port,
-        link: &mut Link,
-        question: Question,
-    ) -> (Outcome, Moment) {
-        match self.ask(port, link, question).await {
-            Ok(end) => end,
-            Err(error) => {
-                let reason = error.to_string();
-                let end = link.handle_port_failure(&reason);
-                let result = Err(Failure::Port { reason });
-                (end.unwrap_or(Outcome { result, dropped: Vec::new() }), clock::now())
-            }
-        }
-    }
-
-    async fn ask(
-        &self,
-        port: &mut Port,
-        link: &mut Link,
-        question: Question,
-    ) -> io::Result<(Outcome, Moment)> {
+        wire: &mut Wire,
+        deadline: Instant,
+        what: &str,
+    ) -> io::Result<Moment> {
         let mut buffer = [0; READ_BUFFER_LEN];
-        // A line that never falls silent must not hold the bus for ever: ask into the noise then, and fail by name.
-        let patience = Instant::now() + self.settings.timeout;
-        while let ready = link.poll_ready()
-            && Instant::now() < ready.min(patience)
-        {
-            if let Some(count) = read_until(port, &mut buffer, ready.min(patience)).await? {
-                let bytes = buffer.get(..count).unwrap_or_default();
-                self.trace("between", bytes);
-                link.handle_bytes(bytes, Instant::now());
+        let read = timeout_at(deadline.into(), port.read(&mut buffer)).await;
+        let now = clock::now();
+        match read {
+            Ok(read) => {
+                let bytes = buffer.get(..read?).unwrap_or_default();
+                self.trace(what, bytes);
+                wire.handle_bytes(bytes, now.mono);
             }
+            Err(_) => wire.handle_timeout(now.mono),
         }
-        port.clear_input()?;
-        let request = link.ask(question, Instant::now());
-        self.trace("sent", &request);
-        match timeout(self.settings.timeout, port.write(&request)).await {
-            Ok(written) => written?,
-            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
-        }
-        loop {
-            let deadline = link.poll_timeout().unwrap_or_else(Instant::now);
-            let end = match read_until(port, &mut buffer, deadline).await? {
-                Some(count) => {
-                    let now = clock::now();
-                    let bytes = buffer.get(..count).unwrap_or_default();
-                    self.trace("received", bytes);
-                    link.handle_bytes(bytes, now.mono).map(|outcome| (outcome, now))
-                }
-                None => {
-                    let now = clock::now();
-                    link.handle_timeout(now.mono).map(|outcome| (outcome, now))
-                }
-            };
-            if let Some(end) = end {
-                return Ok(end);
-            }
-        }
+        Ok(now)
     }
 
     /// Hands events to the app and facts to the log; `None` when the program stops.
@@ -455,18 +482,6 @@ struct Hex<'a>(&'a [u8]);
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x} "))
-    }
-}
-
-/// Reads what comes until `deadline`; `None` when nothing did.
-async fn read_until(
-    port: &mut Port,
-    buffer: &mut [u8],
-    deadline: Instant,
-) -> io::Result<Option<usize>> {
-    match tokio::time::timeout_at(deadline.into(), port.read(buffer)).await {
-        Ok(read) => read.map(Some),
-        Err(_) => Ok(None),
     }
 }
 

@@ -181,14 +181,21 @@ mod tests {
     };
 
     fn bus(baud: u32) -> BusSettings {
-        let serial =
-            SerialSettings { path: "tty".into(), baud, parity: Parity::None, stop_bits: 1 };
+        let serial = SerialSettings {
+            path: "tty".into(),
+            baud,
+            data_bits: 8,
+            parity: Parity::None,
+            stop_bits: 1,
+            rs485: None,
+        };
         let port = PortSettings::Rtu(serial);
         BusSettings {
             name: "line".into(),
             port,
             timeout: Duration::from_millis(300),
             probe_share: 5,
+            in_flight: 1,
         }
     }
 

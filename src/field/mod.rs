@@ -35,7 +35,7 @@ pub use memory::{Memory, MemoryError};
 pub use notebook::Notebook;
 pub use settings::{
     Allowed, BusSettings, Change, ComputedSettings, DeviceSettings, Encoding, Formula,
-    FormulaError, Function, Half, Hole, Marker, Operator, Order, Parity, Place, PointSettings,
-    PortSettings, ReportSettings, SerialSettings, Table, TcpSettings, TimeLayout, UnitId,
-    ValueType,
+    FormulaError, Function, Half, Hole, Level, Marker, NamedTls, Operator, Order, Parity, Place,
+    PointSettings, PortSettings, ReportSettings, Rs485Settings, SerialSettings, Table, TcpSettings,
+    TimeLayout, UnitId, ValueType,
 };

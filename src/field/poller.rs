@@ -109,10 +109,7 @@ impl Poller {
         now: Moment,
     ) -> Self {
         let wire = WireCost::of_port(&bus.port);
-        let (late, in_flight) = match &bus.port {
-            PortSettings::Rtu(_) => (Some(Late::new(bus.timeout)), 1),
-            PortSettings::Tcp(_) => (None, 1),
-        };
+        let late = (!bus.port.has_numbers()).then(|| Late::new(bus.timeout));
         let mut poller = Self {
             port: bus.port.clone(),
             wire,
@@ -126,7 +123,7 @@ impl Poller {
             newcomers: Budget::new(NEWCOMERS_SHARE, NEWCOMERS_SAVED_MAX, now.mono),
             vain_cost: bus.timeout + wire.transaction,
             asked: Vec::new(),
-            in_flight,
+            in_flight: bus.in_flight,
             tickets: 0,
             lag: Lag::default(),
             kept_changes: 0,
@@ -167,6 +164,11 @@ impl Poller {
                 Some((&device.settings.name, self.schedule.every(index)?, skipped))
             },
         )
+    }
+
+    /// Whether somebody waits for what there is to hand out.
+    pub(super) fn has_event(&self) -> bool {
+        !self.events.is_empty() || !self.errands_done.is_empty()
     }
 
     /// The next event for the app.
@@ -459,7 +461,7 @@ impl Poller {
         match &outcome.result {
             Ok(_) | Err(Failure::Refused { .. }) => late.handle_answered(question.unit),
             // Damaged, but with nothing older open anywhere it can only have been the answer.
-            Err(Failure::Crc { .. }) if !question.older_on_bus => {}
+            Err(Failure::Crc { .. } | Failure::Lrc { .. }) if !question.older_on_bus => {}
             Err(_) => late.handle_unanswered(question, now),
         }
     }
@@ -473,7 +475,7 @@ impl Poller {
                 let on_the_way = self.wire.on_the_way(asked.question.range);
                 device.patience.handle_answer(took.saturating_sub(on_the_way));
             }
-            Err(Failure::Refused { .. } | Failure::Crc { .. }) => {}
+            Err(Failure::Refused { .. } | Failure::Crc { .. } | Failure::Lrc { .. }) => {}
             Err(_) => device.patience.handle_unanswered(),
         }
     }

@@ -1,56 +1,111 @@
-//! shell: opens a serial port or a TCP connection, reads and writes it.
+//! shell: opens a serial port or a connection, reads and writes it.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "the one place that opens ports and connections"
 )]
 
+mod holders;
+mod network;
+mod rs485;
+mod serial;
+
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_serial::{ClearBuffer, DataBits, FlowControl, SerialPort, SerialStream, StopBits};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio_serial::{ClearBuffer, SerialPort, SerialStream};
 
-use super::{Parity, PortSettings, SerialSettings, TcpSettings};
+use super::PortSettings;
+use crate::tls::TlsError;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What most systems call the group that may use serial ports.
-const USUAL_GROUP: &str = "dialout";
 
 /// Why a port or connection could not be opened, in the words of the person who must change it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PortError {
-    #[error("{path} does not exist (is the adapter plugged in?)")]
-    NotFound { path: Arc<str> },
-    #[error("no permission to open {path}: the user of this service must be in the group {group}")]
-    Permission { path: Arc<str>, group: String },
-    #[error("{path} is held by another program")]
-    Busy { path: Arc<str> },
+    #[error("{path} does not exist ({there})")]
+    NotFound { path: Arc<str>, there: String },
+    #[error("no permission to open {path}: {remedy}")]
+    Permission { path: Arc<str>, remedy: String },
+    #[error("{path} is held by {holder}")]
+    Busy { path: Arc<str>, holder: String },
+    #[error("{path} cannot switch the direction of RS-485 by itself ({source}): remove `rs485`")]
+    Rs485 { path: Arc<str>, source: io::Error },
     #[error("cannot open {path} as a serial port: {detail}")]
     Serial { path: Arc<str>, detail: String },
-    #[error("cannot connect to {host}:{port}: {source}")]
+    #[error("cannot connect to {host}:{port}: {}", network::words(source))]
     Connect { host: Arc<str>, port: u16, source: io::Error },
     #[error("cannot connect to {host}:{port}: no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     ConnectTimeout { host: Arc<str>, port: u16 },
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[from] TlsError),
+    #[error("no TLS with {host}:{port}: {problem}")]
+    Handshake { host: Arc<str>, port: u16, problem: String },
 }
 
 /// An open port or connection.
-#[derive(Debug)]
 pub(super) enum Port {
     Serial(SerialStream),
     Tcp(TcpStream),
+    Tls(Box<dyn Stream>),
+    Udp(UdpSocket),
+}
+
+/// A connection, whatever it runs over.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Who else has the serial port of `settings` open, as far as that can be seen.
+pub(super) async fn others(settings: &PortSettings) -> Vec<String> {
+    match settings.serial() {
+        Some(serial) => holders::look(Arc::clone(&serial.path), false).await,
+        None => Vec::new(),
+    }
 }
 
 impl Port {
     /// Opens what `settings` names; a serial port for this program alone.
     pub(super) async fn open(settings: &PortSettings) -> Result<Self, PortError> {
         match settings {
-            PortSettings::Rtu(serial) => open_serial(serial).map(Self::Serial),
-            PortSettings::Tcp(tcp) => connect(tcp).await.map(Self::Tcp),
+            PortSettings::Rtu(serial) | PortSettings::Ascii(serial) => match serial::open(serial) {
+                Err(PortError::Busy { path, holder }) => {
+                    let others = holders::look(Arc::clone(&path), true).await;
+                    let holder = if others.is_empty() { holder } else { others.join(", ") };
+                    Err(PortError::Busy { path, holder })
+                }
+                opened => opened.map(Self::Serial),
+            },
+            PortSettings::Tcp(tcp)
+            | PortSettings::RtuOverTcp(tcp)
+            | PortSettings::AsciiOverTcp(tcp) => network::connect(tcp).await.map(Self::Tcp),
+            PortSettings::Tls(tcp, tls) => network::connect_tls(tcp, tls).await.map(Self::Tls),
+            PortSettings::Udp(udp) => network::reach(udp).await.map(Self::Udp),
+        }
+    }
+
+    /// What `error` of this port means; `answered` when something useful came over it before.
+    pub(super) fn explain(&self, error: &io::Error, answered: bool) -> String {
+        match self {
+            // What the system says of an adapter that is pulled out.
+            Self::Serial(_)
+                if error.kind() == io::ErrorKind::UnexpectedEof || serial::is_gone(error) =>
+            {
+                "the serial port is gone (was the adapter pulled out?)".to_owned()
+            }
+            Self::Serial(_) => error.to_string(),
+            Self::Tcp(_) | Self::Tls(_) if !answered && network::is_closed(error) => format!(
+                "{} before it answered anything (does it allow one connection only, and another program has it?)",
+                network::words(error)
+            ),
+            Self::Udp(_) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                "nothing listens there".to_owned()
+            }
+            Self::Tcp(_) | Self::Tls(_) | Self::Udp(_) => network::words(error),
         }
     }
 
@@ -59,6 +114,9 @@ impl Port {
         let (count, gone) = match self {
             Self::Serial(port) => (port.read(buffer).await?, "the serial port is gone"),
             Self::Tcp(stream) => (stream.read(buffer).await?, "the device closed the connection"),
+            Self::Tls(stream) => (stream.read(buffer).await?, "the device closed the connection"),
+            // A datagram may be empty.
+            Self::Udp(socket) => return socket.recv(buffer).await,
         };
         if count == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, gone));
@@ -71,74 +129,21 @@ impl Port {
         match self {
             Self::Serial(port) => port.write_all(bytes).await,
             Self::Tcp(stream) => stream.write_all(bytes).await,
+            Self::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+            Self::Udp(socket) => socket.send(bytes).await.map(|_| ()),
         }
     }
 
-    /// Throws away what a serial port has received and nobody has read. On TCP nothing is thrown away: there the
-    /// number of the transaction tells old answers from new ones.
+    /// Throws away what has been received and nobody has read.
     pub(super) fn clear_input(&mut self) -> io::Result<()> {
         match self {
             Self::Serial(port) => port.clear(ClearBuffer::Input).map_err(io::Error::from),
-            Self::Tcp(_) => Ok(()),
+            Self::Tcp(stream) => network::clear(stream),
+            // Here frames have numbers, which tell old answers from others.
+            Self::Tls(_) | Self::Udp(_) => Ok(()),
         }
     }
-}
-
-fn open_serial(settings: &SerialSettings) -> Result<SerialStream, PortError> {
-    let parity = match settings.parity {
-        Parity::None => tokio_serial::Parity::None,
-        Parity::Even => tokio_serial::Parity::Even,
-        Parity::Odd => tokio_serial::Parity::Odd,
-    };
-    let stop_bits = if settings.stop_bits == 2 { StopBits::Two } else { StopBits::One };
-    let builder = tokio_serial::new(&*settings.path, settings.baud)
-        .data_bits(DataBits::Eight)
-        .parity(parity)
-        .stop_bits(stop_bits)
-        .flow_control(FlowControl::None);
-    let port = SerialStream::open(&builder).map_err(|error| explain(&settings.path, &error))?;
-    // What came before the settings were in force means nothing.
-    port.clear(ClearBuffer::All).map_err(|error| explain(&settings.path, &error))?;
-    Ok(port)
-}
-
-fn explain(path: &Arc<str>, error: &tokio_serial::Error) -> PortError {
-    let path = Arc::clone(path);
-    match error.kind {
-        tokio_serial::ErrorKind::NoDevice => PortError::Busy { path },
-        tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => PortError::NotFound { path },
-        tokio_serial::ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
-            let group = group_of(&path).unwrap_or_else(|| USUAL_GROUP.to_owned());
-            PortError::Permission { path, group }
-        }
-        tokio_serial::ErrorKind::Io(_)
-        | tokio_serial::ErrorKind::InvalidInput
-        | tokio_serial::ErrorKind::Unknown => {
-            PortError::Serial { path, detail: error.to_string().to_lowercase() }
-        }
-    }
-}
-
-/// The name of the group a file belongs to.
-fn group_of(path: &str) -> Option<String> {
-    let id = std::fs::metadata(path).ok()?.gid().to_string();
-    let groups = std::fs::read_to_string("/etc/group").ok()?;
-    groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    })
-}
-
-async fn connect(settings: &TcpSettings) -> Result<TcpStream, PortError> {
-    let (host, port) = (Arc::clone(&settings.host), settings.port);
-    let connecting = TcpStream::connect((&*host, port));
-    let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(source)) => return Err(PortError::Connect { host, port, source }),
-        Err(_) => return Err(PortError::ConnectTimeout { host, port }),
-    };
-    // A request is one small packet; waiting to fill it would cost up to 40 ms each.
-    stream.set_nodelay(true).map_err(|source| PortError::Connect { host, port, source })?;
-    Ok(stream)
 }

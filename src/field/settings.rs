@@ -7,6 +7,7 @@ mod value_type;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::tls::TlsSettings;
 pub use formula::{Formula, FormulaError, Function, Operator};
 pub use report::{Change, ReportSettings};
 pub use value_type::{Encoding, Half, Marker, TimeLayout, ValueType};
@@ -22,6 +23,8 @@ pub struct BusSettings {
     pub timeout: Duration,
     /// What questions to devices that give nothing may take of the time of the bus, in per cent, 1 to 50.
     pub probe_share: u8,
+    /// How many questions may be under way at once, at least 1; more than 1 only where frames have numbers.
+    pub in_flight: usize,
 }
 
 /// What carries the frames of a bus.
@@ -29,8 +32,42 @@ pub struct BusSettings {
 pub enum PortSettings {
     /// Modbus RTU on a serial port.
     Rtu(SerialSettings),
+    /// Modbus ASCII on a serial port.
+    Ascii(SerialSettings),
     /// Modbus TCP.
     Tcp(TcpSettings),
+    /// Modbus TCP in TLS (Modbus/TCP Security 3.6).
+    Tls(TcpSettings, NamedTls),
+    /// The frames of Modbus TCP in datagrams.
+    Udp(TcpSettings),
+    /// Modbus RTU behind a converter that passes bytes on.
+    RtuOverTcp(TcpSettings),
+    /// Modbus ASCII behind a converter that passes bytes on.
+    AsciiOverTcp(TcpSettings),
+}
+
+impl PortSettings {
+    /// The serial port, if it is one.
+    #[must_use]
+    pub fn serial(&self) -> Option<&SerialSettings> {
+        match self {
+            Self::Rtu(serial) | Self::Ascii(serial) => Some(serial),
+            Self::Tcp(_)
+            | Self::Tls(..)
+            | Self::Udp(_)
+            | Self::RtuOverTcp(_)
+            | Self::AsciiOverTcp(_) => None,
+        }
+    }
+
+    /// Whether each frame says which question it answers.
+    #[must_use]
+    pub fn has_numbers(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Tls(..) | Self::Udp(_) => true,
+            Self::Rtu(_) | Self::Ascii(_) | Self::RtuOverTcp(_) | Self::AsciiOverTcp(_) => false,
+        }
+    }
 }
 
 /// A serial port.
@@ -40,18 +77,42 @@ pub struct SerialSettings {
     pub path: Arc<str>,
     /// Bits per second.
     pub baud: u32,
+    /// Data bits of a character, 8, or 7 with ASCII.
+    pub data_bits: u8,
     /// Parity bit.
     pub parity: Parity,
     /// Stop bits, 1 or 2.
     pub stop_bits: u8,
+    /// Whether and how the kernel switches the direction; `None` leaves that as it is.
+    pub rs485: Option<Rs485Settings>,
+}
+
+/// How the kernel switches the direction of an RS-485 port by RTS (`linux/serial.h`, `struct serial_rs485`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rs485Settings {
+    /// What RTS is while we send; the other while we do not.
+    pub rts_on_send: Level,
+    /// Between the switch and the first bit, 0 to 100 ms.
+    pub delay_before: Duration,
+    /// Between the last bit and the switch back, 0 to 100 ms.
+    pub delay_after: Duration,
+}
+
+/// What a control line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Set.
+    High,
+    /// Not set.
+    Low,
 }
 
 impl SerialSettings {
-    /// Bits a character takes on the wire: start, eight data bits, parity if any, stop bits.
+    /// Bits a character takes on the wire: start, data bits, parity if any, stop bits.
     #[must_use]
     pub fn bits_per_character(&self) -> u32 {
         let parity = u32::from(self.parity != Parity::None);
-        1 + 8 + parity + u32::from(self.stop_bits)
+        1 + u32::from(self.data_bits) + parity + u32::from(self.stop_bits)
     }
 
     /// How long `count` characters take on the wire.
@@ -74,13 +135,22 @@ pub enum Parity {
     Odd,
 }
 
-/// A Modbus TCP endpoint.
+/// Where a device or converter listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpSettings {
     /// Host name or address.
     pub host: Arc<str>,
-    /// TCP port, 502 unless configured.
+    /// TCP or UDP port.
     pub port: u16,
+}
+
+/// What TLS towards a device is run with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedTls {
+    /// Whom to trust, and our own certificate.
+    pub settings: TlsSettings,
+    /// The name in the device's certificate, if that is not the host.
+    pub name: Option<Arc<str>>,
 }
 
 /// A unit id, 0 to 255 on TCP and 1 to 247 on a serial line (Modbus over serial line 1.02, section 2.2).

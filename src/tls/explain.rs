@@ -4,24 +4,71 @@ use std::io;
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 
+/// The other side of a handshake, and what it is called where it is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Far {
+    /// An MQTT broker.
+    Broker,
+    /// A Modbus device.
+    Device,
+}
+
+impl Far {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::Device => "device",
+        }
+    }
+
+    fn port(self) -> u16 {
+        match self {
+            Self::Broker => 8883,
+            Self::Device => 802,
+        }
+    }
+
+    fn authority(self) -> &'static str {
+        match self {
+            Self::Broker => "`--cafile`; `ca` in a configuration",
+            Self::Device => "`ca` below `tls`",
+        }
+    }
+
+    fn certificate(self) -> &'static str {
+        match self {
+            Self::Broker => "`--cert` and `--key`",
+            Self::Device => "`certificate` and `key` below `tls`",
+        }
+    }
+
+    fn host(self) -> &'static str {
+        match self {
+            Self::Broker => "connect by a name that stands in it",
+            Self::Device => "write one that stands in it as `name` below `tls`",
+        }
+    }
+}
+
 /// What went wrong in a handshake and what to look at; the error's own words if nothing better is known.
 #[must_use]
-pub fn explain(error: &io::Error) -> String {
+pub fn explain(error: &io::Error, far: Far) -> String {
+    let port = far.port();
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match cause {
-        Some(Error::InvalidCertificate(problem)) => certificate(problem),
-        Some(Error::AlertReceived(alert)) => refused(*alert),
+        Some(Error::InvalidCertificate(problem)) => certificate(problem, far),
+        Some(Error::AlertReceived(alert)) => refused(*alert, far),
         Some(Error::InvalidMessage(_)) => {
-            "what came back is not TLS; is this the port with TLS (8883 as a rule)?".to_owned()
+            format!("what came back is not TLS; is this the port with TLS ({port} as a rule)?")
         }
         Some(Error::PeerIncompatible(_)) => {
-            format!("{error}; the broker must speak TLS 1.2 or 1.3")
+            format!("{error}; the {} must speak TLS 1.2 or 1.3", far.name())
         }
         _ if [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset]
             .contains(&error.kind()) =>
         {
             format!(
-                "closed during the handshake ({error}); is this the port with TLS (8883 as a rule)?"
+                "closed during the handshake ({error}); is this the port with TLS ({port} as a rule)?"
             )
         }
         _ => error.to_string(),
@@ -29,11 +76,12 @@ pub fn explain(error: &io::Error) -> String {
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "rustls may learn of more")]
-fn certificate(problem: &CertificateError) -> String {
+fn certificate(problem: &CertificateError, far: Far) -> String {
     let remedy = match problem {
-        CertificateError::UnknownIssuer => {
-            "no trusted authority has signed it; name the file of the one that did (`--cafile`; `ca` in a configuration)"
-        }
+        CertificateError::UnknownIssuer => &format!(
+            "no trusted authority has signed it; name the file of the one that did ({})",
+            far.authority()
+        ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "it has expired; renew it, or set this machine's clock right"
         }
@@ -45,7 +93,7 @@ fn certificate(problem: &CertificateError) -> String {
              you connect by"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it is for another host; connect by a name that stands in it"
+            &format!("it is for another host; {}", far.host())
         }
         CertificateError::Revoked => "its authority has revoked it",
         CertificateError::BadSignature | CertificateError::BadEncoding => "it is damaged or forged",
@@ -56,24 +104,26 @@ fn certificate(problem: &CertificateError) -> String {
         }
         _ => "it cannot be accepted",
     };
-    format!("the broker's certificate: {remedy} ({})", Error::InvalidCertificate(problem.clone()))
+    let error = Error::InvalidCertificate(problem.clone());
+    format!("the {}'s certificate: {remedy} ({error})", far.name())
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "rustls may learn of more")]
-fn refused(alert: AlertDescription) -> String {
+fn refused(alert: AlertDescription, far: Far) -> String {
+    let name = far.name();
     let meaning = match alert {
         AlertDescription::CertificateRequired => {
-            "the broker wants a certificate of ours (`--cert` and `--key`)"
+            &format!("the {name} wants a certificate of ours ({})", far.certificate())
         }
         AlertDescription::UnknownCA
         | AlertDescription::BadCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnsupportedCertificate
-        | AlertDescription::AccessDenied => "the broker does not take our certificate",
+        | AlertDescription::AccessDenied => &format!("the {name} does not take our certificate"),
         AlertDescription::CertificateExpired => "our certificate has expired",
         AlertDescription::CertificateRevoked => "our certificate was revoked",
-        AlertDescription::ProtocolVersion => "the broker speaks neither TLS 1.2 nor 1.3",
-        _ => "the broker ended the handshake",
+        AlertDescription::ProtocolVersion => &format!("the {name} speaks neither TLS 1.2 nor 1.3"),
+        _ => &format!("the {name} ended the handshake"),
     };
     format!("{meaning} (TLS alert {alert:?})")
 }
@@ -83,7 +133,7 @@ mod tests {
     use super::*;
 
     fn told(error: Error) -> String {
-        explain(&io::Error::new(io::ErrorKind::InvalidData, error))
+        explain(&io::Error::new(io::ErrorKind::InvalidData, error), Far::Broker)
     }
 
     #[test]
@@ -99,6 +149,6 @@ mod tests {
     #[test]
     fn an_error_that_is_not_of_tls_keeps_its_own_words() {
         let error = io::Error::new(io::ErrorKind::HostUnreachable, "no route");
-        assert_eq!(explain(&error), "no route");
+        assert_eq!(explain(&error, Far::Device), "no route");
     }
 }

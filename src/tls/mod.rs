@@ -1,6 +1,6 @@
-//! TLS towards a broker: which authorities are trusted, which certificate is shown, what a failed handshake means.
+//! TLS towards a broker or a device: which authorities are trusted, which certificate is shown, what a failed handshake means.
 //!
-//! Knows certificates and the files they lie in. Does not know MQTT, nor who dials and why.
+//! Knows certificates and the files they lie in. Does not know MQTT and Modbus, nor who dials and why.
 
 mod connector;
 mod explain;
@@ -8,5 +8,5 @@ mod settings;
 mod verifier;
 
 pub use connector::{TlsError, connector, server_name};
-pub use explain::explain;
+pub use explain::{Far, explain};
 pub use settings::{ClientCertificate, TlsSettings};

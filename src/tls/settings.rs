@@ -1,8 +1,8 @@
-//! core: which certificates TLS towards a broker is run with.
+//! core: which certificates TLS is run with.
 
 use std::path::PathBuf;
 
-/// TLS towards a broker.
+/// TLS towards a broker or a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsSettings {
     /// A PEM file of the authorities to trust instead of the system's, or a directory of such files.
@@ -13,7 +13,7 @@ pub struct TlsSettings {
     pub any_name: bool,
 }
 
-/// Our certificate towards a broker.
+/// Our certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// PEM file of the chain, ours first.

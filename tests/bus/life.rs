@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fieldpost::field::modbus::rtu;
-use fieldpost::field::{DeviceState, FieldEvent, UnitId};
+use fieldpost::field::{DeviceState, FieldEvent, Level, PortSettings, Rs485Settings, UnitId};
 use fieldpost::model::Quality;
 
 use super::stage::{
-    Act, TIMEOUT, device, endpoint, line, run, run_with, script, serial_bus, tcp_bus,
+    Act, TIMEOUT, device, endpoint, endpoint_on, line, run, run_with, script, serial_bus, tcp_bus,
 };
 
-fn offline(event: &FieldEvent) -> Option<(String, String)> {
+pub(super) fn offline(event: &FieldEvent) -> Option<(String, String)> {
     match event {
         FieldEvent::Device { device, state: DeviceState::Offline { reason }, .. } => {
             Some((device.to_string(), reason.to_string()))
@@ -166,10 +166,69 @@ async fn a_port_is_held_by_one_program_and_the_second_is_told() {
     bus.good(&["1/h1"], 1).await;
     let mut second = run(serial_bus(&line.path), vec![device(1, 30, &["h1"])]);
     let (_, reason) = second.until(offline).await;
-    assert!(reason.contains("held by another program"), "{reason}");
+    assert!(reason.ends_with("is held by this gateway itself, for another bus"), "{reason}");
     bus.stop().await;
     second.good(&["1/h1"], 2).await;
     second.stop().await;
+}
+
+#[tokio::test]
+async fn who_holds_a_port_is_named() {
+    let line = line(script(|request| vec![Act::Send(request.right())]));
+    // `flock` on its standard input, as programs do that keep others out; `cat` waits with it open.
+    let holder = format!("exec 0<>{}; flock -x 0; echo held; exec cat >/dev/null", line.path);
+    let mut holder = std::process::Command::new("sh")
+        .args(["-c", &holder])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut word = [0; 5];
+    let mut stdout = holder.stdout.take().expect("it is piped");
+    std::io::Read::read_exact(&mut stdout, &mut word).expect("it says that it holds the port");
+    let mut bus = run(serial_bus(&line.path), vec![device(1, 30, &["h1"])]);
+    let (_, reason) = bus.until(offline).await;
+    let process = format!("(process {})", holder.id());
+    assert!(reason.contains("is held by") && reason.contains(&process), "{reason}");
+    holder.kill().expect("it runs");
+    holder.wait().expect("it ends");
+    bus.good(&["1/h1"], 2).await;
+    bus.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_that_cannot_switch_direction_is_called_so() {
+    let line = line(script(|request| vec![Act::Send(request.right())]));
+    let mut settings = serial_bus(&line.path);
+    let zero = std::time::Duration::ZERO;
+    if let PortSettings::Rtu(serial) = &mut settings.port {
+        serial.rs485 =
+            Some(Rs485Settings { rts_on_send: Level::High, delay_before: zero, delay_after: zero });
+    }
+    let mut bus = run(settings, vec![device(1, 30, &["h1"])]);
+    let (_, reason) = bus.until(offline).await;
+    assert!(reason.contains("cannot switch the direction of RS-485"), "{reason}");
+    bus.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_that_allows_one_connection_is_told_and_had_when_it_is_free() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let mut bus = run(tcp_bus(port), vec![device(1, 30, &["h1"])]);
+    // The one connection is somebody else's: ours is closed as soon as it is there.
+    let closing = tokio::spawn(async move {
+        for _ in 0..2 {
+            drop(listener.accept().await.expect("a connection"));
+        }
+        listener
+    });
+    let (_, reason) = bus.until(offline).await;
+    assert!(reason.contains("does it allow one connection only"), "{reason}");
+    let listener = closing.await.expect("it is done");
+    let free = endpoint_on(listener, script(|request| vec![Act::Send(request.right())]));
+    bus.good(&["1/h1"], 2).await;
+    bus.stop().await;
+    assert_eq!(free.connections.load(Ordering::SeqCst), 1, "one for all");
 }
 
 #[tokio::test]

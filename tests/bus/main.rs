@@ -8,9 +8,12 @@
     reason = "the devices of these tests listen and take their time"
 )]
 
+mod framings;
 mod learnt;
 mod life;
 mod peers;
 mod serial;
 mod stage;
+#[path = "../support/mod.rs"]
+mod support;
 mod tcp;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fieldpost::field::modbus::{mbap, rtu};
+use fieldpost::field::modbus::receiver::Wrap;
+use fieldpost::field::modbus::{ascii, mbap, rtu};
 use fieldpost::field::{
     Allowed, Bus, BusSettings, DeviceSettings, FieldEvent, Parity, Place, PointSettings,
     PortSettings, SerialSettings, Table, TcpSettings, UnitId, ValueType,
@@ -33,11 +34,50 @@ pub(crate) struct Request {
     pub(crate) count: u16,
     /// The bytes on the wire.
     pub(crate) frame: Vec<u8>,
+    pub(crate) framing: Framing,
+}
+
+/// How a scripted device wraps what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Wrapped(Wrap),
+    Mbap,
+}
+
+impl Framing {
+    /// Characters a request of a read takes.
+    fn request_len(self) -> usize {
+        match self {
+            Self::Wrapped(wrap) => wrap.frame_len(5),
+            Self::Mbap => 12,
+        }
+    }
+
+    /// The transaction id, the unit and the PDU of a sound request.
+    fn unwrap(self, frame: &[u8]) -> Option<(u16, Vec<u8>)> {
+        match self {
+            Self::Mbap => Some((u16::from_be_bytes([frame[0], frame[1]]), frame[6..].to_vec())),
+            Self::Wrapped(Wrap::Rtu) => {
+                let (adu, crc) = frame.split_at(6);
+                (rtu::crc(adu).to_le_bytes() == crc).then(|| (0, adu.to_vec()))
+            }
+            Self::Wrapped(Wrap::Ascii) => {
+                let text =
+                    std::str::from_utf8(frame).ok()?.strip_prefix(':')?.strip_suffix("\r\n")?;
+                let digits = (0..text.len()).step_by(2).map(|at| text.get(at..at + 2));
+                let bytes = digits.map(|pair| u8::from_str_radix(pair?, 16).ok());
+                let bytes = bytes.collect::<Option<Vec<u8>>>()?;
+                let (lrc, adu) = bytes.split_last()?;
+                (ascii::lrc(adu) == *lrc).then(|| (0, adu.to_vec()))
+            }
+        }
+    }
 }
 
 /// What a device does.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Act {
+    Do(Arc<dyn Fn() + Send + Sync>),
     Send(Vec<u8>),
     /// Byte by byte at about 9600 baud.
     SendSlowly(Vec<u8>),
@@ -61,10 +101,17 @@ pub(crate) fn bit(unit: u8, table: Table, address: u16) -> bool {
 }
 
 impl Request {
-    fn parse(number: usize, transaction: u16, adu: &[u8], frame: &[u8]) -> Self {
+    fn parse(framing: Framing, number: usize, transaction: u16, adu: &[u8], frame: &[u8]) -> Self {
         let word = |at: usize| u16::from_be_bytes([adu[at], adu[at + 1]]);
         let (unit, function, frame) = (adu[0], adu[1], frame.to_vec());
-        Self { number, transaction, unit, function, address: word(2), count: word(4), frame }
+        let (address, count) = (word(2), word(4));
+        Self { number, transaction, unit, function, address, count, frame, framing }
+    }
+
+    /// A request that came as a datagram.
+    pub(crate) fn of_datagram(number: usize, frame: &[u8]) -> Self {
+        let (transaction, adu) = Framing::Mbap.unwrap(frame).expect("a request");
+        Self::parse(Framing::Mbap, number, transaction, &adu, frame)
     }
 
     pub(crate) fn table(&self) -> Table {
@@ -93,9 +140,17 @@ impl Request {
         [vec![self.function, len], data].concat()
     }
 
-    /// The right answer as an RTU frame.
+    /// The right answer as a frame.
     pub(crate) fn right(&self) -> Vec<u8> {
-        rtu::encode(UnitId(self.unit), &self.right_pdu())
+        self.wrap(&self.right_pdu())
+    }
+
+    /// A frame of this unit that answers this request.
+    pub(crate) fn wrap(&self, pdu: &[u8]) -> Vec<u8> {
+        match self.framing {
+            Framing::Wrapped(wrap) => wrap.encode(UnitId(self.unit), pdu),
+            Framing::Mbap => mbap::encode(self.transaction, UnitId(self.unit), pdu),
+        }
     }
 
     /// The right answer as a TCP frame.
@@ -114,15 +169,19 @@ pub(crate) struct Line {
 }
 
 pub(crate) fn line(script: Script) -> Line {
+    line_of(Wrap::Rtu, script)
+}
+
+pub(crate) fn line_of(wrap: Wrap, script: Script) -> Line {
     let (master, slave) = SerialStream::pair().expect("a pseudo terminal");
     let path = slave.name().expect("the slave has a name");
     let asked = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
-    tasks.spawn(devices(master, script, Arc::clone(&asked), false));
+    tasks.spawn(devices(master, script, Arc::clone(&asked), Framing::Wrapped(wrap)));
     Line { path, asked, _slave: slave, _tasks: tasks }
 }
 
-async fn devices<S>(stream: S, script: Script, asked: Arc<AtomicUsize>, is_tcp: bool)
+async fn devices<S>(stream: S, script: Script, asked: Arc<AtomicUsize>, framing: Framing)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -132,23 +191,17 @@ where
     let mut tasks = JoinSet::new();
     let mut bytes = Vec::new();
     loop {
-        let len = if is_tcp { 12 } else { 8 };
+        let len = framing.request_len();
         while bytes.len() >= len {
             let frame = bytes[..len].to_vec();
-            let request = if is_tcp {
-                let transaction = u16::from_be_bytes([frame[0], frame[1]]);
-                Some((transaction, frame[6..].to_vec()))
-            } else {
-                let crc = u16::from_le_bytes([frame[6], frame[7]]);
-                (rtu::crc(&frame[..6]) == crc).then(|| (0, frame[..6].to_vec()))
-            };
+            let request = framing.unwrap(&frame);
             let Some((transaction, adu)) = request else {
                 bytes.remove(0);
                 continue;
             };
             bytes.drain(..len);
             let number = asked.fetch_add(1, Ordering::SeqCst);
-            let request = Request::parse(number, transaction, &adu, &frame);
+            let request = Request::parse(framing, number, transaction, &adu, &frame);
             let unit = units.entry(request.unit).or_insert_with(|| {
                 let (sender, mut receiver) = mpsc::unbounded_channel::<Vec<Act>>();
                 let writer = Arc::clone(&writer);
@@ -173,6 +226,7 @@ where
 
 async fn perform<W: AsyncWrite + Unpin>(writer: &Mutex<Option<W>>, act: Act) {
     match act {
+        Act::Do(act) => act(),
         Act::Pause(pause) => tokio::time::sleep(pause).await,
         Act::Send(bytes) => {
             if let Some(writer) = writer.lock().await.as_mut() {
@@ -204,7 +258,20 @@ pub(crate) struct Endpoint {
 }
 
 pub(crate) async fn endpoint(script: Script) -> Endpoint {
+    endpoint_of(Framing::Mbap, script).await
+}
+
+pub(crate) async fn endpoint_of(framing: Framing, script: Script) -> Endpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    serve(framing, listener, script)
+}
+
+/// As [`endpoint`], on a port that is listened on already.
+pub(crate) fn endpoint_on(listener: TcpListener, script: Script) -> Endpoint {
+    serve(Framing::Mbap, listener, script)
+}
+
+fn serve(framing: Framing, listener: TcpListener, script: Script) -> Endpoint {
     let port = listener.local_addr().expect("it is bound").port();
     let (asked, connections) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut tasks = JoinSet::new();
@@ -213,25 +280,36 @@ pub(crate) async fn endpoint(script: Script) -> Endpoint {
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             open.fetch_add(1, Ordering::SeqCst);
-            connections.spawn(devices(stream, Arc::clone(&script), Arc::clone(&count), true));
+            connections.spawn(devices(stream, Arc::clone(&script), Arc::clone(&count), framing));
         }
     });
     Endpoint { port, asked, connections, _tasks: tasks }
 }
 
 pub(crate) fn serial_bus(path: &str) -> BusSettings {
-    let port = PortSettings::Rtu(SerialSettings {
-        path: path.into(),
-        baud: 19_200,
-        parity: Parity::None,
-        stop_bits: 1,
-    });
-    BusSettings { name: "line".into(), port, timeout: TIMEOUT, probe_share: 5 }
+    bus(PortSettings::Rtu(serial(path, 8)))
+}
+
+pub(crate) fn ascii_bus(path: &str) -> BusSettings {
+    bus(PortSettings::Ascii(serial(path, 7)))
+}
+
+fn serial(path: &str, data_bits: u8) -> SerialSettings {
+    let (path, parity) = (path.into(), Parity::None);
+    SerialSettings { path, baud: 19_200, data_bits, parity, stop_bits: 1, rs485: None }
 }
 
 pub(crate) fn tcp_bus(port: u16) -> BusSettings {
-    let port = PortSettings::Tcp(TcpSettings { host: "127.0.0.1".into(), port });
-    BusSettings { name: "plant".into(), port, timeout: TIMEOUT, probe_share: 5 }
+    bus(PortSettings::Tcp(local(port)))
+}
+
+/// A port of this machine.
+pub(crate) fn local(port: u16) -> TcpSettings {
+    TcpSettings { host: "127.0.0.1".into(), port }
+}
+
+pub(crate) fn bus(port: PortSettings) -> BusSettings {
+    BusSettings { name: "bus".into(), port, timeout: TIMEOUT, probe_share: 5, in_flight: 1 }
 }
 
 /// A point named after its place: `h10`, `i3`, `c4`, `d7`.

@@ -1,9 +1,10 @@
 //! What goes wrong on a Modbus TCP connection: never a wrong value, and good values again by themselves.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fieldpost::field::UnitId;
 use fieldpost::field::modbus::mbap;
+use fieldpost::field::{BusSettings, DeviceSettings, UnitId};
 
 use super::stage::{Act, Request, TIMEOUT, device, endpoint, run, script, tcp_bus};
 
@@ -72,4 +73,64 @@ async fn garbage_half_frames_silence_and_closing_lead_to_a_new_connection_or_a_r
     assert!(survives(|_| vec![Act::Close]).await > 1);
     survives(|request| vec![Act::Send(request.right_tcp()[..9].to_vec()), Act::Close]).await;
     survives(|_| Vec::new()).await;
+}
+
+/// Runs a bus with a window against a device; returns the most questions that were open at once, by unit.
+async fn in_flight(window: usize, devices: Vec<DeviceSettings>, names: &[&str]) -> usize {
+    // Each unit does one thing after the other, units work beside one another, as behind a gateway with several lines.
+    let open = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let (opened, highest) = (Arc::clone(&open), Arc::clone(&most));
+    let endpoint = endpoint(script(move |request| {
+        highest.fetch_max(opened.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let opened = Arc::clone(&opened);
+        let answer = request.right();
+        vec![
+            Act::Pause(TIMEOUT / 10),
+            Act::Do(Arc::new(move || {
+                opened.fetch_sub(1, Ordering::SeqCst);
+            })),
+            Act::Send(answer),
+        ]
+    }))
+    .await;
+    let mut bus = run(BusSettings { in_flight: window, ..tcp_bus(endpoint.port) }, devices);
+    bus.good(names, 5).await;
+    bus.stop().await;
+    assert_eq!(endpoint.connections.load(Ordering::SeqCst), 1, "one connection for all");
+    most.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn as_many_questions_are_under_way_as_are_allowed_and_each_answer_goes_to_its_own() {
+    let devices = || (1..=6).map(|unit| device(unit, 10, &["h10", "h300", "i7"])).collect();
+    let names: Vec<String> = (1..=6).map(|unit| format!("{unit}/h300")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert_eq!(in_flight(1, devices(), &names).await, 1);
+    assert_eq!(in_flight(4, devices(), &names).await, 4);
+}
+
+#[tokio::test]
+async fn a_window_survives_what_goes_wrong_and_takes_no_wrong_value() {
+    let endpoint = endpoint(script(|request| {
+        if request.number < 6 || request.number > 80 {
+            return vec![Act::Send(request.right())];
+        }
+        match request.number % 7 {
+            0 => Vec::new(),
+            1 => vec![Act::Pause(TIMEOUT.mul_f64(1.3)), Act::Send(request.right())],
+            2 => vec![Act::Send([request.right(), request.right()].concat())],
+            3 => vec![Act::Send(request.wrap(&[request.function | 0x80, 6]))],
+            4 if request.number == 32 => vec![Act::Close],
+            _ => vec![Act::Send(request.right())],
+        }
+    }))
+    .await;
+    let devices = (1..=4).map(|unit| device(unit, 20, &POINTS)).collect();
+    let mut bus = run(BusSettings { in_flight: 8, ..tcp_bus(endpoint.port) }, devices);
+    while endpoint.asked.load(Ordering::SeqCst) < 100 {
+        bus.next().await;
+    }
+    bus.good(&["1/h10", "2/h11", "3/h300", "4/h301"], 5).await;
+    bus.stop().await;
 }

@@ -1,20 +1,22 @@
 """A Modbus server by pymodbus: the devices of the tests.
 
-pymodbus_server.py (--tcp | --rtu TTY) [--baud N] [--parity N|E|O] [--unit ID] [--bank JSON]
-                   [--counter ADDRESS] [--log FILE]
+pymodbus_server.py (--tcp | --udp | --tls CERTIFICATE KEY CA | --rtu TTY | --ascii TTY) [--framer socket|rtu|ascii]
+                   [--baud N] [--parity N|E|O] [--unit ID] [--bank JSON] [--counter ADDRESS] [--log FILE]
 
 The bank is {"coil": {"4": 1}, "discrete": {}, "holding": {"100": 215}, "input": {}}: table, address from 0, value.
 Registers that are not in it are answered with exception 2. The counter is a pair of holding registers, high word
 first, that grows by one with each read of both; the value answered goes to the log, a line each.
-With --tcp a free port of 127.0.0.1 is taken. "ready PORT" (or "ready TTY") on standard output says that it answers.
+With --tcp, --udp and --tls a free port of 127.0.0.1 is taken; --framer says what goes over --tcp; --tls wants a
+certificate of the client that CA has signed. "ready PORT" (or "ready TTY") on standard output says that it answers.
 """
 
 import argparse
 import asyncio
 import json
+import ssl
 
 from pymodbus import FramerType
-from pymodbus.server import ModbusSerialServer, ModbusTcpServer
+from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 
@@ -22,7 +24,11 @@ def arguments():
     parser = argparse.ArgumentParser()
     place = parser.add_mutually_exclusive_group(required=True)
     place.add_argument("--tcp", action="store_true")
+    place.add_argument("--udp", action="store_true")
+    place.add_argument("--tls", nargs=3, metavar=("CERTIFICATE", "KEY", "CA"))
     place.add_argument("--rtu", metavar="TTY")
+    place.add_argument("--ascii", metavar="TTY")
+    parser.add_argument("--framer", choices=("socket", "rtu", "ascii"), default="socket")
     parser.add_argument("--baud", type=int, default=9600)
     parser.add_argument("--parity", choices="NEO", default="N")
     parser.add_argument("--unit", type=int, default=1)
@@ -71,24 +77,50 @@ def device(args, log):
     )
 
 
+def secured(certificate, key, ca):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(ca)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def server_of(args, log):
+    here = ("127.0.0.1", 0)
+    if args.tcp:
+        return ModbusTcpServer(device(args, log), framer=FramerType(args.framer), address=here)
+    if args.udp:
+        return ModbusUdpServer(device(args, log), address=here)
+    if args.tls:
+        # Its own framer for TLS leaves the header out, which Modbus/TCP Security does not.
+        context = secured(*args.tls)
+        return ModbusTlsServer(device(args, log), framer=FramerType.SOCKET, address=here, sslctx=context)
+    return ModbusSerialServer(
+        device(args, log),
+        framer=FramerType.ASCII if args.ascii else FramerType.RTU,
+        port=args.ascii or args.rtu,
+        baudrate=args.baud,
+        parity=args.parity,
+        # A line has other units, too: no answer in their names.
+        ignore_missing_devices=True,
+    )
+
+
+def place_of(args, server):
+    if args.rtu or args.ascii:
+        return args.rtu or args.ascii
+    transport = server.transport
+    if args.udp:
+        return transport.get_extra_info("sockname")[1]
+    return transport.sockets[0].getsockname()[1]
+
+
 async def main():
     args = arguments()
     with open(args.log, "a", encoding="utf-8") as log:
-        if args.tcp:
-            server = ModbusTcpServer(device(args, log), address=("127.0.0.1", 0))
-        else:
-            server = ModbusSerialServer(
-                device(args, log),
-                framer=FramerType.RTU,
-                port=args.rtu,
-                baudrate=args.baud,
-                parity=args.parity,
-                # A line has other units, too: no answer in their names.
-                ignore_missing_devices=True,
-            )
+        server = server_of(args, log)
         await server.serve_forever(background=True)
-        place = server.transport.sockets[0].getsockname()[1] if args.tcp else args.rtu
-        print("ready", place, flush=True)
+        print("ready", place_of(args, server), flush=True)
         await server.serving
 
 

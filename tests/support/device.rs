@@ -27,6 +27,14 @@ impl ModbusServer {
         Self::pymodbus(command, bank, counter)
     }
 
+    /// pymodbus in another way: the arguments that say which, answering as unit 1.
+    #[track_caller]
+    pub fn pymodbus_by(way: &[&str], bank: Bank<'_>) -> Self {
+        let mut command = peers::script("pymodbus_server.py");
+        command.args(way);
+        Self::pymodbus(command, bank, None)
+    }
+
     /// pymodbus as `unit` on the serial port `tty`; other units of the line stay silent.
     #[track_caller]
     pub fn pymodbus_rtu(tty: &Path, unit: u8, bank: Bank<'_>, counter: Option<u16>) -> Self {

@@ -1,24 +1,23 @@
-//! core: one transaction at a time over a serial line or a TCP connection: when to send, what came, when to give up.
+//! core: one transaction at a time where frames carry no number: when to send, what came, when to give up.
 
 use std::time::{Duration, Instant};
 
-use super::mbap;
-use super::pdu::{Answer, Data, Mismatch};
-use super::rtu::Receiver;
-use super::transaction::{Failure, Outcome, Question};
+use super::pdu::Data;
+use super::receiver::{Receiver, Wrap};
+use super::transaction::{Failure, Outcome, Question, Silent};
 use crate::field::SerialSettings;
 
 /// Above this rate the silence between frames no longer shrinks (Modbus over serial line 1.02, section 2.5.1.1).
 const FIXED_SILENCE_ABOVE_BAUD: u32 = 19_200;
 /// The silence between frames above that rate.
 const FIXED_SILENCE: Duration = Duration::from_micros(1_750);
+/// The silence of a line at 9600 baud, kept before a converter: it may be set to pass bytes on as they come.
+const CONVERTER_SILENCE: Duration = Duration::from_millis(4);
 /// How long the line must be silent before a damaged frame counts as complete; longer than a USB adapter holds back
 /// bytes it has (16 ms).
 const SETTLED_AFTER: Duration = Duration::from_millis(25);
 /// How often a late answer of the asked unit renews the time for the answer that is waited for.
 const RENEWALS_MAX: u8 = 2;
-/// After this many questions in a row without any answer a TCP connection is taken for dead.
-const SILENT_IN_A_ROW_MAX: u32 = 3;
 
 /// How long the line must be silent between two frames: 3.5 characters, 1.75 ms above 19200 baud.
 #[must_use]
@@ -26,67 +25,73 @@ pub fn silence(serial: &SerialSettings) -> Duration {
     if serial.baud > FIXED_SILENCE_ABOVE_BAUD { FIXED_SILENCE } else { serial.characters(7) / 2 }
 }
 
-/// The transactions of one opened port or connection.
+/// The transactions of one serial line, or of one connection to a converter with a serial line behind it.
 #[derive(Debug)]
 pub struct Link {
+    wrap: Wrap,
     timeout: Duration,
-    framing: Framing,
+    /// Our own line, whose pace is known; `None` behind a converter.
+    serial: Option<SerialSettings>,
+    silence: Duration,
     open: Option<Open>,
     /// When the next request may be sent.
     ready: Instant,
-    silent_in_a_row: u32,
     unusable: Option<String>,
+    silent: Silent,
+    hears_itself: bool,
     answers_dropped: u64,
-}
-
-#[derive(Debug)]
-enum Framing {
-    Rtu { serial: SerialSettings, silence: Duration },
-    Mbap { reader: mbap::Reader, last_id: u16 },
 }
 
 /// The transaction under way.
 #[derive(Debug)]
 struct Open {
+    receiver: Receiver,
     question: Question,
     deadline: Instant,
     /// What `deadline` is after a renewal, counted from then.
     allowed: Duration,
     renewals: u8,
-    kind: OpenKind,
-}
-
-#[derive(Debug)]
-enum OpenKind {
-    Rtu(Receiver),
-    Mbap { id: u16, older: usize },
 }
 
 impl Link {
-    /// For a serial line that was opened at `now`; devices have `timeout` from the end of the request to the first
-    /// character of the answer.
+    /// For RTU on a serial line that was opened at `now`; devices have `timeout` from the end of the request to the
+    /// first character of the answer.
     #[must_use]
     pub fn rtu(serial: &SerialSettings, timeout: Duration, now: Instant) -> Self {
-        let silence = silence(serial);
-        let framing = Framing::Rtu { serial: serial.clone(), silence };
-        Self::new(framing, timeout, now + silence)
+        Self::on_line(Wrap::Rtu, serial, silence(serial), timeout, now)
     }
 
-    /// For a TCP connection; `first_id` is the first transaction id to use.
+    /// For ASCII on a serial line. Its frames have marks, so no silence is needed between them.
     #[must_use]
-    pub fn tcp(timeout: Duration, first_id: u16, now: Instant) -> Self {
-        let last_id = first_id.wrapping_sub(1);
-        Self::new(Framing::Mbap { reader: mbap::Reader::default(), last_id }, timeout, now)
+    pub fn ascii(serial: &SerialSettings, timeout: Duration, now: Instant) -> Self {
+        Self::on_line(Wrap::Ascii, serial, serial.characters(1), timeout, now)
     }
 
-    fn new(framing: Framing, timeout: Duration, ready: Instant) -> Self {
+    fn on_line(
+        wrap: Wrap,
+        serial: &SerialSettings,
+        silence: Duration,
+        timeout: Duration,
+        now: Instant,
+    ) -> Self {
+        let ready = now + silence;
+        Self { serial: Some(serial.clone()), silence, ready, ..Self::over_tcp(wrap, timeout, now) }
+    }
+
+    /// For frames as they are on a serial line, over a TCP connection that was opened at `now`. The converter at its far
+    /// end has a line whose pace nobody knows here.
+    #[must_use]
+    pub fn over_tcp(wrap: Wrap, timeout: Duration, now: Instant) -> Self {
         Self {
+            wrap,
             timeout,
-            framing,
+            serial: None,
+            silence: if wrap == Wrap::Rtu { CONVERTER_SILENCE } else { Duration::ZERO },
             open: None,
-            ready,
-            silent_in_a_row: 0,
+            ready: now,
             unusable: None,
+            silent: Silent::default(),
+            hears_itself: false,
             answers_dropped: 0,
         }
     }
@@ -109,6 +114,12 @@ impl Link {
         self.answers_dropped
     }
 
+    /// Whether a request of ours came back: the adapter receives what it sends.
+    #[must_use]
+    pub fn hears_itself(&self) -> bool {
+        self.hears_itself
+    }
+
     /// Gives devices this long for the answers to the questions that follow.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
@@ -116,61 +127,37 @@ impl Link {
 
     /// Begins a transaction at `now`, not before [`Link::poll_ready`]; returns the bytes to send at once.
     pub fn ask(&mut self, question: Question, now: Instant) -> Vec<u8> {
-        let (request, allowed, sent, kind) = match &mut self.framing {
-            Framing::Rtu { serial, silence } => {
-                let receiver = Receiver::new(question);
-                let request = receiver.request().to_vec();
-                // The operating system takes the bytes at once; the line needs its time for them.
-                let sent =
-                    now + serial.characters(u32::try_from(request.len()).unwrap_or(u32::MAX));
-                let answer_len =
-                    u32::try_from(question.range.expected_len() + 3).unwrap_or(u32::MAX);
-                let allowed = self.timeout + serial.characters(answer_len);
-                self.ready = sent + *silence;
-                (request, allowed, sent, OpenKind::Rtu(receiver))
+        let receiver = Receiver::new(self.wrap, question);
+        let request = receiver.request().to_vec();
+        let answer_len = self.wrap.frame_len(question.range.expected_len());
+        let (sent, allowed) = match &self.serial {
+            // The operating system takes the bytes at once; the line needs its time for them.
+            Some(serial) => {
+                let on_line = |count| serial.characters(u32::try_from(count).unwrap_or(u32::MAX));
+                (now + on_line(request.len()), self.timeout + on_line(answer_len))
             }
-            Framing::Mbap { last_id, .. } => {
-                *last_id = last_id.wrapping_add(1);
-                let request = mbap::encode(*last_id, question.unit, &question.range.request());
-                (request, self.timeout, now, OpenKind::Mbap { id: *last_id, older: 0 })
-            }
+            None => (now, self.timeout),
         };
+        self.ready = sent + self.silence;
         let deadline = sent + allowed;
-        self.open = Some(Open { question, deadline, allowed, renewals: 0, kind });
+        self.open = Some(Open { receiver, question, deadline, allowed, renewals: 0 });
         request
     }
 
     /// Takes bytes that were read at `now`, in a transaction or between two; returns how the transaction ended.
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) -> Option<Outcome> {
-        match &mut self.framing {
-            Framing::Rtu { silence, .. } => {
-                let settled_after = SETTLED_AFTER.max(*silence * 4);
-                self.ready = self.ready.max(now + *silence);
-                self.rtu_bytes(bytes, now, settled_after)
-            }
-            Framing::Mbap { reader, .. } => {
-                reader.handle_bytes(bytes);
-                self.mbap_frames()
-            }
-        }
-    }
-
-    fn rtu_bytes(
-        &mut self,
-        bytes: &[u8],
-        now: Instant,
-        settled_after: Duration,
-    ) -> Option<Outcome> {
+        self.ready = self.ready.max(now + self.silence);
+        self.silent = Silent::default();
+        let settled_after = SETTLED_AFTER.max(self.silence * 4);
         let open = self.open.as_mut()?;
-        let OpenKind::Rtu(receiver) = &mut open.kind else { return None };
-        let dropped_before = receiver.dropped().len();
-        if let Some(answer) = receiver.handle_bytes(bytes) {
-            return self.end(answered(answer));
+        let dropped_before = open.receiver.dropped().len();
+        if let Some(answer) = open.receiver.handle_bytes(bytes) {
+            return self.end(answer.into());
         }
-        let dropped = receiver.dropped().get(dropped_before..).unwrap_or_default();
+        let dropped = open.receiver.dropped().get(dropped_before..).unwrap_or_default();
         self.answers_dropped += dropped.len() as u64;
         let was_busy = dropped.iter().any(|(unit, _)| *unit == open.question.unit);
-        if receiver.is_settled() {
+        if open.receiver.is_settled() {
             open.deadline = open.deadline.min(now + settled_after);
         } else if was_busy && open.renewals < RENEWALS_MAX {
             // Only from here on can the device have worked on this question.
@@ -178,48 +165,6 @@ impl Link {
             open.deadline = open.deadline.max(now + open.allowed);
         }
         None
-    }
-
-    fn mbap_frames(&mut self) -> Option<Outcome> {
-        let Framing::Mbap { reader, .. } = &mut self.framing else { return None };
-        loop {
-            let frame = match reader.poll_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return None,
-                Err(error) => {
-                    let reason = error.to_string();
-                    self.unusable = Some(reason.clone());
-                    return self.end(Err(Failure::Port { reason }));
-                }
-            };
-            self.silent_in_a_row = 0;
-            let Some(Open { question, kind: OpenKind::Mbap { id, older }, .. }) = &mut self.open
-            else {
-                self.answers_dropped += 1;
-                continue;
-            };
-            if frame.transaction != *id {
-                self.answers_dropped += 1;
-                *older += 1;
-                continue;
-            }
-            if frame.unit != question.unit {
-                let (asked, answered) = (question.unit.0, frame.unit.0);
-                return self.end(Err(Failure::WrongUnit { asked, answered }));
-            }
-            let result = match question.range.answer(&frame.pdu) {
-                Ok(answer) => answered(answer),
-                Err(Mismatch::Function { asked, answered }) => {
-                    Err(Failure::WrongFunction { asked, answered })
-                }
-                Err(Mismatch::Length { asked, answered }) => {
-                    // Function code and byte count are no data.
-                    let (asked, answered) = (asked.saturating_sub(2), answered.saturating_sub(2));
-                    Err(Failure::WrongLength { asked, answered })
-                }
-            };
-            return self.end(result);
-        }
     }
 
     /// When [`Link::handle_timeout`] must be called, if a transaction is under way.
@@ -231,17 +176,9 @@ impl Link {
     /// Ends the transaction if its time is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Outcome> {
         let open = self.open.as_ref().filter(|open| open.deadline <= now)?;
-        let failure = match &open.kind {
-            OpenKind::Rtu(receiver) => receiver.failure(),
-            OpenKind::Mbap { older: 0, .. } => Failure::NoAnswer,
-            OpenKind::Mbap { older, .. } => Failure::OnlyOlder { count: *older },
-        };
-        if matches!(self.framing, Framing::Mbap { .. }) {
-            self.silent_in_a_row += 1;
-            if self.silent_in_a_row >= SILENT_IN_A_ROW_MAX {
-                let count = self.silent_in_a_row;
-                self.unusable = Some(format!("{count} questions in a row without any answer"));
-            }
+        let (failure, unit) = (open.receiver.failure(), open.question.unit);
+        if self.serial.is_none() && failure == Failure::NoAnswer {
+            self.unusable = self.silent.handle_silence(unit);
         }
         self.end(Err(failure))
     }
@@ -254,18 +191,8 @@ impl Link {
 
     fn end(&mut self, result: Result<Data, Failure>) -> Option<Outcome> {
         let open = self.open.take()?;
-        let dropped = match open.kind {
-            OpenKind::Rtu(receiver) => receiver.dropped().to_vec(),
-            OpenKind::Mbap { .. } => Vec::new(),
-        };
-        Some(Outcome { result, dropped })
-    }
-}
-
-fn answered(answer: Answer) -> Result<Data, Failure> {
-    match answer {
-        Answer::Data(data) => Ok(data),
-        Answer::Refused(code) => Err(Failure::Refused { code }),
+        self.hears_itself |= open.receiver.is_echoed();
+        Some(Outcome { result, dropped: open.receiver.dropped().to_vec() })
     }
 }
 
@@ -285,7 +212,14 @@ mod tests {
     }
 
     fn serial(baud: u32) -> SerialSettings {
-        SerialSettings { path: "tty".into(), baud, parity: Parity::None, stop_bits: 1 }
+        SerialSettings {
+            path: "tty".into(),
+            baud,
+            data_bits: 8,
+            parity: Parity::None,
+            stop_bits: 1,
+            rs485: None,
+        }
     }
 
     fn question(count: u16) -> Question {
@@ -363,51 +297,37 @@ mod tests {
     }
 
     #[test]
-    fn over_tcp_an_older_answer_is_dropped_and_the_connection_stays_useful() {
+    fn an_adapter_that_hears_itself_is_noticed_and_its_echo_is_no_answer() {
         let now = start();
-        let mut link = Link::tcp(TIMEOUT, 0xffff, now);
-        assert_eq!(&link.ask(question(2), now)[..2], [0xff, 0xff]);
-        assert!(link.handle_timeout(now + TIMEOUT).is_some());
-        assert_eq!(&link.ask(question(2), now)[..2], [0, 0]);
-        assert_eq!(link.handle_bytes(&mbap::encode(0xffff, UNIT, &pdu(2)), now), None);
-        let outcome = link.handle_timeout(now + TIMEOUT).expect("the time is over");
-        assert_eq!(outcome.result, Err(Failure::OnlyOlder { count: 1 }));
-        link.ask(question(2), now);
-        let frames = [mbap::encode(0, UNIT, &pdu(2)), mbap::encode(1, UNIT, &pdu(2))].concat();
-        let outcome = link.handle_bytes(&frames, now).expect("the answer");
-        assert_eq!(outcome.result, ok(2));
-        assert_eq!((link.answers_dropped(), link.unusable()), (2, None));
+        let mut link = Link::rtu(&serial(19_200), TIMEOUT, now);
+        let request = link.ask(question(1), now);
+        assert_eq!(link.handle_bytes(&request, now), None);
+        let outcome = link.handle_bytes(&rtu::encode(UNIT, &pdu(1)), now).expect("the answer");
+        assert_eq!((outcome.result, link.hears_itself()), (ok(1), true));
+
+        let mut link = Link::rtu(&serial(19_200), TIMEOUT, now);
+        link.ask(question(1), now);
+        link.handle_bytes(&rtu::encode(UNIT, &pdu(1)), now).expect("the answer");
+        assert!(!link.hears_itself());
     }
 
     #[test]
-    fn over_tcp_a_wrong_answer_under_the_right_number_is_told_at_once() {
+    fn behind_a_converter_three_silent_questions_of_one_unit_cost_the_connection() {
         let now = start();
-        let mut link = Link::tcp(TIMEOUT, 0, now);
-        let mut result = |unit, pdu: &[u8]| {
-            let id = u16::from_be_bytes(link.ask(question(2), now)[..2].try_into().expect("two"));
-            link.handle_bytes(&mbap::encode(id, UnitId(unit), pdu), now).expect("an end").result
-        };
-        assert_eq!(result(9, &pdu(2)), Err(Failure::WrongUnit { asked: 3, answered: 9 }));
-        assert_eq!(result(3, &pdu(1)), Err(Failure::WrongLength { asked: 4, answered: 2 }));
-        assert_eq!(result(3, &[4, 2, 0, 0]), Err(Failure::WrongFunction { asked: 3, answered: 4 }));
-        assert_eq!(result(3, &pdu(2)), ok(2));
-    }
-
-    #[test]
-    fn over_tcp_three_silent_questions_in_a_row_or_garbage_ask_for_a_reconnect() {
-        let now = start();
-        let mut link = Link::tcp(TIMEOUT, 0, now);
-        for already in 0..3 {
-            assert_eq!(link.unusable(), None, "after {already}");
-            link.ask(question(2), now);
-            assert!(link.handle_timeout(now + TIMEOUT).is_some());
+        let serial = serial(9_600);
+        let links = [
+            (Link::over_tcp(Wrap::Rtu, TIMEOUT, now), true),
+            (Link::over_tcp(Wrap::Ascii, TIMEOUT, now), true),
+            (Link::rtu(&serial, TIMEOUT, now), false),
+        ];
+        for (mut link, is_connection) in links {
+            for unit in [UNIT, UnitId(9), UNIT, UnitId(9), UNIT] {
+                assert_eq!(link.unusable(), None);
+                link.ask(Question { unit, ..question(1) }, now);
+                let deadline = link.poll_timeout().expect("it is under way");
+                assert!(link.handle_timeout(deadline).is_some());
+            }
+            assert_eq!(link.unusable().is_some(), is_connection);
         }
-        assert!(link.unusable().is_some());
-
-        let mut link = Link::tcp(TIMEOUT, 0, now);
-        link.ask(question(2), now);
-        let outcome = link.handle_bytes(b"SSH-2.0-x", now).expect("an end");
-        assert!(matches!(outcome.result, Err(Failure::Port { .. })));
-        assert!(link.unusable().is_some());
     }
 }

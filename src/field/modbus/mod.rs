@@ -1,21 +1,27 @@
 //! Modbus on the wire: questions, frames, answers, what they mean, and which questions to ask.
 //!
-//! Everything here is a core. [`pdu`] knows what a read looks like, [`rtu`] and [`mbap`] wrap it for a serial line and
-//! for TCP, [`link`] runs one transaction at a time over either and says why one failed ([`transaction`]), [`late`]
-//! keeps an answer to an older question from being taken for a younger one, [`plan`] makes few reads out of many
-//! points within what a device is [`known`] to allow, and [`decode`] turns words into values.
+//! Everything here is a core. [`pdu`] knows what a read looks like; [`rtu`] and [`ascii`] wrap it in frames that carry no
+//! number, [`mbap`] in such that do. [`receiver`] finds the answer to a question among frames without a number, [`link`]
+//! runs one transaction at a time over them, [`numbered`] runs several where frames have numbers, and [`wire`] is either
+//! of them. [`transaction`] says why one failed, [`late`] keeps an answer to an older question from being taken for a
+//! younger one, [`plan`] makes few reads out of many points within what a device is [`known`] to allow, and [`decode`]
+//! turns words into values.
 //!
 //! [`server`] is the other side, for devices that are simulated.
 //!
 //! Nothing here knows ports, sockets, schedules or names of devices.
 
+pub mod ascii;
 pub mod decode;
 pub mod known;
 pub mod late;
 pub mod link;
 pub mod mbap;
+pub mod numbered;
 pub mod pdu;
 pub mod plan;
+pub mod receiver;
 pub mod rtu;
 pub mod server;
 pub mod transaction;
+pub mod wire;

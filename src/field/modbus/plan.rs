@@ -31,8 +31,21 @@ impl WireCost {
     pub fn of_port(port: &PortSettings) -> Self {
         match port {
             PortSettings::Rtu(serial) => Self::rtu(serial),
-            PortSettings::Tcp(_) => Self::tcp(),
+            PortSettings::Ascii(serial) => Self::ascii(serial),
+            PortSettings::Tcp(_)
+            | PortSettings::Tls(..)
+            | PortSettings::Udp(_)
+            | PortSettings::RtuOverTcp(_)
+            | PortSettings::AsciiOverTcp(_) => Self::tcp(),
         }
+    }
+
+    /// As [`WireCost::rtu`], with two characters a byte, 17 of request, 11 around the data, and no silence.
+    #[must_use]
+    pub fn ascii(serial: &SerialSettings) -> Self {
+        let frame_bytes = 17 + 11;
+        let transaction = serial.characters(frame_bytes) + TURNAROUND;
+        Self { transaction, byte: serial.characters(2), frame_bytes }
     }
 
     /// On a serial line: 8 characters of request, the device's turn-around, which is at least the silence between
@@ -256,7 +269,14 @@ mod tests {
 
     fn rtu(baud: u32) -> WireCost {
         let path = "tty".into();
-        WireCost::rtu(&SerialSettings { path, baud, parity: Parity::None, stop_bits: 1 })
+        WireCost::rtu(&SerialSettings {
+            path,
+            baud,
+            data_bits: 8,
+            parity: Parity::None,
+            stop_bits: 1,
+            rs485: None,
+        })
     }
 
     fn ranges(reads: &[Read]) -> Vec<(u16, u16)> {
@@ -328,8 +348,14 @@ mod tests {
 
     #[test]
     fn a_transaction_costs_what_the_wire_takes_for_it() {
-        let serial =
-            |baud, parity| SerialSettings { path: "tty".into(), baud, parity, stop_bits: 1 };
+        let serial = |baud, parity| SerialSettings {
+            path: "tty".into(),
+            baud,
+            data_bits: 8,
+            parity,
+            stop_bits: 1,
+            rs485: None,
+        };
         let thirty = ReadRange::new(Table::Holding, 0, 30).expect("allowed");
         let cycle = |serial: &SerialSettings| (WireCost::rtu(serial).of(thirty) * 4).as_micros();
         assert_eq!(cycle(&serial(9_600, Parity::None)), 338_749);

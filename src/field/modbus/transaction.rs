@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::pdu::{Data, ExceptionCode, ReadRange};
+use super::pdu::{Answer, Data, ExceptionCode, ReadRange};
 use crate::field::UnitId;
 
 /// What an RTU answer can be told by besides its unit: function code and data bytes. A frame carries nothing else of
@@ -57,7 +57,7 @@ pub enum Failure {
     NoAnswer,
     /// Only the request itself came back.
     #[error(
-        "no answer, only the echo of the request (the adapter hears itself; is the line open?)"
+        "no answer, only our own request came back (the adapter does not switch its direction; is the line open?)"
     )]
     EchoOnly,
     /// Bytes came that belong to no frame.
@@ -67,7 +67,10 @@ pub enum Failure {
         bytes: usize,
     },
     /// An answer began and did not end.
-    #[error("the answer broke off after {received} of {expected} bytes")]
+    #[error(
+        "the answer broke off after {received} of {expected} bytes (two devices with one id, a weak line, or a converter \
+         that cuts frames)"
+    )]
     Short {
         /// Bytes that came.
         received: usize,
@@ -75,15 +78,31 @@ pub enum Failure {
         expected: usize,
     },
     /// The answer was damaged on the line.
-    #[error("the answer is damaged: CRC is {received:#06x}, computed {computed:#06x}")]
+    #[error(
+        "the answer is of the right length, but damaged: CRC is {received:#06x}, computed {computed:#06x} (parity or stop \
+         bits, a line without termination, or two devices with one id)"
+    )]
     Crc {
         /// The CRC in the frame.
         received: u16,
         /// The CRC over the bytes that came.
         computed: u16,
     },
+    /// The answer was damaged on the line (ASCII).
+    #[error(
+        "the answer is damaged: LRC is {received:#04x}, computed {computed:#04x} (parity or data bits, a line without \
+         termination, or two devices with one id)"
+    )]
+    Lrc {
+        /// The LRC in the frame.
+        received: u16,
+        /// The LRC over the bytes that came.
+        computed: u16,
+    },
     /// A sound frame of another unit came.
-    #[error("unit {answered} answered instead of unit {asked}")]
+    #[error(
+        "unit {answered} answered while unit {asked} was asked (a late answer, or two devices with one id)"
+    )]
     WrongUnit {
         /// The unit that was asked.
         asked: u8,
@@ -91,7 +110,9 @@ pub enum Failure {
         answered: u8,
     },
     /// A sound frame of another function came.
-    #[error("the answer is of function {answered}, asked was {asked}")]
+    #[error(
+        "the answer is of function {answered}, asked was {asked} (a late answer, or another master on the line)"
+    )]
     WrongFunction {
         /// The function code that was asked for.
         asked: u8,
@@ -99,7 +120,9 @@ pub enum Failure {
         answered: u8,
     },
     /// A sound frame with more or less data than was asked for came.
-    #[error("the answer has {answered} bytes of data, asked were {asked}")]
+    #[error(
+        "the answer has {answered} bytes of data, asked were {asked} (a late answer, or another master on the line)"
+    )]
     WrongLength {
         /// Data bytes that had to come.
         asked: usize,
@@ -107,7 +130,7 @@ pub enum Failure {
         answered: usize,
     },
     /// Only answers to older questions came.
-    #[error("only answers to older questions came (the device is slower than the timeout)")]
+    #[error("only answers to older questions came (the device is slower than `timeout` allows)")]
     OnlyOlder {
         /// How many came.
         count: usize,
@@ -158,6 +181,7 @@ impl Failure {
             Self::Noise { .. }
             | Self::Short { .. }
             | Self::Crc { .. }
+            | Self::Lrc { .. }
             | Self::WrongUnit { .. }
             | Self::WrongFunction { .. }
             | Self::WrongLength { .. }
@@ -189,4 +213,49 @@ pub struct Outcome {
     pub result: Result<Data, Failure>,
     /// Sound frames that were not the answer to this question, in the order they came.
     pub dropped: Vec<(UnitId, Shape)>,
+}
+
+/// A transaction that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// What it was begun as.
+    pub ticket: u64,
+    /// What was asked.
+    pub question: Question,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl From<Answer> for Result<Data, Failure> {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Data(data) => Ok(data),
+            Answer::Refused(code) => Err(Failure::Refused { code }),
+        }
+    }
+}
+
+/// A unit that leaves this many questions in a row unanswered while nothing else comes has lost its connection.
+const SILENT_IN_A_ROW_MAX: u32 = 3;
+
+/// Questions without any answer in a row, unit by unit: a connection that is half open says nothing for ever, and so
+/// does a dead unit behind a gateway whose other units would answer.
+#[derive(Debug, Default)]
+pub(super) struct Silent {
+    units: Vec<(UnitId, u32)>,
+}
+
+impl Silent {
+    /// `unit` did not answer; returns why the connection must be opened again, if it must.
+    pub(super) fn handle_silence(&mut self, unit: UnitId) -> Option<String> {
+        let index = self.units.iter().position(|(known, _)| *known == unit);
+        let index = index.unwrap_or_else(|| {
+            self.units.push((unit, 0));
+            self.units.len() - 1
+        });
+        let (_, count) = self.units.get_mut(index)?;
+        *count += 1;
+        let is_over = *count >= SILENT_IN_A_ROW_MAX;
+        is_over.then(|| format!("{count} questions in a row without any answer"))
+    }
 }

@@ -80,10 +80,23 @@ impl Sim {
         )]
         let start = Instant::now();
         let path = "tty".into();
-        let serial = SerialSettings { path, baud, parity: Parity::None, stop_bits: 1 };
+        let serial = SerialSettings {
+            path,
+            baud,
+            data_bits: 8,
+            parity: Parity::None,
+            stop_bits: 1,
+            rs485: None,
+        };
         let link = Link::rtu(&serial, TIMEOUT, start);
         let port = PortSettings::Rtu(serial.clone());
-        let bus = BusSettings { name: "bus".into(), port, timeout: TIMEOUT, probe_share: 5 };
+        let bus = BusSettings {
+            name: "bus".into(),
+            port,
+            timeout: TIMEOUT,
+            probe_share: 5,
+            in_flight: 1,
+        };
         let poller = Poller::new(&bus, devices, memory, Self::moment(start));
         Self {
             serial,
@@ -503,7 +516,8 @@ fn over_tcp_several_questions_may_be_open_and_are_answered_in_any_order() {
     let sim = Sim::new(Vec::new());
     let tcp = crate::field::TcpSettings { host: "plc".into(), port: 502 };
     let port = PortSettings::Tcp(tcp);
-    let bus = BusSettings { name: "bus".into(), port, timeout: TIMEOUT, probe_share: 5 };
+    let bus =
+        BusSettings { name: "bus".into(), port, timeout: TIMEOUT, probe_share: 5, in_flight: 1 };
     let points = [(0, false), (1_000, false), (2_000, false), (3_000, false)];
     let devices = vec![device(1, &points, 1_000)];
     let mut poller = Poller::new(&bus, devices, &Memory::default(), Sim::moment(sim.now));
