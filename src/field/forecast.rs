@@ -11,7 +11,7 @@ use super::memory::Memory;
 use super::modbus::known::Known;
 use super::modbus::pdu::ReadRange;
 use super::modbus::plan::{self, WireCost};
-use super::{BusSettings, DeviceSettings, UnitId};
+use super::{BusSettings, DeviceSettings, PortSettings, UnitId};
 
 /// One read of the plan of a bus.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,8 @@ pub struct Forecast {
     pub bus: Arc<str>,
     /// Its reads, device by device in the order of the file.
     pub reads: Vec<PlannedRead>,
+    /// Whether it is a serial line, which has a baud rate.
+    is_line: bool,
 }
 
 impl Forecast {
@@ -82,7 +84,8 @@ impl Forecast {
                 }));
             }
         }
-        Self { bus: Arc::clone(&bus.name), reads }
+        let is_line = matches!(bus.port, PortSettings::Rtu(_));
+        Self { bus: Arc::clone(&bus.name), reads, is_line }
     }
 
     /// Bytes on the wire to read everything once.
@@ -147,8 +150,9 @@ impl Forecast {
             utilisation * 100.0,
             self.tightest()?,
         );
+        let faster = if self.is_line { ", or raise the baud rate of the line" } else { "" };
         let remedy = format!(
-            "make periods (`every`) {utilisation:.1} times as long, read fewer points, or raise the baud rate of the line"
+            "make periods (`every`) {utilisation:.1} times as long, or read fewer points{faster}"
         );
         Some((message, remedy))
     }
@@ -177,8 +181,7 @@ impl fmt::Display for Milliseconds {
 mod tests {
     use super::*;
     use crate::field::{
-        Allowed, Order, Parity, Place, PointSettings, PortSettings, SerialSettings, Table,
-        ValueType,
+        Allowed, Order, Parity, Place, PointSettings, SerialSettings, Table, ValueType,
     };
 
     fn bus(baud: u32) -> BusSettings {
