@@ -46,7 +46,7 @@ fn read_to_json(read: &PlannedRead) -> Value {
 
 /// The forecast of one bus for people: a line for the bus and one for each read.
 pub(super) fn to_text(forecast: &Forecast) -> String {
-    let Forecast { bus, reads } = forecast;
+    let Forecast { bus, reads, .. } = forecast;
     let plural = if reads.len() == 1 { "" } else { "s" };
     let mut text = format!(
         "\nbus `{bus}`: {} transaction{plural}, {} bytes, {} to read everything once; {:.1} % of its time",

@@ -53,6 +53,8 @@ pub struct Forecast {
     pub bus: Arc<str>,
     /// Its reads, device by device in the order of the file.
     pub reads: Vec<PlannedRead>,
+    /// Whether it is a serial line, which has a baud rate.
+    is_line: bool,
 }
 
 impl Forecast {
@@ -82,7 +84,8 @@ impl Forecast {
                 }));
             }
         }
-        Self { bus: Arc::clone(&bus.name), reads }
+        let is_line = bus.port.serial().is_some();
+        Self { bus: Arc::clone(&bus.name), reads, is_line }
     }
 
     /// Bytes on the wire to read everything once.
@@ -147,8 +150,9 @@ impl Forecast {
             utilisation * 100.0,
             self.tightest()?,
         );
+        let faster = if self.is_line { ", or raise the baud rate of the line" } else { "" };
         let remedy = format!(
-            "make periods (`every`) {utilisation:.1} times as long, read fewer points, or raise the baud rate of the line"
+            "make periods (`every`) {utilisation:.1} times as long, or read fewer points{faster}"
         );
         Some((message, remedy))
     }
