@@ -47,7 +47,7 @@ async fn refusals_until_good(state_dir: &Path) -> usize {
 async fn a_hole_is_looked_for_once_and_remembered_over_restarts() {
     let dir = tempfile::tempdir().expect("a directory");
     assert!(refusals_until_good(dir.path()).await >= 4, "the block is halved down to the hole");
-    let file = dir.path().join("devices/line.json");
+    let file = dir.path().join("devices/bus.json");
     let text = std::fs::read_to_string(&file).expect("it is kept at the stop");
     assert!(text.contains("\"holding\""), "{text}");
     assert_eq!(refusals_until_good(dir.path()).await, 0);
