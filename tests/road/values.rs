@@ -286,10 +286,6 @@ uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
     };
     wait_until("some jumps arrive", || counts() >= 12);
     assert!(gateway.sigterm().success(), "{}", gateway.log());
-    let got = crate::reading::readings(&far.stop());
-    let (count, still): (Vec<_>, Vec<_>) =
-        got.iter().partition(|reading| reading.topic == "gw/meter/count");
-    let got: Vec<u64> = count.iter().map(|it| it.value.as_u64().expect("a number")).collect();
     // What the device answered, one by one: of each five steps the last before the jump and the jump.
     let mut expected: Vec<u64> = Vec::new();
     let mut told: Option<u64> = None;
@@ -301,6 +297,12 @@ uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
         }
         told = Some(answered);
     }
+    // The broker has them all; they may be on their way from there.
+    wait_until("all of it arrives", || counts() >= expected.len());
+    let got = crate::reading::readings(&far.stop());
+    let (count, still): (Vec<_>, Vec<_>) =
+        got.iter().partition(|reading| reading.topic == "gw/meter/count");
+    let got: Vec<u64> = count.iter().map(|it| it.value.as_u64().expect("a number")).collect();
     assert_eq!(got, expected);
     assert_eq!(still.len(), 1, "it never changed: {still:?}");
 }
