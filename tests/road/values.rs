@@ -247,11 +247,13 @@ uplinks: {{ far: {{ url: \"{}\", qos: 2 }} }}
     let mut gateway = site.start();
     far.wait_for(20);
     assert!(gateway.sigterm().success(), "{}", gateway.log());
+    let answered: Vec<u64> = device.counted().into_iter().map(u64::from).collect();
+    // The broker has them all; they may be on their way from there.
+    wait_until("all of it arrives", || far.received().len() >= answered.len());
     let got: Vec<u64> = crate::reading::readings(&far.stop())
         .iter()
         .map(|reading| reading.value.as_u64().expect("a number"))
         .collect();
-    let answered: Vec<u64> = device.counted().into_iter().map(u64::from).collect();
     assert_eq!(got, answered);
 }
 
