@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::ExitStatus;
 use super::bench::rounded;
 use super::run::runtime;
-use crate::bench::{self, LineFigures, PollFigures, TcpFigures};
+use crate::bench::{self, LineFigures, PollFigures, PollOptions, TcpFigures};
 
 /// Arguments of `bench poll`.
 #[derive(Debug, Clone, clap::Args)]
@@ -18,6 +18,13 @@ pub struct PollBenchArgs {
     /// How long each figure is measured, beside what it takes to settle
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     pub time: Duration,
+    /// The lines, by their baud rates, with commas between them
+    #[arg(long, value_name = "RATES", default_value = "9600,19200,115200", value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(300..=1_000_000))]
+    pub baud: Vec<u32>,
+    /// How long a line with a dead unit runs before it counts
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub settle: Duration,
     /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,
@@ -32,7 +39,9 @@ pub(super) fn poll(args: &PollBenchArgs, out: &mut impl Write) -> anyhow::Result
         bail!("nothing can be measured in no time: write `--time 10s`");
     }
     let program = std::env::current_exe().context("cannot find this program")?;
-    let figures = runtime()?.block_on(bench::poll(&program, args.time))?;
+    let (baud_rates, time, settle) = (args.baud.clone(), args.time, args.settle);
+    let options = PollOptions { baud_rates, time, settle };
+    let figures = runtime()?.block_on(bench::poll(&program, &options))?;
     let text = if args.json { format!("{:#}\n", as_json(&figures)) } else { table(&figures) };
     out.write_all(text.as_bytes()).context("cannot write the figures")?;
     Ok(ExitStatus::Done)

@@ -87,10 +87,11 @@ impl FarEnd {
                             let length = u32::try_from(frame.len()).unwrap_or_default();
                             let begin = at + asked + TURNAROUND.max(silence);
                             wait_until(begin + settings.characters(length));
+                            // Before it is written: afterwards this thread may have been away.
+                            answered = Some(Instant::now());
                             if port.write_all(&frame).await.is_err() {
                                 return;
                             }
-                            answered = Some(Instant::now());
                         }
                         if teller.send(Heard { at, unit, request, answered }).is_err() {
                             return;

@@ -16,10 +16,22 @@ use std::time::Duration;
 pub use serial::LineFigures;
 pub use tcp::TcpFigures;
 
-/// Baud rates that are measured.
-const BAUD_RATES: [u32; 3] = [9_600, 19_200, 115_200];
 /// Questions in flight beside one alone.
 const WINDOW: usize = 8;
+/// How long what is healthy runs before it counts.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// What is measured, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollOptions {
+    /// Baud rates of the lines.
+    pub baud_rates: Vec<u32>,
+    /// How long each figure is measured.
+    pub time: Duration,
+    /// How long a line with a dead unit runs before it counts, and everything else at most: the unit is found out, and left
+    /// alone for longer and longer.
+    pub settle: Duration,
+}
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,23 +48,26 @@ pub struct PollFigures {
     pub in_flight: [f64; 2],
 }
 
-/// Measures the `run` of `program`; each figure takes `time` and what it needs to settle.
+/// Measures the `run` of `program`.
 ///
 /// # Errors
 /// It cannot be run, or asks nothing.
-pub async fn poll(program: &Path, time: Duration) -> anyhow::Result<PollFigures> {
+pub async fn poll(program: &Path, options: &PollOptions) -> anyhow::Result<PollFigures> {
+    let PollOptions { baud_rates, time, settle } = options;
+    // Nothing is dead there.
+    let times = ((*settle).min(WARM_UP), *time);
     let mut lines = Vec::new();
-    for baud in BAUD_RATES {
-        lines.push(serial::line(program, baud, time).await?);
+    for baud in baud_rates {
+        lines.push(serial::line(program, *baud, times).await?);
     }
     Ok(PollFigures {
         lines,
-        dead_unit_slowdown: serial::dead_unit_slowdown(program, time).await?,
-        fast: tcp::fast(program, time).await?,
-        calm: tcp::devices(program, (50, 40, Duration::from_secs(1)), time).await?,
+        dead_unit_slowdown: serial::dead_unit_slowdown(program, times, *settle).await?,
+        fast: tcp::fast(program, times).await?,
+        calm: tcp::devices(program, (50, 40, Duration::from_secs(1)), times).await?,
         in_flight: [
-            tcp::in_flight(program, 1, time).await?,
-            tcp::in_flight(program, WINDOW, time).await?,
+            tcp::in_flight(program, 1, times).await?,
+            tcp::in_flight(program, WINDOW, times).await?,
         ],
     })
 }

@@ -21,8 +21,6 @@ const UNITS: u8 = 4;
 /// From each register that is wanted to the next: runs, small gaps that are read over and large ones that are not.
 const STEPS: [u16; 29] =
     [1, 1, 1, 3, 1, 1, 9, 1, 1, 1, 2, 1, 40, 1, 1, 1, 5, 1, 25, 1, 1, 1, 1, 60, 1, 2, 1, 1, 12];
-/// How long the line runs before it counts: a dead unit is found out, and left alone for longer and longer.
-const SETTLE: Duration = Duration::from_secs(20);
 
 /// A line at one baud rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,18 +39,22 @@ pub struct LineFigures {
     pub silence_kept: f64,
 }
 
-/// Four units of thirty scattered registers each, read without a pause, for `time` after they have settled.
+/// Four units of thirty scattered registers each, read without a pause; `times` are how long they settle and how long they are measured.
 ///
 /// # Errors
 /// The gateway or the line cannot be run, or nothing is asked.
-pub(super) async fn line(program: &Path, baud: u32, time: Duration) -> anyhow::Result<LineFigures> {
+pub(super) async fn line(
+    program: &Path,
+    baud: u32,
+    times: (Duration, Duration),
+) -> anyhow::Result<LineFigures> {
     let settings = settings(baud);
     let wire = WireCost::rtu(&settings);
     let points: Vec<Wanted> =
         addresses().enumerate().map(|(index, address)| wanted(index, address)).collect();
     let reads = plan(&points, &wire, &Known::new(Allowed::default(), Learnt::default()));
     let minimum: Duration = reads.iter().map(|read| wire.of(read.range)).sum();
-    let cycles = cycles(program, baud, UNITS, UNITS, (Duration::from_secs(2), time)).await?;
+    let cycles = cycles(program, baud, UNITS, UNITS, times).await?;
     Ok(LineFigures {
         baud,
         cycle_ms: cycles.length.as_secs_f64() * 1e3,
@@ -67,10 +69,13 @@ pub(super) async fn line(program: &Path, baud: u32, time: Duration) -> anyhow::R
 ///
 /// # Errors
 /// As for [`line`].
-pub(super) async fn dead_unit_slowdown(program: &Path, time: Duration) -> anyhow::Result<f64> {
-    let healthy =
-        cycles(program, 9600, UNITS - 1, UNITS - 1, (Duration::from_secs(2), time)).await?;
-    let beside = cycles(program, 9600, UNITS - 1, UNITS, (SETTLE, time)).await?;
+pub(super) async fn dead_unit_slowdown(
+    program: &Path,
+    times: (Duration, Duration),
+    settle: Duration,
+) -> anyhow::Result<f64> {
+    let healthy = cycles(program, 9600, UNITS - 1, UNITS - 1, times).await?;
+    let beside = cycles(program, 9600, UNITS - 1, UNITS, (settle, times.1)).await?;
     Ok(beside.length.as_secs_f64() / healthy.length.as_secs_f64())
 }
 

@@ -16,8 +16,6 @@ use crate::service::usage;
 
 /// The shortest period a point may have.
 const SHORTEST: Duration = Duration::from_millis(10);
-/// How long everything runs before it counts.
-const SETTLE: Duration = Duration::from_secs(2);
 /// How long an answer takes behind the link for which questions in flight are there.
 const ROUND_TRIP: Duration = Duration::from_millis(5);
 /// Units behind that link.
@@ -45,14 +43,14 @@ pub struct TcpFigures {
     pub rss_mb: f64,
 }
 
-/// Polls `devices` devices of `values` registers in a row every `period` for `time`, with an uplink at QoS 1.
+/// Polls `devices` devices of `values` registers in a row every `period`, with an uplink at QoS 1.
 ///
 /// # Errors
 /// The gateway cannot be run, or asks nothing.
 pub(super) async fn devices(
     program: &Path,
     (devices, values, period): (usize, usize, Duration),
-    time: Duration,
+    (settle, time): (Duration, Duration),
 ) -> anyhow::Result<TcpFigures> {
     let scratch = Scratch::new().context("cannot make a directory for temporary files")?;
     let upstream = Upstream::start(&scratch.directory("upstream")?).await?;
@@ -78,7 +76,7 @@ pub(super) async fn devices(
     let uplink =
         format!("uplinks: {{ far: {{ url: \"mqtt://{}\", qos: 1 }} }}", upstream.address());
     let gateway = Gateway::start(program, &format!("buses:\n{buses}devices:\n{units}{uplink}\n"))?;
-    sleep(SETTLE).await;
+    sleep(settle).await;
     let (before, begin) = (usage(Some(gateway.id()?))?, Instant::now());
     asked.iter().for_each(|asked| drop(take(asked)));
     sleep(time).await;
@@ -110,8 +108,11 @@ pub(super) async fn devices(
 }
 
 /// As fast as periods allow.
-pub(super) async fn fast(program: &Path, time: Duration) -> anyhow::Result<TcpFigures> {
-    devices(program, (10, 100, SHORTEST), time).await
+pub(super) async fn fast(
+    program: &Path,
+    times: (Duration, Duration),
+) -> anyhow::Result<TcpFigures> {
+    devices(program, (10, 100, SHORTEST), times).await
 }
 
 /// Questions a second to sixteen units behind one link of 5 ms, with so many in flight.
@@ -121,7 +122,7 @@ pub(super) async fn fast(program: &Path, time: Duration) -> anyhow::Result<TcpFi
 pub(super) async fn in_flight(
     program: &Path,
     window: usize,
-    time: Duration,
+    (settle, time): (Duration, Duration),
 ) -> anyhow::Result<f64> {
     let plc = Plc::bind(ROUND_TRIP).await.context("cannot listen on loopback")?;
     let mut config = format!(
@@ -137,7 +138,7 @@ pub(super) async fn in_flight(
     let mut tasks = JoinSet::new();
     tasks.spawn(plc.serve());
     let gateway = Gateway::start(program, &config)?;
-    sleep(SETTLE).await;
+    sleep(settle).await;
     take(&asked);
     let begin = Instant::now();
     sleep(time).await;
