@@ -1,4 +1,4 @@
-//! `fieldpost bench queue` and `bench broker`, the binary itself: what it prints.
+//! `fieldpost bench queue`, `bench broker` and `bench poll`, the binary itself: what it prints.
 #![allow(clippy::disallowed_methods, clippy::expect_used, reason = "tests touch the machine")]
 
 mod support;
@@ -100,6 +100,33 @@ mod heavy {
         assert_eq!(figures["retained"]["received"], 300);
         positive(&figures["offline_session"], "acknowledged");
         assert_eq!(figures["offline_session"]["lost_after_kill"], 0);
+    }
+
+    #[test]
+    fn polling_is_measured_beside_the_wire_with_every_figure_in_json() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+        command.args(["bench", "poll", "--json", "--baud", "115200"]);
+        command.args(["--time", "2500ms", "--settle", "300ms"]);
+        let output = command.env("TMPDIR", place.path()).output().expect("the bench runs");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let left: Vec<_> = fs::read_dir(place.path()).expect("it is there").collect();
+        assert!(left.is_empty(), "{left:?} is left behind");
+        let figures: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        let line = &figures["lines"][0];
+        assert_eq!(line["baud"], 115_200);
+        for key in ["cycle_ms", "minimum_ms", "ratio", "transactions", "optimum"] {
+            positive(line, key);
+        }
+        // What is measured is a whole cycle: never shorter than the wire allows, never fewer reads than needed.
+        assert!(line["ratio"].as_f64() >= Some(0.999), "{figures:#}");
+        assert_eq!(line["silence_kept"], 1.0, "{figures:#}");
+        for key in ["dead_unit_slowdown", "tcp_values_per_s", "cpu_s_per_million"] {
+            positive(&figures, key);
+        }
+        assert!(figures["period_error_p99_ms"].is_number(), "{figures:#}");
+        assert_eq!(figures["tcp"].as_array().map(Vec::len), Some(2));
+        positive(&figures["in_flight"], "ratio");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod broker;
 pub mod crash;
 mod drain;
+mod poll;
 mod powercut;
 mod process;
 mod queue;
@@ -17,6 +18,7 @@ pub use broker::{
     RetainedFigures, TrickleFigures, broker,
 };
 pub use drain::{DrainFigures, PeerFigures, drain};
+pub use poll::{LineFigures, PollFigures, PollOptions, TcpFigures, poll};
 pub use powercut::{PowercutFigures, PowercutOptions, powercut};
 pub use queue::{QueueFigures, queue, start_ms_at_rows};
 pub use road::{RoadFigures, road};

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::ExitStatus;
 use super::bench_broker::{BrokerBenchArgs, broker};
+use super::bench_poll::{PollBenchArgs, poll};
 use super::powercut::{PowercutArgs, powercut};
 use super::run::runtime;
 use crate::bench;
@@ -59,6 +60,9 @@ pub enum BenchWhat {
         #[command(flatten)]
         common: Common,
     },
+    /// Four units on a serial line beside the least its wire allows, a dead unit, and Modbus TCP: processor time, periods,
+    /// questions in flight
+    Poll(PollBenchArgs),
     /// The LAN broker beside an installed mosquitto: throughput, latency, processor time, memory, and what a kill leaves
     Broker(BrokerBenchArgs),
     /// Kill a gateway again and again, and count at the far side what was lost, doubled and out of order
@@ -132,6 +136,7 @@ pub struct Common {
 pub fn bench(args: &BenchArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let (text, status) = match &args.what {
         BenchWhat::Broker(args) => return broker(args, out),
+        BenchWhat::Poll(args) => return poll(args, out),
         BenchWhat::Powercut(args) => return powercut(args, out),
         BenchWhat::Queue { dir, rows, backlog, common } => {
             (queue(dir, *rows, *backlog, common)?, ExitStatus::Done)

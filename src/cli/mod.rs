@@ -4,6 +4,7 @@
 
 mod bench;
 mod bench_broker;
+mod bench_poll;
 mod broker;
 mod check;
 mod clients;
