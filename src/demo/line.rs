@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{sleep_until, timeout};
 use tokio_serial::{SerialPort as _, SerialStream};
 
@@ -21,7 +21,7 @@ const READ_BUFFER_LEN: usize = 256;
 
 /// A line with nobody on it yet.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     port: SerialStream,
     path: String,
     /// The gateway's end, kept open: a line that hangs up when the gateway closes it would count as readable ever after.
@@ -30,7 +30,7 @@ pub(super) struct Line {
 
 impl Line {
     /// A new pseudo-terminal.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let (port, other) = SerialStream::pair().map_err(io::Error::from)?;
         let path =
             other.name().ok_or_else(|| io::Error::other("a pseudo-terminal without a name"))?;
@@ -38,8 +38,13 @@ impl Line {
     }
 
     /// The gateway's end of the line.
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The devices' end, for whoever keeps the time of the wire.
+    pub(crate) fn port(&mut self) -> &mut (impl AsyncRead + AsyncWrite + Unpin + use<>) {
+        &mut self.port
     }
 
     /// Lets `banks` answer at the pace of `settings`, until dropped.

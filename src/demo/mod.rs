@@ -16,7 +16,7 @@
 
 pub mod bank;
 pub mod ledger;
-mod line;
+pub(crate) mod line;
 pub mod pace;
 mod play;
 pub(crate) mod scratch;

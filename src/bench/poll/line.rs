@@ -14,8 +14,8 @@ use anyhow::Context as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
-use tokio_serial::{SerialPort as _, SerialStream};
 
+use crate::demo::line::Line;
 use crate::field::modbus::pdu::Data;
 use crate::field::modbus::rtu;
 use crate::field::modbus::server::{Listener, answer};
@@ -63,8 +63,9 @@ impl FarEnd {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { return };
             runtime.block_on(async {
-                let Ok((mut port, other)) = SerialStream::pair() else { return };
-                let _ = named.send(other.name());
+                let Ok(mut line) = Line::open() else { return };
+                let _ = named.send(line.path().to_owned());
+                let port = line.port();
                 let mut listener = Listener::default();
                 let mut buffer = [0; READ_BUFFER_LEN];
                 while !is_over.load(Ordering::Relaxed) {
@@ -101,7 +102,7 @@ impl FarEnd {
             });
         };
         let thread = std::thread::Builder::new().name("line".to_owned()).spawn(serve)?;
-        let path = name.recv().ok().flatten().context("cannot open a pseudo-terminal")?;
+        let path = name.recv().ok().context("cannot open a pseudo-terminal")?;
         Ok(Self { path, heard, stop, thread: Some(thread) })
     }
 
