@@ -266,6 +266,8 @@ pub struct PointSettings {
     pub every: Duration,
     /// Which readings are news; `None` when all are.
     pub report: Option<ReportSettings>,
+    /// Whether and how it may be written; `None` for what is only read.
+    pub writable: Option<Writable>,
     /// Whether its readings go out; otherwise it is there for points that are made of it.
     pub publish: bool,
 }
@@ -291,6 +293,7 @@ impl PointSettings {
             bit_names: Vec::new(),
             every,
             report: None,
+            writable: None,
             publish: true,
         }
     }
@@ -303,6 +306,23 @@ impl PointSettings {
             Table::Holding | Table::Input => self.value_type.registers(),
         };
         one.saturating_mul(self.count.unwrap_or(1))
+    }
+}
+
+/// How a point may be written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Writable {
+    /// The least value, as it is published; `None` for what the type can be.
+    pub min: Option<f64>,
+    /// The greatest.
+    pub max: Option<f64>,
+    /// Whether it is read afterwards and must be what was written.
+    pub read_back: bool,
+}
+
+impl Default for Writable {
+    fn default() -> Self {
+        Self { min: None, max: None, read_back: true }
     }
 }
 

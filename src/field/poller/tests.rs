@@ -160,10 +160,11 @@ impl Sim {
             self.pass(self.link.poll_ready());
         }
         self.link.set_timeout(timeout);
-        self.link.ask(question, self.now);
+        self.link.ask(question.clone(), self.now);
         self.asked.push((self.now - self.start, question.unit.0));
         self.note(&format!("ask {question}, {} ms", timeout.as_millis()));
-        self.answer(question, mood(question.unit.0, question.range));
+        let mood = mood(question.unit.0, question.range);
+        self.answer(question, mood);
         loop {
             let deadline = self.link.poll_timeout().expect("a transaction is under way");
             let outcome = match self.next_frame(deadline) {
@@ -190,11 +191,15 @@ impl Sim {
         for offset in 0..range.count() {
             pdu.extend(register(unit.0, range.address() + offset).to_be_bytes());
         }
+        if question.write.is_some() {
+            pdu = question.request();
+            pdu.truncate(question.expected_len());
+        }
         let (delay_ms, frame) = match mood {
             Mood::Lose => return,
             Mood::Answer { delay_ms } => (delay_ms, rtu::encode(unit, &pdu)),
             Mood::Refuse { code, delay_ms } => {
-                (delay_ms, rtu::encode(unit, &[range.function() | 0x80, code]))
+                (delay_ms, rtu::encode(unit, &[question.function() | 0x80, code]))
             }
             Mood::Damage { delay_ms } => {
                 let mut frame = rtu::encode(unit, &pdu);
