@@ -14,8 +14,8 @@ use tracing::{debug, error, info, warn};
 
 use super::aside::{Asides, Looked, Purge, PurgedSlice, Question};
 use super::engine::{
-    Addressed, AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions,
-    HubStatus, Output, UplinkSession,
+    Addressed, AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine,
+    EngineOptions, HubStatus, Output, UplinkSession,
 };
 use super::episode::{Episode, Over};
 use super::log::FactLog;

@@ -95,7 +95,10 @@ enum NoValue {
 }
 
 /// `registers` with the most significant first and their bytes in natural order.
-pub(super) fn ordered<'r>(point: &PointSettings, registers: &'r [u16]) -> impl Iterator<Item = u16> + 'r {
+pub(super) fn ordered<'r>(
+    point: &PointSettings,
+    registers: &'r [u16],
+) -> impl Iterator<Item = u16> + 'r {
     let (word_order, byte_order) = (point.word_order, point.byte_order);
     let last = registers.len().saturating_sub(1);
     (0..registers.len()).filter_map(move |index| {

@@ -175,7 +175,9 @@ fn natural(point: &PointSettings, wish: &Wish) -> Result<Vec<u16>, WishError> {
         return text_words(text, length.into(), encoding);
     }
     let bits = match value_type {
-        ValueType::Bool => u64::from(bit(point, wish)?) << (point.place.bit.unwrap_or_default() & 0xf),
+        ValueType::Bool => {
+            u64::from(bit(point, wish)?) << (point.place.bit.unwrap_or_default() & 0xf)
+        }
         ValueType::F32 => u64::from((unscaled(point, wish)? as f32).to_bits()),
         ValueType::F64 => unscaled(point, wish)?.to_bits(),
         ValueType::Time { .. } => return Err(wrong("a date and time cannot be written")),
@@ -221,9 +223,8 @@ fn whole(point: &PointSettings, wish: &Wish) -> Result<i128, WishError> {
             Wish::Bool(_) | Wish::Float(_) | Wish::List(_) => None,
         };
         let names: Vec<&str> = point.names.iter().map(|(_, name)| &**name).collect();
-        return number.ok_or_else(|| {
-            wrong(format!("{} is none of {}", shown(wish), names.join(", ")))
-        });
+        return number
+            .ok_or_else(|| wrong(format!("{} is none of {}", shown(wish), names.join(", "))));
     }
     let is_plain = point.scale.to_bits() == 1f64.to_bits()
         && point.offset.to_bits() == 0f64.to_bits()

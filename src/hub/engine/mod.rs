@@ -25,8 +25,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use access::DeniedWhat;
-pub use addressed::{Addressed, Arrival, Sender};
 pub(super) use access::Rights;
+pub use addressed::{Addressed, Arrival, Sender};
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
 pub use fact::Fact;
 pub use purge::EndUplinkError;

@@ -80,12 +80,9 @@ fn names_and_words_stand_for_numbers_and_bits() {
     assert_eq!(refusal(&state, &Wish::Whole(3)), "3 is none of off, heating, fault");
     assert_eq!(refusal(&state, &text("hot")), "`hot` is none of off, heating, fault");
     let coil = point(Table::Coil, ValueType::Bool);
-    for (wish, on) in [
-        (Wish::Bool(true), true),
-        (Wish::Whole(0), false),
-        (text("ON"), true),
-        (text("no"), false),
-    ] {
+    for (wish, on) in
+        [(Wish::Bool(true), true), (Wish::Whole(0), false), (text("ON"), true), (text("no"), false)]
+    {
         assert_eq!(what(&coil, &wish), What::Coil(on));
     }
     assert_eq!(refusal(&coil, &text("open")), "`open` is not true or false");
