@@ -257,6 +257,11 @@ impl Point {
         self.publish.or(true)
     }
 
+    /// Whether somebody may write it.
+    pub(super) fn is_writable(&self) -> bool {
+        self.writable.written().is_some_and(|written| written.value.is_wanted())
+    }
+
     /// Where it says that it is not published.
     pub(super) fn hidden(&self) -> Option<&Spot> {
         self.publish.spot().filter(|_| !self.is_published())

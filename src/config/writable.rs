@@ -49,6 +49,11 @@ pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Writab
 }
 
 impl WritableKeys {
+    /// Whether it may be written at all.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_wanted
+    }
+
     /// What `point` is written with; complains of what cannot be.
     pub(super) fn settle(
         &self,

@@ -175,6 +175,20 @@ pub struct DeviceSettings {
 }
 
 impl DeviceSettings {
+    /// Whether somebody wants the point with this index to be read: one that is written and neither published nor part of
+    /// another may be none that can be read.
+    #[must_use]
+    pub fn is_read(&self, index: usize) -> bool {
+        let point = self.points.get(index);
+        if point.is_none_or(|point| point.publish || point.writable.is_none()) {
+            return true;
+        }
+        let mut is_part = false;
+        let note = &mut |part| is_part |= part == index;
+        self.computed.iter().for_each(|made| made.formula.parts(note));
+        is_part
+    }
+
     /// How many points the operator gave a name: one that is scaled by another is read and made, and is one.
     #[must_use]
     pub fn point_count(&self) -> usize {

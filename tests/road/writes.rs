@@ -227,10 +227,11 @@ fn whoever_the_rules_keep_from_a_topic_writes_nothing_there_and_hears_nothing_el
     let device = ModbusServer::pymodbus_tcp(BANK, None);
     let site = Site::new();
     configure(&site, &format!("modbus-tcp: \"127.0.0.1:{}\"", device.port()), POINTS, "");
-    let rules = "  acl:\n    - { deny: publish, topic: gw/boiler/pump/set }\n    \
-                 - { deny: subscribe, topic: \"secret/#\" }\n    - { allow: both, topic: \"#\" }\n";
+    let rules = "anonymous: true } ], acl: [ { deny: publish, topic: gw/boiler/pump/set }, \
+                 { deny: subscribe, topic: \"secret/#\" }, { allow: both, topic: \"#\" } ] }";
     let yaml = std::fs::read_to_string(site.config()).expect("the configuration");
-    std::fs::write(site.config(), yaml + rules).expect("the configuration");
+    let yaml = yaml.replace("anonymous: true } ] }", rules);
+    std::fs::write(site.config(), yaml).expect("the configuration");
     let mut gateway = site.start();
     let port = port(&mut gateway);
     let near = mosquitto_sub(port, "gw/+/+/set/result", &["-q", "1"]);
