@@ -70,7 +70,7 @@ pub fn check(
     gateway: &str,
     devices: &HashMap<Arc<str>, Arc<DeviceSettings>>,
     clock: ClockState,
-) -> Option<Result<Order, Refusal>> {
+) -> Option<Result<Order, Box<Refusal>>> {
     let message = &addressed.message;
     let place = Place::of(gateway, message.topic.as_str())?;
     let properties = message.properties.as_ref();
@@ -84,7 +84,8 @@ pub fn check(
     let refuse = |reply: Reply, reason: String| {
         let name = Arc::from(place.point.unwrap_or(place.device));
         let reply = Reply { is_single: true, ..reply };
-        Some(Err(Refusal { reply, outcomes: vec![(name, Outcome::refused(reason))] }))
+        let outcomes = vec![(name, Outcome::refused(reason))];
+        Some(Err(Box::new(Refusal { reply, outcomes })))
     };
     let request = match parse(&message.payload, place.point) {
         Ok(request) => request,
@@ -117,7 +118,7 @@ pub fn check(
             let name = Arc::from(asked.point.as_str());
             (name, Outcome::refused(reason.unwrap_or_else(other)))
         });
-        return Some(Err(Refusal { outcomes: outcomes.collect(), reply }));
+        return Some(Err(Box::new(Refusal { outcomes: outcomes.collect(), reply })));
     }
     points.sort_by_key(|(index, _)| *index);
     let (keys, unique) = keys(addressed, request.id.as_ref());

@@ -109,7 +109,7 @@ impl Commands {
     /// and did not answer are answered first.
     pub async fn run(
         mut self,
-        mut requests: mpsc::Receiver<Addressed>,
+        mut requests: mpsc::Receiver<Box<Addressed>>,
         mut stop: watch::Receiver<bool>,
     ) {
         self.answer_for_the_last_run().await;
@@ -119,7 +119,7 @@ impl Commands {
                 _ = stop.wait_for(|stop| *stop) => None,
             };
             let Some(addressed) = addressed else { break };
-            self.take(addressed).await;
+            self.take(*addressed).await;
         }
         let Self { workers, mut running, .. } = self;
         drop(workers);
@@ -148,7 +148,8 @@ impl Commands {
         let sender = addressed.sender;
         let order = match checked {
             Ok(order) => order,
-            Err(Refusal { reply, outcomes }) => {
+            Err(refusal) => {
+                let Refusal { reply, outcomes } = *refusal;
                 return self.refuse(&sender, &reply, outcomes).await;
             }
         };

@@ -159,7 +159,7 @@ impl<'p> Writing<'p> {
         let read = || Next::Ask(Question::new(self.unit, self.setting.write.range()));
         match &self.step {
             Step::Look { .. } | Step::ReadBack { .. } => read(),
-            Step::Write(write) => Next::Ask(Question::write(self.unit, write.clone())),
+            Step::Write(write) => Next::Ask(Question::write(self.unit, write)),
             Step::Done(outcome) => Next::Done(outcome.clone()),
         }
     }
@@ -239,10 +239,7 @@ impl<'p> Writing<'p> {
     }
 
     fn handle_written(&mut self, result: &Result<Data, Failure>, now: Instant) {
-        let failure = match result {
-            Ok(_) => return self.read_back(None),
-            Err(failure) => failure,
-        };
+        let Err(failure) = result else { return self.read_back(None) };
         let code = match failure {
             Failure::NotAsked { reason } => {
                 return self.end(End::Refused, None, Some(reason.clone()));
@@ -253,7 +250,19 @@ impl<'p> Writing<'p> {
             } => return self.read_back(Some(failure.to_string())),
             Failure::Refused { code } => *code,
             // Whether it was taken is seen by what is read.
-            _ => return self.read_back(Some(failure.to_string())),
+            Failure::NoAnswer
+            | Failure::EchoOnly
+            | Failure::Noise { .. }
+            | Failure::Short { .. }
+            | Failure::Crc { .. }
+            | Failure::Lrc { .. }
+            | Failure::WrongUnit { .. }
+            | Failure::WrongFunction { .. }
+            | Failure::WrongLength { .. }
+            | Failure::OtherWrite
+            | Failure::OnlyOlder { .. }
+            | Failure::RefusedSomething { .. }
+            | Failure::Port { .. } => return self.read_back(Some(failure.to_string())),
         };
         match code {
             ExceptionCode::Acknowledge => self.read_back(None),
@@ -266,7 +275,18 @@ impl<'p> Writing<'p> {
                     None => self.end(End::Failed, None, Some(failure.to_string())),
                 }
             }
-            _ => self.end(End::Failed, None, Some(failure.to_string())),
+            ExceptionCode::IllegalFunction
+            | ExceptionCode::IllegalDataAddress
+            | ExceptionCode::IllegalDataValue
+            | ExceptionCode::DeviceFailure
+            | ExceptionCode::DeviceBusy
+            | ExceptionCode::NegativeAcknowledge
+            | ExceptionCode::MemoryParity
+            | ExceptionCode::GatewayPathUnavailable
+            | ExceptionCode::GatewayTargetFailed
+            | ExceptionCode::Unknown(_) => {
+                self.end(End::Failed, None, Some(failure.to_string()));
+            }
         }
     }
 

@@ -81,7 +81,7 @@ enum Command {
     Detach(ConnectionId, DetachCause),
     Clock(ClockState),
     Acl { acl: Arc<Acl>, outdated: Vec<Arc<str>> },
-    Listen(Vec<TopicFilter>, mpsc::Sender<Addressed>),
+    Listen(Vec<TopicFilter>, mpsc::Sender<Box<Addressed>>),
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
@@ -242,7 +242,7 @@ impl HubHandle {
     pub async fn listen(
         &self,
         filters: Vec<TopicFilter>,
-    ) -> Result<mpsc::Receiver<Addressed>, HubError> {
+    ) -> Result<mpsc::Receiver<Box<Addressed>>, HubError> {
         let (teller, addressed) = mpsc::channel(ADDRESSED_MAX);
         self.send(Command::Listen(filters, teller)).await?;
         Ok(addressed)
@@ -398,7 +398,7 @@ pub struct Hub {
     asides: Asides,
     stopping: Option<oneshot::Sender<()>>,
     /// Who listens in the gateway itself.
-    listener: Option<mpsc::Sender<Addressed>>,
+    listener: Option<mpsc::Sender<Box<Addressed>>>,
     log: FactLog,
     /// Reads that fail.
     reading: Episode,
@@ -620,7 +620,7 @@ impl Hub {
                 Output::Said(connection) => (connection, ConnectionEvent::Said),
                 Output::Close(connection, reason) => (connection, ConnectionEvent::Close(reason)),
                 Output::Addressed(addressed) => {
-                    let sent = self.listener.as_ref().map(|it| it.try_send(*addressed));
+                    let sent = self.listener.as_ref().map(|it| it.try_send(addressed));
                     if let Some(Err(TrySendError::Full(lost))) = sent {
                         let (topic, sender) = (lost.message.topic.as_str(), &lost.sender.name);
                         warn!(topic, %sender, "too many requests at once; this one is not looked at");

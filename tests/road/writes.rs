@@ -315,6 +315,58 @@ fn a_kill_between_the_write_and_its_answer_writes_nothing_twice_and_says_that_it
     assert!(gateway.sigterm().success());
 }
 
+/// A client of MQTT 3.1.1 that says everything byte by byte.
+fn mqtt(port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the broker");
+    let connect = [16, 15, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60, 0, 3, b'r', b'a', b'w'];
+    stream.write_all(&connect).expect("it is there");
+    let mut connack = [0; 4];
+    stream.read_exact(&mut connack).expect("an answer");
+    assert_eq!(connack, [32, 2, 0, 0]);
+    stream
+}
+
+/// Publishes under packet id 7 at QoS 1 and waits for the acknowledgement.
+fn publish(stream: &mut TcpStream, payload: &str, is_repeated: bool) {
+    let topic = "gw/boiler/it/set";
+    let length = u8::try_from(2 + topic.len() + 2 + payload.len()).expect("short");
+    let head = [0x32 | u8::from(is_repeated) << 3, length, 0, topic.len() as u8];
+    let packet = [&head, topic.as_bytes(), &[0, 7], payload.as_bytes()].concat();
+    stream.write_all(&packet).expect("it is there");
+    let mut puback = [0; 4];
+    stream.read_exact(&mut puback).expect("an answer");
+    assert_eq!(puback, [64, 2, 0, 7]);
+}
+
+#[test]
+fn a_packet_that_is_repeated_after_a_kill_is_not_written_again_and_another_of_its_number_is() {
+    let (device, writes, answer) = slow_device();
+    let site = Site::new();
+    let points = "it: { holding: 0, writable: true }\n";
+    configure(&site, &format!("modbus-tcp: \"127.0.0.1:{device}\", timeout: 10s"), points, "");
+    let mut gateway = site.start();
+    let mut client = mqtt(port(&mut gateway));
+    publish(&mut client, "9", false);
+    assert_eq!(writes.recv(), Ok(9));
+    gateway.sigkill();
+    answer.send(false).expect("the device is there");
+    gateway.restart(&site);
+    let port = port(&mut gateway);
+    let near = mosquitto_sub(port, "gw/+/+/set/result", &["-q", "1"]);
+    let mut client = mqtt(port);
+    publish(&mut client, "9", true);
+    let got = answers(&near, 1).pop().expect("an answer").1;
+    assert_eq!(got["result"], "refused", "{got}");
+    for number in [2, 3] {
+        answer.send(true).expect("the device is there");
+        publish(&mut client, "9", false);
+        let got = answers(&near, number).pop().expect("an answer").1;
+        assert_eq!(got, json!({"result": "confirmed", "value": 9, "before": 9}));
+    }
+    assert_eq!(writes.try_iter().collect::<Vec<_>>(), [9, 9]);
+    assert!(gateway.sigterm().success());
+}
+
 #[test]
 fn a_write_that_is_not_answered_is_looked_up_instead_of_repeated() {
     let (device, writes, answer) = slow_device();

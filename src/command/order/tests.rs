@@ -56,13 +56,13 @@ fn addressed(topic: &str, payload: &str) -> Addressed {
     Addressed { message, sender, arrival, response_topic: None, at }
 }
 
-fn checked(addressed: &Addressed) -> Result<Order, Refusal> {
+fn checked(addressed: &Addressed) -> Result<Order, Box<Refusal>> {
     check(addressed, "gw", &devices(), ClockState::default()).expect("a request")
 }
 
 #[track_caller]
 fn refused(addressed: &Addressed) -> String {
-    let Refusal { outcomes, .. } = checked(addressed).expect_err("it is refused");
+    let Refusal { outcomes, .. } = *checked(addressed).expect_err("it is refused");
     assert!(outcomes.iter().all(|(_, outcome)| outcome.end == End::Refused));
     outcomes[0].1.reason.clone().expect("a reason")
 }

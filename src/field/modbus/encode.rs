@@ -178,7 +178,7 @@ fn natural(point: &PointSettings, wish: &Wish) -> Result<Vec<u16>, WishError> {
         ValueType::Bool => {
             u64::from(bit(point, wish)?) << (point.place.bit.unwrap_or_default() & 0xf)
         }
-        ValueType::F32 => u64::from((unscaled(point, wish)? as f32).to_bits()),
+        ValueType::F32 => u64::from(single(unscaled(point, wish)?).to_bits()),
         ValueType::F64 => unscaled(point, wish)?.to_bits(),
         ValueType::Time { .. } => return Err(wrong("a date and time cannot be written")),
         ValueType::I8(_)
@@ -211,6 +211,12 @@ fn unscaled(point: &PointSettings, wish: &Wish) -> Result<f64, WishError> {
     if raw.is_finite() { Ok(raw) } else { Err(wrong(format!("{number} is too large"))) }
 }
 
+/// The nearest single; what is too large for one becomes infinite, which is then no value.
+#[allow(clippy::cast_possible_truncation, reason = "rounds to the nearest")]
+fn single(number: f64) -> f32 {
+    number as f32
+}
+
 /// The whole number that stands in the device for a wish.
 fn whole(point: &PointSettings, wish: &Wish) -> Result<i128, WishError> {
     if !point.names.is_empty() {
@@ -231,7 +237,7 @@ fn whole(point: &PointSettings, wish: &Wish) -> Result<i128, WishError> {
         && point.fraction_bits == 0;
     match wish {
         Wish::Whole(number) if is_plain => Ok(*number),
-        _ => {
+        Wish::Whole(_) | Wish::Bool(_) | Wish::Float(_) | Wish::Text(_) | Wish::List(_) => {
             let raw = unscaled(point, wish)?;
             if is_plain && raw.fract() != 0.0 {
                 return Err(wrong(format!("{raw} is not a whole number")));
@@ -245,28 +251,37 @@ fn whole(point: &PointSettings, wish: &Wish) -> Result<i128, WishError> {
 
 /// The bits of a whole number in its type, the lowest last.
 fn whole_bits(value_type: ValueType, number: i128) -> Result<u64, WishError> {
-    let bits = match value_type {
-        ValueType::I8(_) | ValueType::U8(_) => 8,
-        _ => u32::from(value_type.registers()) * 16,
+    let is_half = matches!(value_type, ValueType::I8(_) | ValueType::U8(_));
+    let bits = if is_half { 8 } else { u32::from(value_type.registers()) * 16 };
+    let most = |bits: u32| (1i128 << bits) - 1;
+    let is_signed = matches!(
+        value_type,
+        ValueType::I8(_) | ValueType::I16 | ValueType::I32 | ValueType::I48 | ValueType::I64
+    );
+    let is_marked = matches!(value_type, ValueType::SignMagnitude { .. });
+    let range = if let ValueType::Bcd { registers } = value_type {
+        0..=10i128.pow(u32::from(registers) * 4) - 1
+    } else if is_signed {
+        -most(bits - 1) - 1..=most(bits - 1)
+    } else if is_marked {
+        -most(bits - 1)..=most(bits - 1)
+    } else {
+        0..=most(bits)
     };
-    let (least, most) = match value_type {
-        ValueType::I8(_) | ValueType::I16 | ValueType::I32 | ValueType::I48 | ValueType::I64 => {
-            (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1)
-        }
-        ValueType::SignMagnitude { .. } => (-(1i128 << (bits - 1)) + 1, (1i128 << (bits - 1)) - 1),
-        ValueType::Bcd { registers } => (0, 10i128.pow(u32::from(registers) * 4) - 1),
-        _ => (0, (1i128 << bits) - 1),
-    };
-    if !(least..=most).contains(&number) {
+    if !range.contains(&number) {
+        let (least, most) = (range.start(), range.end());
         let message = format!("this takes {number} in the register, which holds {least} to {most}");
         return Err(wrong(message));
     }
     let magnitude = u64::try_from(number.unsigned_abs()).unwrap_or(u64::MAX);
-    Ok(match value_type {
-        ValueType::Bcd { .. } => bcd(magnitude),
-        ValueType::SignMagnitude { .. } if number < 0 => magnitude | 1 << (bits - 1),
-        _ if number < 0 => magnitude.wrapping_neg() & (u64::MAX >> (64 - bits)),
-        _ => magnitude,
+    Ok(if matches!(value_type, ValueType::Bcd { .. }) {
+        bcd(magnitude)
+    } else if number >= 0 {
+        magnitude
+    } else if is_marked {
+        magnitude | 1 << (bits - 1)
+    } else {
+        magnitude.wrapping_neg() & (u64::MAX >> (64 - bits))
     })
 }
 

@@ -47,7 +47,7 @@ impl Question {
 
     /// A write on a bus where nothing older is open.
     #[must_use]
-    pub fn write(unit: UnitId, write: Write) -> Self {
+    pub fn write(unit: UnitId, write: &Write) -> Self {
         Self { write: Some(write.clone()), ..Self::new(unit, write.range()) }
     }
 

@@ -164,7 +164,7 @@ impl Sim {
         self.asked.push((self.now - self.start, question.unit.0));
         self.note(&format!("ask {question}, {} ms", timeout.as_millis()));
         let mood = mood(question.unit.0, question.range);
-        self.answer(question, mood);
+        self.answer(&question, mood);
         loop {
             let deadline = self.link.poll_timeout().expect("a transaction is under way");
             let outcome = match self.next_frame(deadline) {
@@ -185,7 +185,7 @@ impl Sim {
         }
     }
 
-    fn answer(&mut self, question: Question, mood: Mood) {
+    fn answer(&mut self, question: &Question, mood: Mood) {
         let (unit, range) = (question.unit, question.range);
         let mut pdu = vec![range.function(), range.byte_count()];
         for offset in 0..range.count() {

@@ -50,7 +50,7 @@ fn what_a_point_cannot_be_is_refused_by_its_reason() {
     assert_eq!(refusal(&plain, &Wish::Float(1.5)), "1.5 is not a whole number");
     let beyond = "this takes 65536 in the register, which holds 0 to 65535";
     assert_eq!(refusal(&plain, &Wish::Whole(65_536)), beyond);
-    assert_eq!(refusal(&plain, &Wish::Float(1e300)).contains("which holds 0 to 65535"), true);
+    assert!(refusal(&plain, &Wish::Float(1e300)).contains("which holds 0 to 65535"));
     assert_eq!(refusal(&plain, &text("warm")), "`warm` is not a number");
     assert_eq!(refusal(&plain, &Wish::Bool(true)), "true is not a number");
     let marked = PointSettings { invalid: vec![Marker::Pattern(0x8000)], ..plain.clone() };

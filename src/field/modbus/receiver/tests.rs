@@ -94,7 +94,7 @@ fn an_older_answer_is_passed_over_and_reported() {
 #[test]
 fn a_write_is_answered_by_itself_and_an_adapter_that_hears_itself_says_it_twice() {
     let write = Write::new(10, What::Register(3)).expect("allowed");
-    let (question, written) = (Question::write(UNIT, write), Some(Answer::Data(Data::Written)));
+    let (question, written) = (Question::write(UNIT, &write), Some(Answer::Data(Data::Written)));
     for wrap in [Wrap::Rtu, Wrap::Ascii] {
         let mut plain = Receiver::new(wrap, question.clone());
         let frame = plain.request().to_vec();
@@ -115,14 +115,14 @@ fn the_answer_to_another_write_is_none() {
         (vec![16, 0, 11, 0, 2], Some(Failure::OtherWrite)),
         (vec![6, 0, 10, 0, 3], Some(Failure::WrongFunction { asked: 16, answered: 6 })),
     ] {
-        let mut receiver = Receiver::new(Wrap::Rtu, Question::write(UNIT, ours.clone()));
+        let mut receiver = Receiver::new(Wrap::Rtu, Question::write(UNIT, &ours));
         let answer = receiver.handle_bytes(&rtu::encode(UNIT, &pdu));
         assert_eq!(answer.is_some(), failure.is_none(), "{pdu:?}");
         if let Some(failure) = failure {
             assert_eq!(receiver.failure(), failure);
         }
     }
-    let mut receiver = Receiver::new(Wrap::Rtu, Question::write(UNIT, ours));
+    let mut receiver = Receiver::new(Wrap::Rtu, Question::write(UNIT, &ours));
     let refused = Some(Answer::Refused(ExceptionCode::IllegalDataValue));
     assert_eq!(receiver.handle_bytes(&rtu::encode(UNIT, &[0x90, 3])), refused);
 }

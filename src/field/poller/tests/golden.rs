@@ -64,7 +64,7 @@ fn a_write_is_asked_once_whatever_comes_of_it_and_never_when_its_time_is_over() 
     let errand = |id, unit, until: u64| {
         let write = Write::new(7, What::Register(1)).expect("allowed");
         let until = Some(sim.now + Duration::from_millis(until));
-        Errand { id, rank: Rank::First, question: Question::write(UnitId(unit), write), until }
+        Errand { id, rank: Rank::First, question: Question::write(UnitId(unit), &write), until }
     };
     let errands = [errand(1, 1, 500), errand(2, 8, 500), errand(3, 9, 500), errand(4, 1, 300)];
     errands.into_iter().for_each(|errand| sim.poller.handle_errand(errand));
