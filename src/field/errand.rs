@@ -64,6 +64,11 @@ impl Errands {
         self.take(first, is_overdue).or_else(|| self.take(idle, is_overdue))
     }
 
+    /// Whether a write is to be asked next.
+    pub(super) fn has_write(&self) -> bool {
+        self.first.iter().any(|errand| errand.question.write.is_some())
+    }
+
     /// All that wait.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Errand> {
         self.first.iter().chain(&self.idle)

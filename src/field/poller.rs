@@ -223,7 +223,10 @@ impl Poller {
 
     /// Decides what to do at `now`. After [`Next::Ask`] comes [`Poller::handle_outcome`] some time.
     pub(super) fn poll_next(&mut self, now: Instant) -> Next {
-        if self.asked.len() >= self.in_flight {
+        // A write goes alone: some devices lose what comes before they have answered.
+        let writes =
+            self.errands.has_write() || self.asked.iter().any(|it| it.question.write.is_some());
+        if self.asked.len() >= self.in_flight || writes && !self.asked.is_empty() {
             return Next::Wait(None);
         }
         if let Some(late) = &mut self.late {

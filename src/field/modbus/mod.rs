@@ -1,6 +1,6 @@
 //! Modbus on the wire: questions, frames, answers, what they mean, and which questions to ask.
 //!
-//! Everything here is a core. [`pdu`] knows what a read looks like, [`write`] what a write does;
+//! Everything here is a core. [`pdu`] knows what a read looks like, [`mod@write`] what a write does;
 //! [`rtu`] and [`ascii`] wrap it in frames that carry no
 //! number, [`mbap`] in such that do. [`receiver`] finds the answer to a question among frames without a number, [`link`]
 //! runs one transaction at a time over them, [`numbered`] runs several where frames have numbers, and [`wire`] is either

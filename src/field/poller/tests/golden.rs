@@ -4,7 +4,6 @@
 #![allow(clippy::disallowed_methods, reason = "tests read their expectations")]
 
 use super::*;
-use crate::field::modbus::write::{What, Write};
 
 const GOOD: fn(u8, ReadRange) -> Mood = |_, _| Mood::Answer { delay_ms: 5 };
 
