@@ -6,6 +6,7 @@
 )]
 
 use std::future::{Future as _, poll_fn};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,9 +24,10 @@ use crate::broker::{
     keep_visible,
 };
 use crate::clock::{self, ClockTrust};
+use crate::command::{CommandSettings, Commands, request};
 use crate::config::Settings;
 use crate::control::{Control, Desk};
-use crate::field::{Bus, DeviceSettings, FieldEvent};
+use crate::field::{Bus, BusHandle, BusSettings, DeviceSettings, FieldEvent};
 use crate::hub::{
     Accept, EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, TellDrops, UplinkSession,
 };
@@ -68,6 +70,8 @@ pub struct Gateway {
     buses: Vec<JoinHandle<()>>,
     /// Keeps the carrier waiting while there is no bus; `None` once polling has ended.
     field_events: Option<mpsc::Sender<FieldEvent>>,
+    /// Takes requests to write; `None` once the last is answered.
+    commands: Option<JoinHandle<()>>,
     /// `None` once the last reading is with the hub.
     carrier: Option<JoinHandle<()>>,
     /// Ends once the wall clock may be believed.
@@ -124,6 +128,14 @@ impl Gateway {
         let control = open_control(&hub, &queue);
         // Before anybody comes in.
         hub.acl(gate.acl(), Vec::new()).await.context("cannot start the hub")?;
+        let filters = request::filters(&gateway.id).context("gateway.id")?;
+        let requests = hub.listen(filters).await.context("cannot start the hub")?;
+        let bus_count = buses.len();
+        let (buses, reached) = buses_of(buses, &devices, &queue.state_dir);
+        let (clock_teller, clock_state) = watch::channel(clock_state);
+        let settings = CommandSettings { gateway: gateway.id.clone(), devices: reached };
+        let commands = Commands::open(settings, &queue.state_dir, hub.clone(), clock_state.clone());
+        let commands = commands.context("cannot read which requests were taken before")?;
 
         let (stop_inputs, inputs_stopped) = watch::channel(false);
         let (access, access_changes) = mpsc::channel(1);
@@ -135,7 +147,6 @@ impl Gateway {
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);
         let (count, published) = watch::channel(0);
-        let (clock_teller, clock_state) = watch::channel(clock_state);
         let clock = tokio::spawn(tell_of_clock(gateway.clock, hub.clone(), clock_teller));
         let hub_of_carrier = hub.clone();
         let carrier = Some(tokio::spawn(async move {
@@ -154,7 +165,7 @@ impl Gateway {
             gateway = %gateway.id,
             version = env!("CARGO_PKG_VERSION"),
             start,
-            buses = buses.len(),
+            buses = bus_count,
             devices = devices.len(),
             points = devices.iter().map(|device| device.point_count()).sum::<usize>(),
             uplinks = uplinks.len(),
@@ -163,6 +174,7 @@ impl Gateway {
             runtime_dir = queue.runtime_dir.as_deref().map(|dir| tracing::field::display(dir.display())),
             "gateway started"
         );
+        let commands = Some(tokio::spawn(commands.run(requests, inputs_stopped.clone())));
         let serve =
             |listener: Listener| tokio::spawn(listener.run(hub.clone(), inputs_stopped.clone()));
         let listeners = listeners.into_iter().map(serve).collect();
@@ -175,15 +187,8 @@ impl Gateway {
                 (tokio::spawn(uplink.run()), state)
             })
             .collect();
-        let buses = buses
-            .into_iter()
-            .map(|bus| {
-                let on_it = |device: &&DeviceSettings| device.bus == bus.name;
-                let on_it = devices.iter().filter(on_it).cloned().collect();
-                let bus = Bus::new(bus, on_it).remembering(&queue.state_dir);
-                tokio::spawn(bus.run(field_events.clone(), inputs_stopped.clone()))
-            })
-            .collect();
+        let run = |bus: Bus| tokio::spawn(bus.run(field_events.clone(), inputs_stopped.clone()));
+        let buses = buses.into_iter().map(run).collect();
         let field_events = Some(field_events);
         Ok(Self {
             hub,
@@ -194,6 +199,7 @@ impl Gateway {
             reload,
             buses,
             field_events,
+            commands,
             carrier,
             clock,
             published,
@@ -250,6 +256,8 @@ impl Gateway {
                 Poll::Ready("hub")
             } else if self.carrier.as_mut().is_some_and(&mut has_ended) {
                 Poll::Ready("carrier")
+            } else if self.commands.as_mut().is_some_and(&mut has_ended) {
+                Poll::Ready("commands")
             } else if self.listeners.iter_mut().any(&mut has_ended) {
                 Poll::Ready("listener")
             } else if self.buses.iter_mut().any(&mut has_ended) {
@@ -276,6 +284,9 @@ impl Gateway {
                 // Its answer would only be lost on the road.
                 abort.abort();
             }
+        }
+        if let Some(commands) = self.commands.take() {
+            let _ = timeout(COMMIT_MAX, commands).await;
         }
         if let Some(carrier) = self.carrier.take() {
             let _ = timeout(COMMIT_MAX, carrier).await;
@@ -337,6 +348,24 @@ fn client_bounds(limits: &Limits) -> EngineOptions {
         session_expiry_max: limits.session_expiry,
         ..EngineOptions::default()
     }
+}
+
+/// The buses with their devices, and each device with the way to it.
+fn buses_of(
+    buses: Vec<BusSettings>,
+    devices: &[DeviceSettings],
+    state_dir: &Path,
+) -> (Vec<Bus>, Vec<(DeviceSettings, BusHandle)>) {
+    let mut reached = Vec::new();
+    let make = |settings: BusSettings| {
+        let on_it = devices.iter().filter(|device| device.bus == settings.name);
+        let on_it: Vec<DeviceSettings> = on_it.cloned().collect();
+        let bus = Bus::new(settings, on_it.clone()).remembering(state_dir);
+        reached.extend(on_it.into_iter().map(|device| (device, bus.handle())));
+        bus
+    };
+    let buses = buses.into_iter().map(make).collect();
+    (buses, reached)
 }
 
 /// Takes the ports first: whoever dials in before the hub runs waits instead of being refused.

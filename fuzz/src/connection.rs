@@ -312,7 +312,7 @@ impl World {
                             self.send_away(at, reason);
                         }
                     }
-                    Output::Said(_) => {}
+                    Output::Said(_) | Output::Addressed(_) => {}
                 }
             }
             for at in 0..CLIENTS {

@@ -28,7 +28,7 @@ const UNIT_HELP: &str = "the unit id is set on the device itself, by switches or
 const LATER: &[Later] = &[
     ("template", "remove it and write the points out under `points`"),
     ("format", "remove it: each point has its own topic"),
-    ("writable", "remove it: this version only reads"),
+    ("writable", "give it to each point that may be written"),
 ];
 
 const INSTEAD: &[Later] = &[

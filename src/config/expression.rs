@@ -93,7 +93,8 @@ impl<'p> Maker<'p> {
     /// Warns of points that nobody sees.
     pub(super) fn warn_of_hidden(&self, notes: &mut Notes<'_>) {
         for point in self.points {
-            if let Some(spot) = point.hidden().filter(|_| !self.used.contains(&point.name.value)) {
+            let is_used = self.used.contains(&point.name.value) || point.is_writable();
+            if let Some(spot) = point.hidden().filter(|_| !is_used) {
                 let message = "nobody sees this point: it is not published and no other uses it";
                 notes.warning(spot, message, "remove `publish: false`, or the point");
             }

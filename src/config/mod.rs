@@ -48,6 +48,7 @@ mod tree;
 mod uplink;
 mod url;
 mod value_type;
+mod writable;
 
 pub use complaint::{Complaint, Complaints, Severity};
 pub(crate) use endpoint::Endpoint;

@@ -9,8 +9,11 @@ use super::names::Name;
 use super::notes::{At, Given, Notes, Spot};
 use super::report::{self, Report};
 use super::value_type::{TypeKeys, TypeWord, bit_count, no_number, whole_numbers};
+use super::writable::{self, WritableKeys};
 use super::{expression, marker, name, names};
-use crate::field::{ComputedSettings, Formula, Order, Place, PointSettings, Table, ValueType};
+use crate::field::{
+    ComputedSettings, Formula, Order, Place, PointSettings, Table, ValueType, Writable,
+};
 
 const EXAMPLE: &str = "write `{ holding: 100, type: i16 }`";
 const TABLES: [(&str, Table); 4] = [
@@ -29,11 +32,8 @@ const BITS_MAX: u16 = 2_000;
 const REGISTERS_MAX: u16 = 125;
 
 const LATER: &[Later] = &[
-    ("writable", "remove it: this version only reads"),
     ("match", "remove this point: plain serial lines are not read"),
     ("format", "remove it: values are published as JSON"),
-    ("min", "remove it: it belongs to `writable`, and this version only reads"),
-    ("max", "remove it: it belongs to `writable`, and this version only reads"),
 ];
 
 const INSTEAD: &[Later] = &[
@@ -61,6 +61,11 @@ const INSTEAD: &[Later] = &[
     ("formula", "expression"),
     ("scale_factor", "scale_by"),
     ("hidden", "publish"),
+    ("min", "writable: { min: … }"),
+    ("max", "writable: { max: … }"),
+    ("write", "writable"),
+    ("settable", "writable"),
+    ("read_only", "writable"),
 ];
 
 /// A point as written.
@@ -85,12 +90,16 @@ pub(super) struct Point {
     report: Given<Report>,
     expression: Given<Rc<str>>,
     scale_by: Given<Rc<str>>,
+    writable: Given<WritableKeys>,
     publish: Given<bool>,
 }
 
 impl Point {
     pub(super) fn read(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Self> {
-        let taken = [("status", "`{gateway}/{device}/status` says whether the device answers")];
+        let taken = [
+            ("status", "`{gateway}/{device}/status` says whether the device answers"),
+            ("set", "`{gateway}/{device}/set` takes what is to be written"),
+        ];
         let name = name::name(field, &taken, notes);
         let mut fields = field.fields(EXAMPLE, notes)?;
         let orders = [("big", Order::Big), ("little", Order::Little)];
@@ -141,6 +150,7 @@ impl Point {
             scale_by: fields.given("scale_by", notes, |field, notes| {
                 field.text("write the name of the point that holds the scale factor", notes)
             }),
+            writable: fields.given("writable", notes, writable::read),
             publish: fields.given("publish", notes, |field, notes| {
                 field.choice(&[("true", true), ("false", false)], &[], notes)
             }),
@@ -190,7 +200,7 @@ impl Point {
         let report = report::settle(&self.report, report, point.every, no_number, notes);
         // What is made of it has its name, unit and digits, and is what is published.
         let is_raw = self.scale_by.written().is_some();
-        Some(PointSettings {
+        let point = PointSettings {
             report: report.filter(|_| !is_raw),
             decimals: point.decimals.filter(|_| !is_raw),
             publish: self.is_published() && !is_raw,
@@ -198,7 +208,20 @@ impl Point {
             names: self.settle_names(value_type, notes),
             bit_names: self.settle_bit_names(value_type, notes),
             ..point
-        })
+        };
+        let writable = self.settle_writable(&point, notes);
+        Some(PointSettings { writable, ..point })
+    }
+
+    fn settle_writable(&self, point: &PointSettings, notes: &mut Notes<'_>) -> Option<Writable> {
+        let written = self.writable.written()?;
+        if let Some(scale_by) = self.scale_by.spot() {
+            let line = notes.source.place(scale_by.span.start).line;
+            let message = format!("this point is scaled by another (line {line}) and only read");
+            notes.error(&written.spot, message, "give the register a writable point of its own");
+            return None;
+        }
+        written.value.settle(&written.spot, point, notes)
     }
 
     /// As [`Self::settle`], what is published of a point that is made of others; the formula is to be filled in.
@@ -234,6 +257,11 @@ impl Point {
         self.publish.or(true)
     }
 
+    /// Whether somebody may write it.
+    pub(super) fn is_writable(&self) -> bool {
+        self.writable.written().is_some_and(|written| written.value.is_wanted())
+    }
+
     /// Where it says that it is not published.
     pub(super) fn hidden(&self) -> Option<&Spot> {
         self.publish.spot().filter(|_| !self.is_published())
@@ -257,6 +285,7 @@ impl Point {
             ("`bits`", self.bit_names.spot()),
             ("`every`", self.every.spot()),
             ("`scale_by`", self.scale_by.spot()),
+            ("`writable`", self.writable.spot()),
         ];
         for (what, spot) in keys {
             if let Some(spot) = spot {

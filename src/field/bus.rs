@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout, timeout_at};
 use tracing::{debug, info, trace, warn};
 
-use super::errand::{Errand, Rank};
+use super::errand::{Errand, Rank, not_asked};
 use super::event::{Fact, FieldEvent};
 use super::forecast::Forecast;
 use super::health::Ailment;
@@ -23,7 +24,7 @@ use super::modbus::transaction::{Ended, Failure, Outcome, Question};
 use super::modbus::wire::Wire;
 use super::notebook::Notebook;
 use super::poller::{Ask, Next, Poller};
-use super::port::{Port, others};
+use super::port::{Port, PortError, others};
 use super::{BusSettings, DeviceSettings};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -49,8 +50,8 @@ pub struct Bus {
     errands: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
 }
 
-/// A question from outside and whoever waits for how it ends.
-type Request = (Rank, Question, oneshot::Sender<Outcome>);
+/// A question from outside, until when it may be asked, and whoever waits for how it ends.
+type Request = (Rank, Question, Option<Instant>, oneshot::Sender<Outcome>);
 
 /// Asks devices of a running bus questions beside its schedule.
 #[derive(Debug, Clone)]
@@ -67,8 +68,30 @@ impl BusHandle {
     /// # Errors
     /// [`BusStopped`]; whether it was asked is not known then.
     pub async fn ask(&self, rank: Rank, question: Question) -> Result<Outcome, BusStopped> {
+        self.send(rank, question, None).await
+    }
+
+    /// Asks `question`, but not from `until` on: what waits that long ends as [`Failure::NotAsked`].
+    ///
+    /// # Errors
+    /// [`BusStopped`]; whether it was asked is not known then.
+    pub async fn ask_until(
+        &self,
+        rank: Rank,
+        question: Question,
+        until: Instant,
+    ) -> Result<Outcome, BusStopped> {
+        self.send(rank, question, Some(until)).await
+    }
+
+    async fn send(
+        &self,
+        rank: Rank,
+        question: Question,
+        until: Option<Instant>,
+    ) -> Result<Outcome, BusStopped> {
         let (teller, outcome) = oneshot::channel();
-        self.0.send((rank, question, teller)).await.map_err(|_| BusStopped)?;
+        self.0.send((rank, question, until, teller)).await.map_err(|_| BusStopped)?;
         outcome.await.map_err(|_| BusStopped)
     }
 }
@@ -159,10 +182,7 @@ impl Runner {
     async fn run(mut self) {
         info!(bus = %self.settings.name, "bus started");
         while self.hand_out().await.is_some() {
-            let opened = tokio::select! {
-                opened = Port::open(&self.settings.port) => opened,
-                () = stopped(&mut self.stop) => break,
-            };
+            let Some(opened) = self.open().await else { break };
             match opened {
                 Ok(port) => match self.serve(port).await {
                     End::Stop => break,
@@ -177,10 +197,8 @@ impl Runner {
             if self.hand_out().await.is_none() {
                 break;
             }
-            let pause = self.backoff.next_pause(fastrand::f64());
-            tokio::select! {
-                () = sleep_until((Instant::now() + pause).into()) => {}
-                () = stopped(&mut self.stop) => break,
+            if self.pause().await.is_none() {
+                break;
             }
         }
         if let Some((notebook, memory)) = self.notebook.as_ref().zip(self.poller.take_memory()) {
@@ -193,6 +211,31 @@ impl Runner {
             info!(bus = %self.settings.name, %device, ?every, skipped, "reads were left out");
         }
         info!(bus = %self.settings.name, skipped = sum, "bus stopped");
+    }
+
+    /// Opens the port; `None` when the program stops. While it was lost, questions from outside are told so at once.
+    async fn open(&mut self) -> Option<Result<Port, PortError>> {
+        let port = self.settings.port.clone();
+        let mut opening = pin!(Port::open(&port));
+        loop {
+            tokio::select! {
+                opened = &mut opening => return Some(opened),
+                () = stopped(&mut self.stop) => return None,
+                Some(request) = self.errands.recv(), if self.outage.is_some() => refuse(request),
+            }
+        }
+    }
+
+    /// Waits before the port is opened again; `None` when the program stops.
+    async fn pause(&mut self) -> Option<()> {
+        let until = Instant::now() + self.backoff.next_pause(fastrand::f64());
+        loop {
+            tokio::select! {
+                () = sleep_until(until.into()) => return Some(()),
+                () = stopped(&mut self.stop) => return None,
+                Some(request) = self.errands.recv(), if self.outage.is_some() => refuse(request),
+            }
+        }
     }
 
     /// Says who else has the port open: whoever had it before is not kept out.
@@ -281,11 +324,11 @@ impl Runner {
         }
     }
 
-    fn take_errand(&mut self, (rank, question, teller): Request) {
+    fn take_errand(&mut self, (rank, question, until, teller): Request) {
         self.errands_taken += 1;
         let id = self.errands_taken;
         self.waiting.insert(id, teller);
-        self.poller.handle_errand(Errand { id, rank, question });
+        self.poller.handle_errand(Errand { id, rank, question, until });
     }
 
     fn handle_useful(&mut self) {
@@ -483,6 +526,13 @@ impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x} "))
     }
+}
+
+/// There is no port to ask on.
+fn refuse((.., teller): Request) {
+    let result = Err(not_asked("the bus is lost"));
+    // Whoever asked may have gone meanwhile.
+    let _ = teller.send(Outcome { result, dropped: Vec::new() });
 }
 
 /// Waits until the program stops.

@@ -1,8 +1,10 @@
 //! core: questions from outside the schedule: those that go before the next read and those that go when nothing is due.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
-use super::modbus::transaction::Question;
+use super::modbus::late::Late;
+use super::modbus::transaction::{Failure, Question};
 
 /// When a question from outside may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +16,26 @@ pub enum Rank {
 }
 
 /// One question from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Errand {
     /// Whoever sent it knows it by this.
     pub(super) id: u64,
     pub(super) rank: Rank,
     pub(super) question: Question,
+    /// From then on it is not asked any more.
+    pub(super) until: Option<Instant>,
+}
+
+impl Errand {
+    /// Its question as it can be asked: none that could be mixed up with an older one.
+    pub(super) fn question_as_asked(&self, late: Option<&Late>) -> Option<Question> {
+        late.map_or_else(|| Some(self.question.clone()), |late| late.as_it_is(&self.question))
+    }
+}
+
+/// How an errand ends of which nothing was ever sent.
+pub(super) fn not_asked(reason: &str) -> Failure {
+    Failure::NotAsked { reason: reason.to_owned() }
 }
 
 /// The errands that wait, each rank in the order they came.
@@ -39,6 +55,18 @@ impl Errands {
         let waiting = self.of(rank);
         let index = waiting.iter().position(may)?;
         waiting.remove(index)
+    }
+
+    /// Takes one whose time is over.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<Errand> {
+        let is_overdue = |errand: &Errand| errand.until.is_some_and(|until| until <= now);
+        let (first, idle) = (Rank::First, Rank::Idle);
+        self.take(first, is_overdue).or_else(|| self.take(idle, is_overdue))
+    }
+
+    /// Whether a write is to be asked next.
+    pub(super) fn has_write(&self) -> bool {
+        self.first.iter().any(|errand| errand.question.write.is_some())
     }
 
     /// All that wait.

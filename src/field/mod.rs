@@ -37,5 +37,5 @@ pub use settings::{
     Allowed, BusSettings, Change, ComputedSettings, DeviceSettings, Encoding, Formula,
     FormulaError, Function, Half, Hole, Level, Marker, NamedTls, Operator, Order, Parity, Place,
     PointSettings, PortSettings, ReportSettings, Rs485Settings, SerialSettings, Table, TcpSettings,
-    TimeLayout, UnitId, ValueType,
+    TimeLayout, UnitId, ValueType, Writable,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::device::Device;
-use super::errand::{Errand, Errands, Rank};
+use super::errand::{Errand, Errands, Rank, not_asked};
 use super::event::{Fact, FieldEvent};
 use super::group::{Group, Refusal};
 use super::health::{Budget, Change};
@@ -36,7 +36,7 @@ const ACKNOWLEDGED_PAUSES: [Duration; 3] =
 const KEEP_PAUSE: Duration = Duration::from_secs(10);
 
 /// What to do next on a bus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
     /// Ask this now.
     Ask(Ask),
@@ -45,7 +45,7 @@ pub(super) enum Next {
 }
 
 /// A question to be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ask {
     /// What [`Poller::handle_outcome`] is to be told with how it ended.
     pub(super) ticket: u64,
@@ -55,13 +55,13 @@ pub(super) struct Ask {
 }
 
 /// Whom an answer is for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum For {
     Step { group: usize, step: u64 },
     Errand(Errand),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Asked {
     ticket: u64,
     whom: For,
@@ -223,7 +223,10 @@ impl Poller {
 
     /// Decides what to do at `now`. After [`Next::Ask`] comes [`Poller::handle_outcome`] some time.
     pub(super) fn poll_next(&mut self, now: Instant) -> Next {
-        if self.asked.len() >= self.in_flight {
+        // A write goes alone: some devices lose what comes before they have answered.
+        let writes =
+            self.errands.has_write() || self.asked.iter().any(|it| it.question.write.is_some());
+        if self.asked.len() >= self.in_flight || writes && !self.asked.is_empty() {
             return Next::Wait(None);
         }
         if let Some(late) = &mut self.late {
@@ -264,13 +267,16 @@ impl Poller {
             For::Errand(_) => None,
         };
         let timeout = timeout.unwrap_or(self.timeout);
-        self.asked.push(Asked { ticket, whom, question, at: now });
+        self.asked.push(Asked { ticket, whom, question: question.clone(), at: now });
         Ask { ticket, question, timeout }
     }
 
     fn ask_errand(&mut self, rank: Rank, now: Instant) -> Option<Ask> {
+        while let Some(overdue) = self.errands.take_overdue(now) {
+            self.fail_errand(&overdue, not_asked("its time was over before its turn came"));
+        }
         let late = self.late.as_ref();
-        let as_asked = |errand: &Errand| errand_question(late, errand.question);
+        let as_asked = |errand: &Errand| errand.question_as_asked(late);
         let errand = self.errands.take(rank, |errand| as_asked(errand).is_some())?;
         let question = as_asked(&errand)?;
         Some(self.ask(For::Errand(errand), question, now))
@@ -366,7 +372,8 @@ impl Poller {
         });
         let probes = self.devices.iter().filter_map(|device| self.probe_at(device));
         let probes = probes.min().map(|at| self.budget_from().map_or(at, |from| from.max(at)));
-        let errands = self.errands.iter().filter_map(|it| self.free_at(Some(it.question.unit)));
+        let errands = self.errands.iter();
+        let errands = errands.filter_map(|it| self.free_at(Some(it.question.unit)).or(it.until));
         let held = held.chain(errands).filter(|at| *at > now);
         held.chain(probes).chain(self.schedule.poll_timeout()).min()
     }
@@ -642,7 +649,7 @@ impl Poller {
     pub(super) fn handle_port_down(&mut self, reason: &str, now: Moment) {
         self.handle_unasked(reason);
         for errand in self.errands.take_all() {
-            self.fail_errand(errand, reason);
+            self.fail_errand(&errand, not_asked(reason));
         }
         for index in 0..self.devices.len() {
             let Some(device) = self.devices.get_mut(index) else { continue };
@@ -668,14 +675,16 @@ impl Poller {
         for asked in std::mem::take(&mut self.asked) {
             match asked.whom {
                 For::Step { group, step } => self.group(group, |it| it.handle_unasked(step)),
-                For::Errand(errand) => self.fail_errand(errand, reason),
+                For::Errand(errand) => {
+                    self.fail_errand(&errand, Failure::Port { reason: reason.to_owned() });
+                }
             }
         }
     }
 
-    fn fail_errand(&mut self, errand: Errand, reason: &str) {
-        let result = Err(Failure::Port { reason: reason.to_owned() });
-        self.errands_done.push_back((errand.id, Outcome { result, dropped: Vec::new() }));
+    fn fail_errand(&mut self, errand: &Errand, failure: Failure) {
+        let outcome = Outcome { result: Err(failure), dropped: Vec::new() };
+        self.errands_done.push_back((errand.id, outcome));
     }
 
     fn group<T: Default>(&mut self, index: usize, f: impl FnOnce(&mut Group) -> T) -> T {
@@ -685,12 +694,6 @@ impl Poller {
     fn device_of(&self, group: usize) -> Option<&Device> {
         self.devices.get(self.groups.get(group)?.device)
     }
-}
-
-/// The question of an errand as it can be asked: none that could be mixed up with an older one.
-fn errand_question(late: Option<&Late>, question: Question) -> Option<Question> {
-    let Some(late) = late else { return Some(question) };
-    late.question(question.unit, question.range, [], false)
 }
 
 #[cfg(test)]

@@ -175,6 +175,20 @@ pub struct DeviceSettings {
 }
 
 impl DeviceSettings {
+    /// Whether somebody wants the point with this index to be read: one that is written and neither published nor part of
+    /// another may be none that can be read.
+    #[must_use]
+    pub fn is_read(&self, index: usize) -> bool {
+        let point = self.points.get(index);
+        if point.is_none_or(|point| point.publish || point.writable.is_none()) {
+            return true;
+        }
+        let mut is_part = false;
+        let note = &mut |part| is_part |= part == index;
+        self.computed.iter().for_each(|made| made.formula.parts(note));
+        is_part
+    }
+
     /// How many points the operator gave a name: one that is scaled by another is read and made, and is one.
     #[must_use]
     pub fn point_count(&self) -> usize {
@@ -266,6 +280,8 @@ pub struct PointSettings {
     pub every: Duration,
     /// Which readings are news; `None` when all are.
     pub report: Option<ReportSettings>,
+    /// Whether and how it may be written; `None` for what is only read.
+    pub writable: Option<Writable>,
     /// Whether its readings go out; otherwise it is there for points that are made of it.
     pub publish: bool,
 }
@@ -291,6 +307,7 @@ impl PointSettings {
             bit_names: Vec::new(),
             every,
             report: None,
+            writable: None,
             publish: true,
         }
     }
@@ -303,6 +320,23 @@ impl PointSettings {
             Table::Holding | Table::Input => self.value_type.registers(),
         };
         one.saturating_mul(self.count.unwrap_or(1))
+    }
+}
+
+/// How a point may be written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Writable {
+    /// The least value, as it is published; `None` for what the type can be.
+    pub min: Option<f64>,
+    /// The greatest.
+    pub max: Option<f64>,
+    /// Whether it is read afterwards and must be what was written.
+    pub read_back: bool,
+}
+
+impl Default for Writable {
+    fn default() -> Self {
+        Self { min: None, max: None, read_back: true }
     }
 }
 

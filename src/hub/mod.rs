@@ -29,8 +29,8 @@ pub mod topic_tree;
 pub use aside::{Looked, Purge, PurgedSlice};
 pub use drops::{DropSummary, TellDrops};
 pub use engine::{
-    AttachClient, AttachUplink, Attached, DeniedWhat, DetachCause, EndUplinkError, Engine,
-    EngineOptions, Fact, HubStatus, Output, UplinkSession,
+    Addressed, Arrival, AttachClient, AttachUplink, Attached, DeniedWhat, DetachCause,
+    EndUplinkError, Engine, EngineOptions, Fact, HubStatus, Output, Sender, UplinkSession,
 };
 pub use mailbox::Inbound;
 pub use node::{NodeId, Peer};

@@ -6,15 +6,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::aside::{Asides, Looked, Purge, PurgedSlice, Question};
 use super::engine::{
-    AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine, EngineOptions,
-    HubStatus, Output, UplinkSession,
+    Addressed, AttachClient, AttachUplink, Attached, DetachCause, EndUplinkError, Engine,
+    EngineOptions, HubStatus, Output, UplinkSession,
 };
 use super::episode::{Episode, Over};
 use super::log::FactLog;
@@ -25,13 +26,15 @@ use super::session::ConnectionId;
 use super::tally::Tally;
 use crate::access::Acl;
 use crate::clock::now;
-use crate::model::{ClockState, Message, Seq};
+use crate::model::{ClockState, Message, Seq, TopicFilter};
 use crate::mqtt::{Packet, ReasonCode};
 use crate::step::{self, Step};
 use crate::store::{Damage, Snapshot, Store, StoreError, StoreEvent};
 
 /// Commands that may wait; a full channel slows whoever publishes.
 const COMMANDS_MAX: usize = 64;
+/// Messages to the gateway itself that may wait for whoever listens.
+pub(super) const ADDRESSED_MAX: usize = 256;
 /// Questions that may wait.
 const QUESTIONS_MAX: usize = 8;
 /// Commands taken in one turn before the store and the connections are looked after.
@@ -78,6 +81,7 @@ enum Command {
     Detach(ConnectionId, DetachCause),
     Clock(ClockState),
     Acl { acl: Arc<Acl>, outdated: Vec<Arc<str>> },
+    Listen(Vec<TopicFilter>, mpsc::Sender<Box<Addressed>>),
     Flush(oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
@@ -230,6 +234,20 @@ impl HubHandle {
         self.send(Command::Acl { acl, outdated }).await
     }
 
+    /// Listens in the gateway itself to what clients and upstreams publish under `filters`, instead of whoever listened
+    /// before. What comes while 256 messages wait to be taken is lost to the listener.
+    ///
+    /// # Errors
+    /// [`HubError::Stopped`].
+    pub async fn listen(
+        &self,
+        filters: Vec<TopicFilter>,
+    ) -> Result<mpsc::Receiver<Box<Addressed>>, HubError> {
+        let (teller, addressed) = mpsc::channel(ADDRESSED_MAX);
+        self.send(Command::Listen(filters, teller)).await?;
+        Ok(addressed)
+    }
+
     /// The hub as it is, also while it takes no more messages.
     ///
     /// # Errors
@@ -379,6 +397,8 @@ pub struct Hub {
     loads: Vec<(Arc<str>, watch::Sender<UplinkLoad>)>,
     asides: Asides,
     stopping: Option<oneshot::Sender<()>>,
+    /// Who listens in the gateway itself.
+    listener: Option<mpsc::Sender<Box<Addressed>>>,
     log: FactLog,
     /// Reads that fail.
     reading: Episode,
@@ -419,6 +439,7 @@ impl Hub {
             loads,
             asides: Asides::default(),
             stopping: None,
+            listener: None,
             log: FactLog::default(),
             reading: Episode::default(),
             trimming: Episode::default(),
@@ -536,6 +557,10 @@ impl Hub {
             }
             Command::Clock(state) => self.engine.handle_clock(state, now),
             Command::Acl { acl, outdated } => self.engine.handle_acl(acl, &outdated),
+            Command::Listen(filters, listener) => {
+                self.engine.handle_listen(filters);
+                self.listener = Some(listener);
+            }
             Command::Flush(answer) => self.flushing.push(answer),
             Command::Stop(answer) => self.stopping = Some(answer),
         }
@@ -594,6 +619,14 @@ impl Hub {
                 Output::Packet(connection, packet) => (connection, ConnectionEvent::Packet(packet)),
                 Output::Said(connection) => (connection, ConnectionEvent::Said),
                 Output::Close(connection, reason) => (connection, ConnectionEvent::Close(reason)),
+                Output::Addressed(addressed) => {
+                    let sent = self.listener.as_ref().map(|it| it.try_send(addressed));
+                    if let Some(Err(TrySendError::Full(lost))) = sent {
+                        let (topic, sender) = (lost.message.topic.as_str(), &lost.sender.name);
+                        warn!(topic, %sender, "too many requests at once; this one is not looked at");
+                    }
+                    continue;
+                }
             };
             if opened.is_none() {
                 step::pass(Step::HandBefore);

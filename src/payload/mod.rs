@@ -8,6 +8,6 @@ mod retouch;
 mod task;
 
 pub use drops::drops_payload;
-pub use publisher::{Publisher, payload};
+pub use publisher::{Publisher, payload, push_text, push_value};
 pub use retouch::retouch;
 pub use task::carry;

@@ -162,7 +162,8 @@ pub fn payload(reading: &Reading, gateway: &str, id: ReadingId, is_dated: bool) 
     json
 }
 
-fn push_value(json: &mut String, value: &Value) {
+/// Writes a value as JSON.
+pub fn push_value(json: &mut String, value: &Value) {
     match value {
         Value::Text(text) => push_text(json, text),
         Value::List(values) => {
@@ -184,7 +185,7 @@ fn push_value(json: &mut String, value: &Value) {
 }
 
 /// Writes a JSON string (RFC 8259 section 7).
-pub(super) fn push_text(json: &mut String, text: &str) {
+pub fn push_text(json: &mut String, text: &str) {
     json.push('"');
     for character in text.chars() {
         match character {

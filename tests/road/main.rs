@@ -29,3 +29,4 @@ mod status;
 mod tls;
 mod tshark;
 mod values;
+mod writes;

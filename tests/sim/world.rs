@@ -655,7 +655,7 @@ impl World {
                         self.peers[at].to_peer.push_back(packet);
                     }
                 }
-                Output::Said(_) => {}
+                Output::Said(_) | Output::Addressed(_) => {}
                 Output::Close(_, reason) => self.closed.push(reason),
             }
         }

@@ -382,7 +382,8 @@ impl World {
                     self.news.extend(publisher.told_by(&packet).map(News::Told));
                     publisher.to_publisher.push_back(packet);
                 }
-                Output::Packet(..) | Output::Said(_) | Output::Close(..) => {}
+                Output::Packet(..) | Output::Said(_) | Output::Close(..) | Output::Addressed(_) => {
+                }
             }
         }
         while self.engine.poll_fact().is_some() {}

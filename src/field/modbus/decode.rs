@@ -30,6 +30,7 @@ pub fn decode(point: &PointSettings, range: ReadRange, data: &Data) -> (Option<V
                 None => bit(bits.first()?),
             })
         }
+        Data::Written => None,
         Data::Registers(registers) => {
             let registers = registers.get(place)?;
             if point.count.is_none() {
@@ -94,7 +95,10 @@ enum NoValue {
 }
 
 /// `registers` with the most significant first and their bytes in natural order.
-fn ordered(point: &PointSettings, registers: &[u16]) -> impl Iterator<Item = u16> {
+pub(super) fn ordered<'r>(
+    point: &PointSettings,
+    registers: &'r [u16],
+) -> impl Iterator<Item = u16> + 'r {
     let (word_order, byte_order) = (point.word_order, point.byte_order);
     let last = registers.len().saturating_sub(1);
     (0..registers.len()).filter_map(move |index| {

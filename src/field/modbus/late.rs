@@ -45,7 +45,7 @@ impl Late {
         self.handle_timeout(now);
         self.open.push(Unanswered {
             unit: question.unit,
-            shape: question.range.into(),
+            shape: question.shape(),
             given_free: now + self.latest,
         });
     }
@@ -107,15 +107,26 @@ impl Late {
             .filter(|range| range.address() == address || range.end() == wanted.end());
         let range =
             [wanted].into_iter().chain(after).find(|range| self.is_told_apart(unit, *range))?;
-        let function = range.function();
+        Some(self.placed(Question::new(unit, range)))
+    }
+
+    /// `question` as it can be asked; `None` while its answer could be mixed up with one the unit still owes.
+    #[must_use]
+    pub fn as_it_is(&self, question: &Question) -> Option<Question> {
+        let (unit, shape) = (question.unit, question.shape());
+        let is_owed = |older: &Unanswered| older.unit == unit && older.shape == shape;
+        (!self.open.iter().any(is_owed)).then(|| self.placed(question.clone()))
+    }
+
+    fn placed(&self, question: Question) -> Question {
+        let (unit, function) = (question.unit, question.function());
         let of_function =
             |older: &&Unanswered| older.unit == unit && older.shape.function == function;
-        Some(Question {
-            unit,
-            range,
+        Question {
             older_of_function: self.open.iter().filter(of_function).count(),
             older_on_bus: !self.open.is_empty(),
-        })
+            ..question
+        }
     }
 }
 

@@ -127,9 +127,12 @@ impl Link {
 
     /// Begins a transaction at `now`, not before [`Link::poll_ready`]; returns the bytes to send at once.
     pub fn ask(&mut self, question: Question, now: Instant) -> Vec<u8> {
-        let receiver = Receiver::new(self.wrap, question);
+        let answer_len = self.wrap.frame_len(question.expected_len());
+        let mut receiver = Receiver::new(self.wrap, question.clone());
+        if self.hears_itself {
+            receiver.handle_echoing();
+        }
         let request = receiver.request().to_vec();
-        let answer_len = self.wrap.frame_len(question.range.expected_len());
         let (sent, allowed) = match &self.serial {
             // The operating system takes the bytes at once; the line needs its time for them.
             Some(serial) => {

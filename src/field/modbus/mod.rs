@@ -1,11 +1,12 @@
 //! Modbus on the wire: questions, frames, answers, what they mean, and which questions to ask.
 //!
-//! Everything here is a core. [`pdu`] knows what a read looks like; [`rtu`] and [`ascii`] wrap it in frames that carry no
+//! Everything here is a core. [`pdu`] knows what a read looks like, [`mod@write`] what a write does;
+//! [`rtu`] and [`ascii`] wrap it in frames that carry no
 //! number, [`mbap`] in such that do. [`receiver`] finds the answer to a question among frames without a number, [`link`]
 //! runs one transaction at a time over them, [`numbered`] runs several where frames have numbers, and [`wire`] is either
 //! of them. [`transaction`] says why one failed, [`late`] keeps an answer to an older question from being taken for a
-//! younger one, [`plan`] makes few reads out of many points within what a device is [`known`] to allow, and [`decode`]
-//! turns words into values.
+//! younger one, [`plan`] makes few reads out of many points within what a device is [`known`] to allow, [`decode`]
+//! turns words into values, and [`encode`] values into words.
 //!
 //! [`server`] is the other side, for devices that are simulated.
 //!
@@ -13,6 +14,7 @@
 
 pub mod ascii;
 pub mod decode;
+pub mod encode;
 pub mod known;
 pub mod late;
 pub mod link;
@@ -25,3 +27,4 @@ pub mod rtu;
 pub mod server;
 pub mod transaction;
 pub mod wire;
+pub mod write;

@@ -116,6 +116,7 @@ impl Numbered {
     ) -> Vec<u8> {
         self.last_id = self.last_id.wrapping_add(1);
         let (id, deadline) = (self.last_id, now + timeout);
+        let (unit, request) = (question.unit, question.request());
         self.open.push(Open {
             ticket,
             question,
@@ -125,7 +126,7 @@ impl Numbered {
             older: 0,
             is_overtaken: false,
         });
-        mbap::encode(id, question.unit, &question.range.request())
+        mbap::encode(id, unit, &request)
     }
 
     /// Takes bytes that were read at `now`: a stretch of the stream, or one datagram.
@@ -177,8 +178,8 @@ impl Numbered {
         for younger in self.open.iter_mut().skip(index) {
             younger.deadline = now + younger.timeout;
         }
-        let result = result(open.question, frame);
-        self.end(&open, result);
+        let result = result(&open.question, frame);
+        self.end(open, result);
     }
 
     /// When [`Numbered::handle_timeout`] must be called, if anything is under way.
@@ -200,7 +201,7 @@ impl Numbered {
                 count => Failure::OnlyOlder { count },
             };
             self.unusable = self.unusable.take().or(self.silent.handle_silence(open.question.unit));
-            self.end(&open, Err(failure));
+            self.end(open, Err(failure));
         }
     }
 
@@ -208,7 +209,7 @@ impl Numbered {
     pub fn handle_port_failure(&mut self, reason: &str) {
         self.unusable = Some(reason.to_owned());
         for open in std::mem::take(&mut self.open) {
-            self.end(&open, Err(Failure::Port { reason: reason.to_owned() }));
+            self.end(open, Err(Failure::Port { reason: reason.to_owned() }));
         }
     }
 
@@ -217,20 +218,20 @@ impl Numbered {
         self.ended.pop_front()
     }
 
-    fn end(&mut self, open: &Open, result: Result<Data, Failure>) {
-        let Open { ticket, question, .. } = *open;
+    fn end(&mut self, open: Open, result: Result<Data, Failure>) {
+        let Open { ticket, question, .. } = open;
         let outcome = Outcome { result, dropped: Vec::new() };
         self.ended.push_back(Ended { ticket, question, outcome });
     }
 }
 
 /// What a frame under the right number says.
-fn result(question: Question, frame: &Frame) -> Result<Data, Failure> {
+fn result(question: &Question, frame: &Frame) -> Result<Data, Failure> {
     if frame.unit != question.unit {
         let (asked, answered) = (question.unit.0, frame.unit.0);
         return Err(Failure::WrongUnit { asked, answered });
     }
-    match question.range.answer(&frame.pdu) {
+    match question.answer(&frame.pdu) {
         Ok(answer) => answer.into(),
         Err(Mismatch::Function { asked, answered }) => {
             Err(Failure::WrongFunction { asked, answered })
@@ -240,6 +241,7 @@ fn result(question: Question, frame: &Frame) -> Result<Data, Failure> {
             let (asked, answered) = (asked.saturating_sub(2), answered.saturating_sub(2));
             Err(Failure::WrongLength { asked, answered })
         }
+        Err(Mismatch::Content) => Err(Failure::OtherWrite),
     }
 }
 

@@ -199,13 +199,15 @@ pub fn count_max(table: Table) -> u16 {
     if is_bits(table) { BITS_MAX } else { REGISTERS_MAX }
 }
 
-/// What a read brought.
+/// What a question brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Data {
     /// As many bits as were asked for.
     Bits(Vec<bool>),
     /// As many registers as were asked for.
     Registers(Vec<u16>),
+    /// Nothing: it was a write, and the device has taken it.
+    Written,
 }
 
 /// A well-formed answer to the question that was asked.
@@ -234,6 +236,8 @@ pub enum Mismatch {
         /// Bytes of PDU that came.
         answered: usize,
     },
+    /// It tells of another write.
+    Content,
 }
 
 /// Why a device refused (application protocol 1.1b3, section 7). The words of `Display` are the operator's.
@@ -306,7 +310,7 @@ impl fmt::Display for ExceptionCode {
         let words = match self {
             Self::IllegalFunction => "the device does not know this function",
             Self::IllegalDataAddress => "the device has no such address",
-            Self::IllegalDataValue => "the device does not accept this count",
+            Self::IllegalDataValue => "the device does not accept this count or value",
             Self::DeviceFailure => "the device reports a failure inside it",
             Self::Acknowledge => "the device needs longer for this",
             Self::DeviceBusy => "the device is busy",
@@ -404,6 +408,7 @@ mod tests {
                 match range(table, address, count).answer(&pdu) {
                     Ok(Answer::Data(Data::Registers(words))) => prop_assert_eq!(words.len(), usize::from(count)),
                     Ok(Answer::Data(Data::Bits(bits))) => prop_assert_eq!(bits.len(), usize::from(count)),
+                    Ok(Answer::Data(Data::Written)) => prop_assert!(false, "nothing was written"),
                     Ok(Answer::Refused(_)) => prop_assert_eq!(pdu.len(), 2),
                     Err(_) => {}
                 }

@@ -95,7 +95,8 @@ pub struct ByPeriod {
 #[must_use]
 pub fn by_period(device: &DeviceSettings) -> ByPeriod {
     let mut all = ByPeriod::default();
-    for (index, point) in device.points.iter().enumerate() {
+    let is_read = |(index, _): &(usize, &PointSettings)| device.is_read(*index);
+    for (index, point) in device.points.iter().enumerate().filter(is_read) {
         match Wanted::new(index, point) {
             Ok(wanted) => match all.periods.iter_mut().find(|(every, _)| *every == point.every) {
                 Some((_, wanteds)) => wanteds.push(wanted),

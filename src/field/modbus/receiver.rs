@@ -86,6 +86,8 @@ pub struct Receiver {
     wrap: Wrap,
     question: Question,
     request: Vec<u8>,
+    /// Whether what looks like the request is its echo: some writes are answered by just that.
+    takes_echo: bool,
     /// What is not decided yet; at most a frame and what came with its end.
     bytes: Vec<u8>,
     /// How many bytes came, without the echo.
@@ -120,8 +122,9 @@ impl Receiver {
     pub fn new(wrap: Wrap, question: Question) -> Self {
         Self {
             wrap,
+            request: wrap.encode(question.unit, &question.request()),
+            takes_echo: !question.is_answered_by_itself(),
             question,
-            request: wrap.encode(question.unit, &question.range.request()),
             bytes: Vec::new(),
             received: 0,
             echoed: false,
@@ -130,6 +133,11 @@ impl Receiver {
             refused: None,
             suspicion: None,
         }
+    }
+
+    /// The adapter is known to receive what it sends: the echo comes before the answer.
+    pub fn handle_echoing(&mut self) {
+        self.takes_echo = true;
     }
 
     /// The frame that asks the question.
@@ -215,7 +223,7 @@ impl Receiver {
         if let Some(suspicion) = &self.suspicion {
             return suspicion.clone();
         }
-        let expected = self.wrap.frame_len(self.question.range.expected_len());
+        let expected = self.wrap.frame_len(self.question.expected_len());
         if let Some(received) = self.broken_off() {
             return Failure::Short { received, expected };
         }
@@ -229,10 +237,11 @@ impl Receiver {
     fn look(&self, rest: &[u8]) -> Found {
         // The answer to a read of 17 to 24 bits is as long as a request. If it equals the request in every bit it is
         // taken for the echo: better no value than an echo taken for one.
-        if !self.echoed && rest.starts_with(&self.request) {
+        let takes_echo = self.takes_echo && !self.echoed;
+        if takes_echo && rest.starts_with(&self.request) {
             return Found::Echo;
         }
-        let can_be_echo = !self.echoed && self.request.starts_with(rest);
+        let can_be_echo = takes_echo && self.request.starts_with(rest);
         let (length, unit, pdu, check) = match self.wrap.cut(rest) {
             Cut::Beginning => return Found::Beginning,
             Cut::Nothing if can_be_echo => return Found::Beginning,
@@ -240,7 +249,7 @@ impl Receiver {
             Cut::Frame { length, unit, pdu, check } => (length, unit, pdu, check),
         };
         let ours = unit == self.question.unit;
-        let answer = self.question.range.answer(&pdu);
+        let answer = self.question.answer(&pdu);
         match (check, ours, answer) {
             (Check::Sound, true, Ok(answer)) => Found::Answer { length, answer },
             (Check::Sound, _, _) => Found::Other { length, unit, pdu },
@@ -259,7 +268,7 @@ impl Receiver {
 
     /// How many characters came of an answer that began and did not end.
     fn broken_off(&self) -> Option<usize> {
-        let (unit, function) = (self.question.unit, self.question.range.function());
+        let (unit, function) = (self.question.unit, self.question.function());
         let beginning = match self.wrap {
             Wrap::Rtu => vec![unit.0, function],
             Wrap::Ascii => ascii::encode(unit, &[function]).get(..5)?.to_vec(),
@@ -269,17 +278,10 @@ impl Receiver {
     }
 
     fn note_other(&mut self, unit: UnitId, pdu: &[u8]) {
-        let Some((code, rest)) = pdu.split_first() else { return };
+        let Some(code) = pdu.first() else { return };
         let function = code & 0x7f;
-        let shape = match rest {
-            [byte_count, data @ ..]
-                if (1..=4).contains(code) && usize::from(*byte_count) == data.len() =>
-            {
-                Some(Shape { function, byte_count: *byte_count })
-            }
-            _ => None,
-        };
-        let asked = Shape::from(self.question.range);
+        let shape = Shape::of_answer(pdu);
+        let asked = self.question.shape();
         if let Some(shape) = shape {
             self.dropped.push((unit, shape));
         }
@@ -290,6 +292,8 @@ impl Receiver {
             Failure::WrongUnit { asked: self.question.unit.0, answered: unit.0 }
         } else if function != asked.function {
             Failure::WrongFunction { asked: asked.function, answered: function }
+        } else if shape == Some(asked) {
+            Failure::OtherWrite
         } else {
             let answered = shape.map_or(0, |shape| usize::from(shape.byte_count));
             Failure::WrongLength { asked: usize::from(asked.byte_count), answered }

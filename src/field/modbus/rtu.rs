@@ -5,6 +5,10 @@ use crate::field::UnitId;
 
 /// Bytes around a PDU: the unit id before it and the CRC after it.
 pub(super) const FRAME_EXTRA: usize = 3;
+/// Bytes of the answer to a write: unit id, function code, address, value or count, CRC.
+const WRITTEN_LEN: usize = 8;
+/// The same with two masks.
+const MASKED_LEN: usize = 10;
 /// Bytes of a refusal: unit id, function code, exception code, CRC.
 const REFUSAL_LEN: usize = 5;
 
@@ -40,7 +44,7 @@ pub fn encode(unit: UnitId, pdu: &[u8]) -> Vec<u8> {
 }
 
 /// Looks at what stands at the front of `bytes`, which must not be empty. An RTU frame has no mark at its beginning, so
-/// what cannot begin the answer to a read is no frame.
+/// what cannot begin the answer to a question is no frame.
 pub(super) fn cut(bytes: &[u8]) -> Cut {
     let Some(length) = frame_length(bytes) else {
         return if bytes.len() < 3 { Cut::Beginning } else { Cut::Nothing };
@@ -54,13 +58,15 @@ pub(super) fn cut(bytes: &[u8]) -> Cut {
     Cut::Frame { length, unit: UnitId(unit), pdu: pdu.to_vec(), check }
 }
 
-/// Length of the frame that `bytes` begin with, if they can begin an answer to a read. Needs three bytes.
+/// Length of the frame that `bytes` begin with, if they can begin an answer. Needs three bytes.
 fn frame_length(bytes: &[u8]) -> Option<usize> {
     let &[_, function, third, ..] = bytes else { return None };
     match (function, third) {
         (1..=2, 1..=250) => Some(usize::from(third) + 2 + FRAME_EXTRA),
         (3..=4, 2..=250) if third % 2 == 0 => Some(usize::from(third) + 2 + FRAME_EXTRA),
-        (0x81..=0x84, 1..) => Some(REFUSAL_LEN),
+        (5 | 6 | 15 | 16, _) => Some(WRITTEN_LEN),
+        (22, _) => Some(MASKED_LEN),
+        (0x81..=0x86 | 0x8f | 0x90 | 0x96, 1..) => Some(REFUSAL_LEN),
         _ => None,
     }
 }

@@ -53,6 +53,7 @@ fn parse(request: &[u8]) -> Result<ReadRange, ExceptionCode> {
 fn bytes(data: Data) -> Vec<u8> {
     match data {
         Data::Registers(words) => words.into_iter().flat_map(u16::to_be_bytes).collect(),
+        Data::Written => Vec::new(),
         Data::Bits(bits) => bits
             .chunks(8)
             .map(|eight| eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)))
@@ -141,6 +142,7 @@ mod tests {
                 let count = match &data {
                     Data::Registers(words) => words.len(),
                     Data::Bits(bits) => bits.len(),
+                    Data::Written => 0,
                 };
                 let range = ReadRange::new(table, 7, u16::try_from(count).expect("2000 at most")).expect("allowed");
                 let pdu = answer(&range.request(), |asked| (asked == range).then(|| data.clone()));

@@ -2,16 +2,17 @@
 
 use std::fmt;
 
-use super::pdu::{Answer, Data, ExceptionCode, ReadRange};
+use super::pdu::{Answer, Data, ExceptionCode, Mismatch, ReadRange};
+use super::write::Write;
 use crate::field::UnitId;
 
 /// What an RTU answer can be told by besides its unit: function code and data bytes. A frame carries nothing else of
 /// the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// The function code, 1 to 4.
+    /// The function code.
     pub function: u8,
-    /// How many data bytes the answer holds.
+    /// How many data bytes the answer holds; those of a write have no count in front.
     pub byte_count: u8,
 }
 
@@ -21,13 +22,15 @@ impl From<ReadRange> for Shape {
     }
 }
 
-/// One read of one unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One read or write of one unit. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// Who is asked.
     pub unit: UnitId,
-    /// What is asked for.
+    /// What is asked for, or written to.
     pub range: ReadRange,
+    /// What is written; `None` for a read.
+    pub write: Option<Write>,
     /// How many older questions to this unit with the same function may still be answered. Exceptions carry nothing
     /// but the function, so only the one after that many is known to be the answer to this question. 0 on TCP.
     pub older_of_function: usize,
@@ -39,13 +42,89 @@ impl Question {
     /// A question on a bus where nothing older is open.
     #[must_use]
     pub fn new(unit: UnitId, range: ReadRange) -> Self {
-        Self { unit, range, older_of_function: 0, older_on_bus: false }
+        Self { unit, range, write: None, older_of_function: 0, older_on_bus: false }
+    }
+
+    /// A write on a bus where nothing older is open.
+    #[must_use]
+    pub fn write(unit: UnitId, write: &Write) -> Self {
+        Self { write: Some(write.clone()), ..Self::new(unit, write.range()) }
+    }
+
+    /// Whether the answer is the request again, byte by byte.
+    #[must_use]
+    pub fn is_answered_by_itself(&self) -> bool {
+        self.write.as_ref().is_some_and(Write::is_answered_by_itself)
+    }
+
+    /// The function code.
+    #[must_use]
+    pub fn function(&self) -> u8 {
+        self.write.as_ref().map_or(self.range.function(), Write::function)
+    }
+
+    /// The PDU of the request.
+    #[must_use]
+    pub fn request(&self) -> Vec<u8> {
+        self.write.as_ref().map_or_else(|| self.range.request().to_vec(), Write::request)
+    }
+
+    /// Length of the answer's PDU in bytes.
+    #[must_use]
+    pub fn expected_len(&self) -> usize {
+        self.write.as_ref().map_or(self.range.expected_len(), Write::expected_len)
+    }
+
+    /// Reads `pdu` as the answer.
+    ///
+    /// # Errors
+    /// [`Mismatch`] says in which way it is not one.
+    pub fn answer(&self, pdu: &[u8]) -> Result<Answer, Mismatch> {
+        match &self.write {
+            Some(write) => write.answer(pdu),
+            None => self.range.answer(pdu),
+        }
+    }
+
+    /// What the answer can be told by.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        match &self.write {
+            Some(write) => Shape::of_write(write.function(), write.expected_len()),
+            None => self.range.into(),
+        }
+    }
+}
+
+impl Shape {
+    /// Of an answer to a write whose PDU is that long.
+    fn of_write(function: u8, pdu_len: usize) -> Self {
+        Self { function, byte_count: u8::try_from(pdu_len.saturating_sub(1)).unwrap_or(u8::MAX) }
+    }
+
+    /// Of a PDU that answers some question; `None` if it is no such thing, or a refusal.
+    #[must_use]
+    pub fn of_answer(pdu: &[u8]) -> Option<Self> {
+        match *pdu {
+            [function @ 1..=4, byte_count, ref data @ ..]
+                if usize::from(byte_count) == data.len() =>
+            {
+                Some(Self { function, byte_count })
+            }
+            [function @ (5 | 6 | 15 | 16), _, _, _, _] | [function @ 22, _, _, _, _, _, _] => {
+                Some(Self::of_write(function, pdu.len()))
+            }
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unit {} {}", self.unit.0, self.range)
+        match &self.write {
+            Some(write) => write!(f, "unit {} {write}", self.unit.0),
+            None => write!(f, "unit {} {}", self.unit.0, self.range),
+        }
     }
 }
 
@@ -129,6 +208,15 @@ pub enum Failure {
         /// Data bytes that came.
         answered: usize,
     },
+    /// The device took another write than the one that was sent.
+    #[error("the answer tells of another write (a late answer, or another master on the line)")]
+    OtherWrite,
+    /// It was not asked: its time was over before its turn came, or there is no port to ask on.
+    #[error("{reason}")]
+    NotAsked {
+        /// Why, in plain words.
+        reason: String,
+    },
     /// Only answers to older questions came.
     #[error("only answers to older questions came (the device is slower than `timeout` allows)")]
     OnlyOlder {
@@ -185,6 +273,8 @@ impl Failure {
             | Self::WrongUnit { .. }
             | Self::WrongFunction { .. }
             | Self::WrongLength { .. }
+            | Self::OtherWrite
+            | Self::NotAsked { .. }
             | Self::OnlyOlder { .. }
             | Self::RefusedSomething { .. } => Verdict::AskAgain,
             Self::Refused { code } => match code {

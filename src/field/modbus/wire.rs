@@ -110,7 +110,7 @@ impl Wire {
     ) -> Vec<u8> {
         match &mut self.kind {
             Kind::Single { link, open, .. } => {
-                *open = Some((ticket, question));
+                *open = Some((ticket, question.clone()));
                 link.set_timeout(timeout);
                 link.ask(question, now)
             }

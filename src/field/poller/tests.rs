@@ -10,6 +10,7 @@ use super::*;
 use crate::field::health::Ailment;
 use crate::field::modbus::link::Link;
 use crate::field::modbus::rtu;
+use crate::field::modbus::write::{What, Write};
 use crate::field::{
     Allowed, DeviceState, Parity, Place, PointSettings, SerialSettings, Table, UnitId, ValueType,
 };
@@ -160,10 +161,11 @@ impl Sim {
             self.pass(self.link.poll_ready());
         }
         self.link.set_timeout(timeout);
-        self.link.ask(question, self.now);
+        self.link.ask(question.clone(), self.now);
         self.asked.push((self.now - self.start, question.unit.0));
         self.note(&format!("ask {question}, {} ms", timeout.as_millis()));
-        self.answer(question, mood(question.unit.0, question.range));
+        let mood = mood(question.unit.0, question.range);
+        self.answer(&question, mood);
         loop {
             let deadline = self.link.poll_timeout().expect("a transaction is under way");
             let outcome = match self.next_frame(deadline) {
@@ -184,17 +186,21 @@ impl Sim {
         }
     }
 
-    fn answer(&mut self, question: Question, mood: Mood) {
+    fn answer(&mut self, question: &Question, mood: Mood) {
         let (unit, range) = (question.unit, question.range);
         let mut pdu = vec![range.function(), range.byte_count()];
         for offset in 0..range.count() {
             pdu.extend(register(unit.0, range.address() + offset).to_be_bytes());
         }
+        if question.write.is_some() {
+            pdu = question.request();
+            pdu.truncate(question.expected_len());
+        }
         let (delay_ms, frame) = match mood {
             Mood::Lose => return,
             Mood::Answer { delay_ms } => (delay_ms, rtu::encode(unit, &pdu)),
             Mood::Refuse { code, delay_ms } => {
-                (delay_ms, rtu::encode(unit, &[range.function() | 0x80, code]))
+                (delay_ms, rtu::encode(unit, &[question.function() | 0x80, code]))
             }
             Mood::Damage { delay_ms } => {
                 let mut frame = rtu::encode(unit, &pdu);
@@ -542,4 +548,37 @@ fn over_tcp_several_questions_may_be_open_and_are_answered_in_any_order() {
     let readings = events.iter().filter(|event| matches!(event, FieldEvent::Readings(_))).count();
     assert_eq!(readings, 4);
     assert!(matches!(poller.poll_next(sim.now), Next::Wait(Some(_))));
+}
+
+#[test]
+fn over_tcp_a_write_waits_for_what_is_under_way_and_then_goes_alone() {
+    let sim = Sim::new(Vec::new());
+    let tcp = crate::field::TcpSettings { host: "plc".into(), port: 502 };
+    let port = PortSettings::Tcp(tcp);
+    let bus =
+        BusSettings { name: "bus".into(), port, timeout: TIMEOUT, probe_share: 5, in_flight: 3 };
+    let devices = (1..=4).map(|unit| device(unit, &[(0, false)], 1_000)).collect();
+    let mut poller = Poller::new(&bus, devices, &Memory::default(), Sim::moment(sim.now));
+    let next = |poller: &mut Poller| match poller.poll_next(sim.now) {
+        Next::Ask(ask) => Some((ask.ticket, ask.question.write.is_some())),
+        Next::Wait(_) => None,
+    };
+    let end = |poller: &mut Poller, ticket| {
+        let outcome = Outcome { result: Err(Failure::NoAnswer), dropped: Vec::new() };
+        poller.handle_outcome(ticket, &outcome, Sim::moment(sim.now));
+    };
+    let (first, _) = next(&mut poller).expect("a read is due");
+    let (second, _) = next(&mut poller).expect("of another unit, too");
+    let write = Write::new(7, What::Register(1)).expect("allowed");
+    let question = Question::write(UnitId(9), &write);
+    poller.handle_errand(Errand { id: 1, rank: Rank::First, question, until: None });
+    assert_eq!(next(&mut poller), None);
+    end(&mut poller, first);
+    assert_eq!(next(&mut poller), None);
+    end(&mut poller, second);
+    let (ticket, is_write) = next(&mut poller).expect("its turn has come");
+    assert!(is_write);
+    assert_eq!(next(&mut poller), None);
+    end(&mut poller, ticket);
+    assert!(next(&mut poller).is_some());
 }

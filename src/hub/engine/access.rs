@@ -66,6 +66,11 @@ impl Rights {
         }
     }
 
+    /// Whether it may be told what is said under `topic`.
+    pub(in crate::hub) fn may_hear(&self, topic: &TopicName) -> bool {
+        self.permit.allows_delivery(topic.as_str())
+    }
+
     /// Whether a message must not be taken for this session.
     pub(in crate::hub) fn withholds(&self, topic: &TopicName) -> bool {
         self.is_filtered && !self.permit.allows_delivery(topic.as_str())

@@ -5,6 +5,7 @@
 //! when the batches it depends on are committed. One batch is under way at a time; what comes meanwhile joins the next.
 
 mod access;
+mod addressed;
 mod attach;
 mod bounds;
 mod bridge;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 pub use access::DeniedWhat;
 pub(super) use access::Rights;
+pub use addressed::{Addressed, Arrival, Sender};
 pub use attach::{AttachClient, AttachUplink, Attached, DetachCause, UplinkSession};
 pub use fact::Fact;
 pub use purge::EndUplinkError;
@@ -126,6 +128,8 @@ pub enum Output {
     Said(ConnectionId),
     /// End a connection, telling why where the protocol can.
     Close(ConnectionId, ReasonCode),
+    /// Hand a message to whoever listens for it in the gateway itself.
+    Addressed(Box<Addressed>),
 }
 
 /// The hub as others see it.
@@ -169,6 +173,8 @@ pub struct Engine {
     node: NodeId,
     /// What is accepted from any upstream.
     accepted_up: Vec<TopicFilter>,
+    /// What the gateway itself listens to.
+    listening: Vec<TopicFilter>,
     clock: Clock,
     acl: Arc<Acl>,
     started: Moment,
@@ -248,6 +254,7 @@ impl Engine {
             options,
             node: NodeId(snapshot.store),
             accepted_up: Vec::new(),
+            listening: Vec::new(),
             clock: Clock::new(options.clock, snapshot.boot_first, now),
             acl: Arc::new(Acl::open()),
             started: now,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::addressed::Arrival;
 use super::limits::{NO_ROOM, NO_ROOM_RETAINED, NOT_ALLOWED, Refusal};
 use super::{DeniedWhat, Engine, Output};
 use crate::hub::inbox::Received;
@@ -96,6 +97,11 @@ impl Engine {
                 Received::First => {}
             }
         }
+        let arrival = Arrival {
+            retained: publish.retain,
+            repeated: publish.dup,
+            packet_id: publish.packet_id.map(|id| id.0.get()),
+        };
         let message = Message {
             topic,
             payload: publish.payload,
@@ -129,7 +135,10 @@ impl Engine {
         // Before 5.0 nobody can be told, and who is not would send it again for ever: it is acknowledged (3.1.1 section
         // 3.3.5). So is what is not taken over a bridge.
         let taken = message.filter(|_| refusal.is_none());
-        let mut needs = taken.map_or(0, |message| self.route(message, Some(id), now));
+        let mut needs = taken.map_or(0, |mut message| {
+            self.hand_over(&mut message, id, arrival, now);
+            self.route(message, Some(id), now)
+        });
         // Whoever is told that we have it will not send it again, also after a power cut.
         self.sync |= publish.packet_id.is_some() && needs > 0;
         match (publish.qos, publish.packet_id) {

@@ -72,6 +72,9 @@ impl Engine {
         let mut wanted = std::mem::take(&mut self.wanted);
         let copies = self.find_wanted(&message, origin, true, &mut wanted);
         self.keep_from_returning(&message, &mut wanted);
+        if origin.is_some() {
+            self.keep_from_upstream(&message, &mut wanted);
+        }
         let mut needs = needs;
         if !wanted.is_empty() {
             let message = Arc::new(message);

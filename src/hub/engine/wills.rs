@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::addressed::Arrival;
 use super::{DeniedWhat, Engine, Timer};
 use crate::hub::session::SessionWill;
 use crate::model::Moment;
@@ -69,6 +70,8 @@ impl Engine {
         if let Some(refusal) = refused {
             self.count_rejected(id, &message.topic, refusal);
         } else if !self.denies_publish(id, &message.topic, DeniedWhat::Will) {
+            let arrival = Arrival { retained: message.retain, ..Arrival::default() };
+            self.hand_over(&mut message, id, arrival, now);
             self.route(message, Some(id), now);
         }
         // In the batch that holds its message: it is published once, whenever the program ends.

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::field::Table;
 use crate::field::modbus::pdu::{Data, ReadRange};
+use crate::field::modbus::write::{What, Write};
 
 const UNIT: UnitId = UnitId(7);
 
@@ -70,7 +71,7 @@ fn a_refusal_is_taken_unless_it_may_belong_to_an_older_question() {
     assert_eq!(Receiver::new(Wrap::Rtu, question(10, 2)).handle_bytes(&refusal), refused);
 
     let older = Question { older_of_function: 1, older_on_bus: true, ..question(10, 2) };
-    let mut receiver = Receiver::new(Wrap::Rtu, older);
+    let mut receiver = Receiver::new(Wrap::Rtu, older.clone());
     assert_eq!(receiver.handle_bytes(&refusal), None);
     let code = ExceptionCode::IllegalDataAddress;
     assert_eq!(receiver.failure(), Failure::RefusedSomething { code });
@@ -88,6 +89,42 @@ fn an_older_answer_is_passed_over_and_reported() {
     assert_eq!(receiver.failure(), Failure::OnlyOlder { count: 1 });
     assert_eq!(receiver.dropped(), [(UNIT, Shape { function: 3, byte_count: 6 })]);
     assert_eq!(receiver.handle_bytes(&answer_frame(7, 3, 10, 2)), registers(10, 2));
+}
+
+#[test]
+fn a_write_is_answered_by_itself_and_an_adapter_that_hears_itself_says_it_twice() {
+    let write = Write::new(10, What::Register(3)).expect("allowed");
+    let (question, written) = (Question::write(UNIT, &write), Some(Answer::Data(Data::Written)));
+    for wrap in [Wrap::Rtu, Wrap::Ascii] {
+        let mut plain = Receiver::new(wrap, question.clone());
+        let frame = plain.request().to_vec();
+        assert_eq!(plain.handle_bytes(&frame), written);
+        let mut echoing = Receiver::new(wrap, question.clone());
+        echoing.handle_echoing();
+        assert_eq!(echoing.handle_bytes(&frame), None);
+        assert_eq!(echoing.failure(), Failure::EchoOnly);
+        assert_eq!(echoing.handle_bytes(&frame), written);
+    }
+}
+
+#[test]
+fn the_answer_to_another_write_is_none() {
+    let ours = Write::new(10, What::Registers(vec![3, 4])).expect("allowed");
+    for (pdu, failure) in [
+        (vec![16, 0, 10, 0, 2], None),
+        (vec![16, 0, 11, 0, 2], Some(Failure::OtherWrite)),
+        (vec![6, 0, 10, 0, 3], Some(Failure::WrongFunction { asked: 16, answered: 6 })),
+    ] {
+        let mut receiver = Receiver::new(Wrap::Rtu, Question::write(UNIT, &ours));
+        let answer = receiver.handle_bytes(&rtu::encode(UNIT, &pdu));
+        assert_eq!(answer.is_some(), failure.is_none(), "{pdu:?}");
+        if let Some(failure) = failure {
+            assert_eq!(receiver.failure(), failure);
+        }
+    }
+    let mut receiver = Receiver::new(Wrap::Rtu, Question::write(UNIT, &ours));
+    let refused = Some(Answer::Refused(ExceptionCode::IllegalDataValue));
+    assert_eq!(receiver.handle_bytes(&rtu::encode(UNIT, &[0x90, 3])), refused);
 }
 
 #[test]

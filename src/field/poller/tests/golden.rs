@@ -45,7 +45,7 @@ fn a_write_goes_before_the_next_read_and_a_look_around_when_nothing_is_due() {
     let mut sim = Sim::new(devices);
     let errand = |id, rank, unit, address| {
         let range = ReadRange::new(Table::Holding, address, 1).expect("allowed");
-        Errand { id, rank, question: Question::new(UnitId(unit), range) }
+        Errand { id, rank, question: Question::new(UnitId(unit), range), until: None }
     };
     sim.poller.handle_errand(errand(1, Rank::Idle, 9, 900));
     sim.poller.handle_errand(errand(2, Rank::First, 2, 200));
@@ -55,6 +55,24 @@ fn a_write_goes_before_the_next_read_and_a_look_around_when_nothing_is_due() {
         _ => Mood::Answer { delay_ms: 5 },
     });
     assert_golden("errands", &sim);
+}
+
+#[test]
+fn a_write_is_asked_once_whatever_comes_of_it_and_never_when_its_time_is_over() {
+    let mut sim = Sim::new(vec![device(1, &[(0, false)], 500)]);
+    let errand = |id, unit, until: u64| {
+        let write = Write::new(7, What::Register(1)).expect("allowed");
+        let until = Some(sim.now + Duration::from_millis(until));
+        Errand { id, rank: Rank::First, question: Question::write(UnitId(unit), &write), until }
+    };
+    let errands = [errand(1, 1, 500), errand(2, 8, 500), errand(3, 9, 500), errand(4, 1, 300)];
+    errands.into_iter().for_each(|errand| sim.poller.handle_errand(errand));
+    sim.run(Duration::from_millis(1_000), |unit, _| match unit {
+        8 => Mood::Lose,
+        9 => Mood::Refuse { code: 4, delay_ms: 5 },
+        _ => Mood::Answer { delay_ms: 5 },
+    });
+    assert_golden("writes", &sim);
 }
 
 #[test]
