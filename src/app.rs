@@ -25,6 +25,7 @@ use crate::broker::{
 use crate::clock::{self, ClockTrust};
 use crate::config::Settings;
 use crate::control::{Control, Desk};
+use crate::field::line::Line;
 use crate::field::{Bus, DeviceSettings, FieldEvent};
 use crate::hub::{
     Accept, EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, TellDrops, UplinkSession,
@@ -89,7 +90,7 @@ impl Gateway {
     /// # Errors
     /// The store cannot be opened, or a port cannot be listened on; the message names it and the remedy.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let Settings { gateway, buses, devices, uplinks, broker, queue, log: _ } = settings;
+        let Settings { gateway, buses, lines, devices, uplinks, broker, queue, log: _ } = settings;
         let gate = Gate::load(broker.access.clone()).context("users and rules of the broker")?;
         let (reload, reloads) = watch::channel(0);
         let door = Door::new(broker.limits);
@@ -154,7 +155,7 @@ impl Gateway {
             gateway = %gateway.id,
             version = env!("CARGO_PKG_VERSION"),
             start,
-            buses = buses.len(),
+            buses = buses.len() + lines.len(),
             devices = devices.len(),
             points = devices.iter().map(|device| device.point_count()).sum::<usize>(),
             uplinks = uplinks.len(),
@@ -175,15 +176,20 @@ impl Gateway {
                 (tokio::spawn(uplink.run()), state)
             })
             .collect();
-        let buses = buses
-            .into_iter()
-            .map(|bus| {
-                let on_it = |device: &&DeviceSettings| device.bus == bus.name;
-                let on_it = devices.iter().filter(on_it).cloned().collect();
-                let bus = Bus::new(bus, on_it).remembering(&queue.state_dir);
-                tokio::spawn(bus.run(field_events.clone(), inputs_stopped.clone()))
-            })
-            .collect();
+        let on = |name: &Arc<str>| -> Vec<DeviceSettings> {
+            devices.iter().filter(|device| device.bus == *name).cloned().collect()
+        };
+        let buses = buses.into_iter().map(|bus| {
+            let on_it = on(&bus.name);
+            let bus = Bus::new(bus, on_it).remembering(&queue.state_dir);
+            tokio::spawn(bus.run(field_events.clone(), inputs_stopped.clone()))
+        });
+        let lines = lines.into_iter().map(|line| {
+            let on_it = on(&line.name);
+            let line = Line::new(line, on_it);
+            tokio::spawn(line.run(field_events.clone(), inputs_stopped.clone()))
+        });
+        let buses = buses.chain(lines).collect();
         let field_events = Some(field_events);
         Ok(Self {
             hub,
