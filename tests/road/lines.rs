@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
@@ -191,10 +191,10 @@ fn a_sensor_sends_packed_frames() {
     );
 }
 
-/// A balance behind a converter: answers what it is asked until the connection ends.
-fn balance(listener: TcpListener) -> JoinHandle<()> {
+/// A balance: answers what it is asked until what it is asked over ends.
+fn balance<S: Read + Write>(open: impl FnOnce() -> S + Send + 'static) -> JoinHandle<()> {
     thread::spawn(move || {
-        let (mut stream, _): (TcpStream, _) = listener.accept().expect("the gateway comes");
+        let mut stream = open();
         let (mut asked, mut buffer) = (Vec::new(), [0; 64]);
         while let Ok(count @ 1..) = stream.read(&mut buffer) {
             asked.extend_from_slice(&buffer[..count]);
@@ -220,7 +220,7 @@ fn balance(listener: TcpListener) -> JoinHandle<()> {
 fn a_balance_behind_a_converter_is_asked() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address").to_string();
-    let balance = balance(listener);
+    let balance = balance(move || listener.accept().expect("the gateway comes").0);
     let (broker, site) = (Mosquitto::start(), Site::new());
     let subscriber = Subscriber::paho(broker.port(), "far", "#");
     site.write_config(&shipped("scale-that-is-asked.yaml", &address, &broker));
@@ -236,4 +236,16 @@ fn a_balance_behind_a_converter_is_asked() {
     });
     assert!(gateway.sigterm().success());
     balance.join().expect("it ends with the connection");
+}
+
+#[test]
+fn a_balance_on_a_serial_line_is_asked() {
+    let road = Road::changed("scale-that-is-asked.yaml", |text| {
+        text.replace("line-over-tcp: \"", "line: \"").replace("every: 1s", "every: 100ms")
+    });
+    let far = road.far();
+    let _balance = balance(move || far);
+    let weight = "laboratory/balance/weight";
+    wait_until("it is asked again and again", || road.count(weight, "12.345") >= 5);
+    assert_eq!(road.count("laboratory/balance/status", "online"), 1);
 }
