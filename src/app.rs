@@ -27,7 +27,8 @@ use crate::clock::{self, ClockTrust};
 use crate::command::{CommandSettings, Commands, request};
 use crate::config::Settings;
 use crate::control::{Control, Desk};
-use crate::field::{Bus, BusHandle, BusSettings, DeviceSettings, FieldEvent};
+use crate::field::line::Line;
+use crate::field::{Bus, BusHandle, BusSettings, DeviceSettings, FieldEvent, LineSettings};
 use crate::hub::{
     Accept, EngineOptions, Forward, Hub, HubHandle, HubStatus, LiveFirst, TellDrops, UplinkSession,
 };
@@ -93,7 +94,7 @@ impl Gateway {
     /// # Errors
     /// The store cannot be opened, or a port cannot be listened on; the message names it and the remedy.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let Settings { gateway, buses, devices, uplinks, broker, queue, log: _ } = settings;
+        let Settings { gateway, buses, lines, devices, uplinks, broker, queue, log: _ } = settings;
         let gate = Gate::load(broker.access.clone()).context("users and rules of the broker")?;
         let (reload, reloads) = watch::channel(0);
         let door = Door::new(broker.limits);
@@ -165,7 +166,7 @@ impl Gateway {
             gateway = %gateway.id,
             version = env!("CARGO_PKG_VERSION"),
             start,
-            buses = bus_count,
+            buses = bus_count + lines.len(),
             devices = devices.len(),
             points = devices.iter().map(|device| device.point_count()).sum::<usize>(),
             uplinks = uplinks.len(),
@@ -187,8 +188,13 @@ impl Gateway {
                 (tokio::spawn(uplink.run()), state)
             })
             .collect();
-        let run = |bus: Bus| tokio::spawn(bus.run(field_events.clone(), inputs_stopped.clone()));
-        let buses = buses.into_iter().map(run).collect();
+        let poll = |bus: Bus| tokio::spawn(bus.run(field_events.clone(), inputs_stopped.clone()));
+        let listen = |line: LineSettings| {
+            let line = Line::new(line.clone(), on_bus(&line.name, &devices));
+            tokio::spawn(line.run(field_events.clone(), inputs_stopped.clone()))
+        };
+        let lines = lines.into_iter().map(listen);
+        let buses = buses.into_iter().map(poll).chain(lines).collect();
         let field_events = Some(field_events);
         Ok(Self {
             hub,
@@ -350,6 +356,11 @@ fn client_bounds(limits: &Limits) -> EngineOptions {
     }
 }
 
+/// The devices on a bus.
+fn on_bus(name: &Arc<str>, devices: &[DeviceSettings]) -> Vec<DeviceSettings> {
+    devices.iter().filter(|device| device.bus == *name).cloned().collect()
+}
+
 /// The buses with their devices, and each device with the way to it.
 fn buses_of(
     buses: Vec<BusSettings>,
@@ -358,8 +369,7 @@ fn buses_of(
 ) -> (Vec<Bus>, Vec<(DeviceSettings, BusHandle)>) {
     let mut reached = Vec::new();
     let make = |settings: BusSettings| {
-        let on_it = devices.iter().filter(|device| device.bus == settings.name);
-        let on_it: Vec<DeviceSettings> = on_it.cloned().collect();
+        let on_it = on_bus(&settings.name, devices);
         let bus = Bus::new(settings, on_it.clone()).remembering(state_dir);
         reached.extend(on_it.into_iter().map(|device| (device, bus.handle())));
         bus

@@ -20,8 +20,8 @@ use fieldpost::config::{
     SystemSecrets,
 };
 use fieldpost::field::{
-    Change, Encoding, Formula, Half, Level, Marker, Order, Parity, PortSettings, Table, TimeLayout,
-    UnitId, ValueType,
+    Change, ChecksumSettings, Encoding, Formula, FrameEnd, Half, Level, LinePort, Marker, Order,
+    Parity, PickFrom, PortSettings, Sum, Table, TimeLayout, UnitId, ValueType, Written,
 };
 use fieldpost::model::{QoS, Secret};
 use fieldpost::mqtt::Version;
@@ -148,7 +148,7 @@ fn settings_do_not_show_their_secrets() {
 
 #[test]
 fn each_valid_file_is_fine() {
-    for folder in ["config", "config/sites", "tests/data/config/valid"] {
+    for folder in ["config", "config/sites", "config/lines", "tests/data/config/valid"] {
         for path in files(folder) {
             if let Err(complaints) = load(&path) {
                 panic!("{complaints}");
@@ -160,7 +160,7 @@ fn each_valid_file_is_fine() {
 #[test]
 fn the_files_that_are_shipped_give_no_warning() {
     assert_eq!(files("config/sites").len(), 3);
-    for path in [files("config"), files("config/sites")].concat() {
+    for path in [files("config"), files("config/sites"), files("config/lines")].concat() {
         let parsed = load(&path).expect("it is right");
         assert!(parsed.warnings.is_empty(), "{}", parsed.warnings);
     }
@@ -200,6 +200,61 @@ fn every_kind_of_bus_is_run_as_it_is_written() {
 }
 
 #[test]
+fn every_kind_of_line_is_run_as_it_is_written() {
+    let settings = settings("tests/data/config/valid/every-kind-of-line.yaml");
+    assert!(settings.buses.is_empty(), "none of them is a Modbus bus");
+    let line = |name: &str| {
+        let line = settings.lines.iter().find(|line| &*line.name == name);
+        line.expect("the line is there")
+    };
+    let marks = line("marks");
+    assert_eq!(*marks.frame.starts_with, [2]);
+    assert_eq!(marks.frame.end, FrameEnd::Mark { mark: [3][..].into(), tail: 1 });
+    let xor = ChecksumSettings::Range {
+        sum: Sum::Xor,
+        from: 1,
+        to: -1,
+        at: -1,
+        written: Written::Bytes(Order::Big),
+    };
+    assert_eq!(marks.checksum, Some(xor));
+    assert_eq!(line("fixed").frame.end, FrameEnd::Length(9));
+    let Some(ChecksumSettings::Range { to, at, written, .. }) = line("fixed").checksum else {
+        panic!("that of Modbus")
+    };
+    assert_eq!((to, at, written), (-2, -2, Written::Bytes(Order::Little)));
+    let field = line("field");
+    let end = FrameEnd::Field { at: 1, size: 1, order: Order::Big, adds: 3 };
+    assert_eq!((&field.frame.end, field.silent_after), (&end, None));
+    let LinePort::Tcp(tcp) = &field.port else { panic!("a converter") };
+    assert_eq!((&*tcp.host, tcp.port), ("192.0.2.10", 23));
+    assert_eq!(line("pauses").frame.end, FrameEnd::Silence(Duration::from_millis(20)));
+    assert_eq!(line("pauses").timeout, Duration::from_secs(2));
+    let pick = |device: &str, point: &str| {
+        let device = settings.devices.iter().find(|it| &*it.name == device).expect("the device");
+        let point = device.points.iter().find(|it| &*it.name == point).expect("the point");
+        (point.clone(), point.pick.clone().expect("it is taken out of frames"))
+    };
+    let group = |point: &str| {
+        let PickFrom::Match { group, .. } = pick("marks", point).1.from else { panic!("{point}") };
+        group
+    };
+    assert_eq!((group("only_group"), group("own_name"), group("chosen")), (1, 2, 2));
+    let (point, columns) = pick("marks", "columns");
+    assert_eq!(columns.from, PickFrom::Characters { first: 2, last: 6 });
+    assert_eq!((columns.invalid.len(), point.invalid.len(), columns.send), (2, 0, None));
+    let (point, packed) = pick("fixed", "packed");
+    assert_eq!(packed.from, PickFrom::Bytes { at: 1, order: Order::Little });
+    assert_eq!(packed.send.as_deref(), Some(&b"R\x01\r"[..]), "that of its device");
+    assert_eq!((point.every.as_secs(), &point.invalid[..]), (5, &[Marker::Pattern(1 << 31)][..]));
+    let (point, text) = pick("fixed", "text");
+    assert_eq!((point.every.as_secs(), text.send.as_deref()), (3_600, Some(&b"?"[..])));
+    let (_, column) = pick("pauses", "x");
+    assert_eq!(column.from, PickFrom::Column { index: 1, separator: b';' });
+    assert!(column.when.expect("it is said").is_in(b"x;1"));
+}
+
+#[test]
 fn the_reference_file_gives_what_it_says() {
     let settings = settings("config/fieldpost.yaml");
     assert_eq!(&*settings.gateway.id, "pump-house");
@@ -212,7 +267,17 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!((&*tcp.host, tcp.port), ("192.0.2.10", 502));
     assert_eq!(plant.timeout, Duration::from_secs(1));
 
-    let [meter_1, meter_2, boiler] = &settings.devices[..] else { panic!("three devices") };
+    let [meter_1, meter_2, boiler, weigher] = &settings.devices[..] else { panic!("four devices") };
+    let [scale] = &settings.lines[..] else { panic!("one line") };
+    let LinePort::Serial(serial) = &scale.port else { panic!("a serial line") };
+    assert_eq!((serial.baud, serial.parity, serial.data_bits), (9_600, Parity::None, 8));
+    let end = FrameEnd::Mark { mark: b"\r\n"[..].into(), tail: 0 };
+    assert_eq!((&scale.frame.end, scale.frame.bytes_max), (&end, 4_096));
+    assert_eq!((scale.timeout.as_secs(), scale.silent_after.map(|it| it.as_secs())), (1, Some(60)));
+    let weight = &weigher.points[0];
+    assert_eq!((weight.value_type, weight.unit.as_deref()), (ValueType::F64, Some("kg")));
+    let from = weight.pick.as_ref().map(|pick| &pick.from);
+    assert!(matches!(from, Some(PickFrom::Match { group: 1, .. })), "{from:?}");
     assert_eq!(meter_1.points, meter_2.points, "an alias is the same again");
     assert_eq!(meter_1.points[0].every, Duration::from_secs(1));
     assert_eq!(meter_1.points[2].every, Duration::from_secs(60));
@@ -684,7 +749,7 @@ fn check_tells_machines_the_same_as_people() {
     );
     let (status, out) = check("config/fieldpost.yaml", true);
     let report: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
-    assert_eq!((status, &report["counts"]["devices"]), (ExitStatus::Done, &serde_json::json!(3)));
+    assert_eq!((status, &report["counts"]["devices"]), (ExitStatus::Done, &serde_json::json!(4)));
 }
 
 #[test]

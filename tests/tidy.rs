@@ -77,6 +77,8 @@ const ONE_ROOMS_WORDS: &[(&str, &str)] = &[
     ("rsqlite_vfs", "store"),
     ("granit_parser", "config"),
     ("tokio_serial", "field demo"),
+    ("regex::", "field"),
+    ("crc::", "field"),
     ("tokio_rustls", "tls broker"),
     ("systemd_journal_logger", "service"),
     ("sd_notify", "service"),

@@ -158,7 +158,7 @@ fn summary(settings: Option<&Settings>, complaints: &Complaints, overloads: usiz
     let warnings = complaints.count(Severity::Warning) + overloads;
     let mut parts = Vec::new();
     let verdict = if let Some(settings) = settings {
-        parts.push(counted(settings.buses.len(), "bus", "buses"));
+        parts.push(counted(settings.buses.len() + settings.lines.len(), "bus", "buses"));
         parts.push(counted(settings.devices.len(), "device", "devices"));
         parts.push(counted(points(settings), "point", "points"));
         parts.push(counted(settings.uplinks.len(), "uplink", "uplinks"));
@@ -202,7 +202,7 @@ fn report(file: &Path, settings: Option<&Settings>, complaints: &Complaints) -> 
         .collect();
     let counts = settings.map(|settings| {
         json!({
-            "buses": settings.buses.len(),
+            "buses": settings.buses.len() + settings.lines.len(),
             "devices": settings.devices.len(),
             "points": points(settings),
             "uplinks": settings.uplinks.len(),

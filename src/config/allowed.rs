@@ -50,6 +50,15 @@ impl Limits {
         Self { registers_max, bits_max, holes, borders: borders.collect() }
     }
 
+    /// The first of its keys that is written.
+    pub(super) fn first(&self) -> Option<(&'static str, &Spot)> {
+        let registers = self.registers_max.spot().map(|spot| ("max_registers", spot));
+        let bits = self.bits_max.spot().map(|spot| ("max_bits", spot));
+        let hole = self.holes.first().map(|at| ("holes", &at.spot));
+        let border = self.borders.first().map(|at| ("borders", &at.spot));
+        registers.or(bits).or(hole).or(border)
+    }
+
     /// What the program runs with; complains of `points` that could never be read.
     pub(super) fn settle<'p>(
         &self,

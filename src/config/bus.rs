@@ -8,9 +8,14 @@ use super::bus_kind::{self, Kind, Place};
 use super::bus_tls::Tls;
 use super::endpoint::Endpoint;
 use super::fields::{Field, Later};
+use super::line_checksum;
+use super::line_frame::{self, Frame};
 use super::name;
 use super::notes::{At, Given, Notes, Spot};
-use crate::field::{BusSettings, Parity, PortSettings, Rs485Settings, SerialSettings, TcpSettings};
+use crate::field::{
+    BusSettings, ChecksumSettings, LinePort, LineSettings, Parity, PortSettings, Rs485Settings,
+    SerialSettings, TcpSettings,
+};
 
 pub(super) const EXAMPLE: &str =
     "write `{ modbus-rtu: /dev/ttyUSB0, baud: 9600 }` or `{ modbus-tcp: 192.0.2.10:502 }`";
@@ -21,6 +26,8 @@ const BAUD_DEFAULT: u32 = 9_600;
 /// Modbus over serial line 1.02, section 2.5.2.
 const DATA_BITS_ASCII_DEFAULT: u8 = 7;
 const TIMEOUT_SERIAL_DEFAULT: Duration = Duration::from_millis(300);
+const TIMEOUT_LINE_DEFAULT: Duration = Duration::from_secs(1);
+const SILENT_AFTER_DEFAULT: Duration = Duration::from_secs(60);
 const TIMEOUT_TCP_DEFAULT: Duration = Duration::from_secs(1);
 
 /// Questions that may be under way at once; Modbus messaging on TCP/IP 1.0b, section 4.3.1.3, has 1 to 16.
@@ -32,11 +39,6 @@ const BAUD_USUAL: [u32; 25] = [
     115_200, 230_400, 250_000, 460_800, 500_000, 921_600, 1_000_000, 1_500_000, 2_000_000,
     2_500_000, 3_000_000, 4_000_000,
 ];
-
-const OTHER_KINDS: &[Later] =
-    &[("line", "remove this bus and its devices: the kinds are those of Modbus")];
-
-const LATER: &[Later] = &[OTHER_KINDS[0], ("frame", "remove it")];
 
 const INSTEAD: &[Later] = &[
     ("rtu", "modbus-rtu"),
@@ -62,6 +64,11 @@ const INSTEAD: &[Later] = &[
     ("inflight", "in_flight"),
     ("rs_485", "rs485"),
     ("rts", "rs485"),
+    ("serial", "line"),
+    ("line-tcp", "line-over-tcp"),
+    ("framing", "frame"),
+    ("crc", "checksum"),
+    ("silence", "silent_after"),
 ];
 
 /// A bus as written.
@@ -69,8 +76,6 @@ const INSTEAD: &[Later] = &[
 pub(super) struct Bus {
     pub(super) name: At<Rc<str>>,
     head: Spot,
-    /// Whether it is of a kind this version has not; nobody complains that it has no port.
-    is_other_kind: bool,
     /// What carries its frames: one, unless somebody could not decide.
     kinds: Vec<(Kind, Given<Place>)>,
     tls: Given<Tls>,
@@ -82,11 +87,17 @@ pub(super) struct Bus {
     timeout: Given<Duration>,
     probe_share: Given<u8>,
     in_flight: Given<usize>,
+    frame: Given<Frame>,
+    checksum: Given<ChecksumSettings>,
+    /// `None` within for never.
+    silent_after: Given<Option<Duration>>,
 }
 
 /// What kind of wire a bus is, as far as that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wire {
+    /// Plain: no Modbus.
+    Line,
     Serial,
     Tcp,
     Unknown,
@@ -99,7 +110,6 @@ impl Bus {
         let timeouts = Duration::from_millis(10)..=Duration::from_secs(60);
         let bus = Self {
             head: name.spot.clone(),
-            is_other_kind: fields.has_any(OTHER_KINDS),
             kinds: bus_kind::read(&mut fields, notes),
             tls: fields.given("tls", notes, Tls::read),
             baud: fields.given("baud", notes, |field, notes| {
@@ -123,9 +133,12 @@ impl Bus {
             in_flight: fields.given("in_flight", notes, |field, notes| {
                 field.integer(1..=IN_FLIGHT_MAX, "many devices take no more than 1", notes)
             }),
+            frame: fields.given("frame", notes, line_frame::read),
+            checksum: fields.given("checksum", notes, line_checksum::read),
+            silent_after: fields.given("silent_after", notes, silent_after),
             name,
         };
-        fields.finish(LATER, INSTEAD, notes);
+        fields.finish(&[], INSTEAD, notes);
         Some(bus)
     }
 
@@ -142,6 +155,7 @@ impl Bus {
 
     pub(super) fn wire(&self) -> Wire {
         match self.kind() {
+            Some(kind) if kind.is_plain() => Wire::Line,
             Some(kind) if kind.is_line() => Wire::Serial,
             Some(_) => Wire::Tcp,
             None => Wire::Unknown,
@@ -162,11 +176,20 @@ impl Bus {
         Some(At { value, spot: spot.clone() })
     }
 
+    /// How long each frame of a plain serial line is, if that is written.
+    pub(super) fn frame_length(&self) -> Option<usize> {
+        self.frame.written()?.value.length()
+    }
+
+    /// What a Modbus bus is run with; `None` for a plain serial line.
     pub(super) fn settle(&self, notes: &mut Notes<'_>) -> Option<BusSettings> {
         let Some(kind) = self.kind() else {
             self.complain_of_kinds(notes);
             return None;
         };
+        if kind.is_plain() {
+            return None;
+        }
         self.check_keys(kind, notes);
         let timeout = if kind.is_port() { TIMEOUT_SERIAL_DEFAULT } else { TIMEOUT_TCP_DEFAULT };
         let tls = self.tls.written().map(|tls| tls.value.settle(notes));
@@ -186,7 +209,9 @@ impl Bus {
                     (Kind::Udp, _) => PortSettings::Udp(tcp),
                     (Kind::RtuOverTcp, _) => PortSettings::RtuOverTcp(tcp),
                     (Kind::AsciiOverTcp, _) => PortSettings::AsciiOverTcp(tcp),
-                    (Kind::Tcp | Kind::Rtu | Kind::Ascii, _) => PortSettings::Tcp(tcp),
+                    (Kind::Tcp | Kind::Rtu | Kind::Ascii | Kind::Line | Kind::LineOverTcp, _) => {
+                        PortSettings::Tcp(tcp)
+                    }
                 }
             }
         };
@@ -200,9 +225,33 @@ impl Bus {
         })
     }
 
+    /// What a plain serial line is run with; `None` for any other bus.
+    pub(super) fn settle_line(&self, notes: &mut Notes<'_>) -> Option<LineSettings> {
+        let kind = self.kind().filter(|kind| kind.is_plain())?;
+        self.check_keys(kind, notes);
+        if self.frame.is_absent() {
+            let message = "this line does not say where a frame ends";
+            notes.error(&self.head, message, line_frame::EXAMPLE);
+        }
+        let frame = self.frame.written().and_then(|frame| frame.value.settle(notes));
+        let port = match &self.place()?.value {
+            Place::Port(path) => LinePort::Serial(self.settle_serial(kind, path, notes)),
+            Place::Endpoint(Endpoint { host, port }) => {
+                LinePort::Tcp(TcpSettings { host: Arc::from(&**host), port: *port })
+            }
+        };
+        Some(LineSettings {
+            name: Arc::from(&*self.name.value),
+            port,
+            frame: frame?,
+            checksum: self.checksum.written().map(|at| at.value),
+            timeout: self.timeout.or(TIMEOUT_LINE_DEFAULT),
+            silent_after: self.silent_after.or(Some(SILENT_AFTER_DEFAULT)),
+        })
+    }
+
     fn complain_of_kinds(&self, notes: &mut Notes<'_>) {
         match &self.kinds[..] {
-            [] if self.is_other_kind => {}
             [(first, _), (second, _), ..] => {
                 let message = format!("this bus is both `{}` and `{}`", first.key(), second.key());
                 notes.error(&self.head, message, EXAMPLE);
@@ -230,6 +279,18 @@ impl Bus {
         if let Some(tls) = self.tls.written().filter(|_| kind != Kind::Tcp) {
             let message = format!("`tls` belongs to `modbus-tcp`, and this is `{}`", kind.key());
             notes.error(&tls.spot, message, "remove it");
+        }
+        for (key, spot, is_right) in [
+            ("frame", self.frame.spot(), kind.is_plain()),
+            ("checksum", self.checksum.spot(), kind.is_plain()),
+            ("silent_after", self.silent_after.spot(), kind.is_plain()),
+            ("probe_share", self.probe_share.spot(), !kind.is_plain()),
+        ] {
+            if let Some(spot) = spot.filter(|_| !is_right) {
+                let owner = if kind.is_plain() { "Modbus" } else { "a plain serial line, `line`" };
+                let message = format!("`{key}` belongs to {owner}, and this is `{}`", kind.key());
+                notes.error(spot, message, "remove it");
+            }
         }
         if let Some(in_flight) = self.in_flight.written().filter(|_| kind.is_line()) {
             let message = format!(
@@ -261,11 +322,20 @@ impl Bus {
             path: Arc::from(&**path),
             baud: self.baud.or(BAUD_DEFAULT),
             data_bits: self.data_bits.or(data_bits),
-            parity: self.parity.or(Parity::Even),
+            parity: self.parity.or(if kind == Kind::Line { Parity::None } else { Parity::Even }),
             stop_bits: self.stop_bits.or(1),
             rs485: self.rs485.written().map(|at| at.value),
         }
     }
+}
+
+fn silent_after(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Option<Duration>>> {
+    if field.is_text("never") {
+        return Some(At { value: None, spot: field.spot.clone() });
+    }
+    let longest = Duration::from_secs(7 * 86_400);
+    let after = field.duration(Duration::from_millis(100)..=longest, notes)?;
+    Some(At { value: Some(after.value), spot: after.spot })
 }
 
 fn probe_share(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<u8>> {

@@ -27,16 +27,21 @@ pub(super) enum Kind {
     Udp,
     RtuOverTcp,
     AsciiOverTcp,
+    /// A plain serial line.
+    Line,
+    LineOverTcp,
 }
 
 /// Each with the key that says so.
-pub(super) const KINDS: [(&str, Kind); 6] = [
+pub(super) const KINDS: [(&str, Kind); 8] = [
     ("modbus-rtu", Kind::Rtu),
     ("modbus-tcp", Kind::Tcp),
     ("modbus-rtu-over-tcp", Kind::RtuOverTcp),
     ("modbus-ascii", Kind::Ascii),
     ("modbus-ascii-over-tcp", Kind::AsciiOverTcp),
     ("modbus-udp", Kind::Udp),
+    ("line", Kind::Line),
+    ("line-over-tcp", Kind::LineOverTcp),
 ];
 
 impl Kind {
@@ -48,15 +53,27 @@ impl Kind {
     /// Whether it is a serial port of this machine.
     pub(super) fn is_port(self) -> bool {
         match self {
-            Self::Rtu | Self::Ascii => true,
-            Self::Tcp | Self::Udp | Self::RtuOverTcp | Self::AsciiOverTcp => false,
+            Self::Rtu | Self::Ascii | Self::Line => true,
+            Self::Tcp | Self::Udp | Self::RtuOverTcp | Self::AsciiOverTcp | Self::LineOverTcp => {
+                false
+            }
         }
+    }
+
+    /// Whether it speaks no protocol that is known here.
+    pub(super) fn is_plain(self) -> bool {
+        matches!(self, Self::Line | Self::LineOverTcp)
     }
 
     /// Whether its units stand on a serial line, here or behind a converter.
     pub(super) fn is_line(self) -> bool {
         match self {
-            Self::Rtu | Self::Ascii | Self::RtuOverTcp | Self::AsciiOverTcp => true,
+            Self::Rtu
+            | Self::Ascii
+            | Self::RtuOverTcp
+            | Self::AsciiOverTcp
+            | Self::Line
+            | Self::LineOverTcp => true,
             Self::Tcp | Self::Udp => false,
         }
     }
@@ -81,13 +98,13 @@ pub(super) fn read(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Vec<(Kind,
 
 fn place(kind: Kind, has_tls: bool, field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Place>> {
     match kind {
-        Kind::Rtu | Kind::Ascii => {
+        Kind::Rtu | Kind::Ascii | Kind::Line => {
             let At { value, spot } = serial_path(kind, field, notes)?;
             Some(At { value: Place::Port(value), spot })
         }
         Kind::Tcp if has_tls => endpoint(field, Some(PORT_OF_MODBUS_TLS), notes),
         Kind::Tcp | Kind::Udp => endpoint(field, Some(PORT_OF_MODBUS), notes),
-        Kind::RtuOverTcp | Kind::AsciiOverTcp => endpoint(field, None, notes),
+        Kind::RtuOverTcp | Kind::AsciiOverTcp | Kind::LineOverTcp => endpoint(field, None, notes),
     }
 }
 

@@ -12,7 +12,7 @@ use super::name;
 use super::notes::{At, Given, Notes, Spot};
 use super::point::{self, Point};
 use super::report::{self, Report};
-use crate::field::{DeviceSettings, UnitId};
+use crate::field::{DeviceSettings, PointSettings, UnitId};
 
 const EXAMPLE: &str =
     "write `{ bus: rs485, unit: 1, points: { flow: { holding: 100, type: i16 } } }`";
@@ -58,6 +58,8 @@ pub(super) struct Device {
     report: Given<Report>,
     points: Vec<Point>,
     limits: Limits,
+    /// What a device on a plain serial line is asked with.
+    send: Given<Arc<[u8]>>,
 }
 
 impl Device {
@@ -78,6 +80,7 @@ impl Device {
         let every = fields.given("every", notes, point::every);
         let report = fields.given("report", notes, report::read);
         let limits = Limits::read(&mut fields, notes);
+        let send = fields.given("send", notes, point::pick::send);
         let points = fields.take("points");
         if bus.is_absent() {
             notes.error(&head, "this device does not say which bus it is on", "add `bus: NAME`");
@@ -88,7 +91,7 @@ impl Device {
         let points = points.map(|field| read_points(&field, notes)).unwrap_or_default();
         fields.finish(LATER, INSTEAD, notes);
         name::warn_of_twins(points.iter().map(|point| &point.name), notes);
-        Some(Self { name, head, bus, unit, every, report, points, limits })
+        Some(Self { name, head, bus, unit, every, report, points, limits, send })
     }
 
     /// The bus and unit, once both are known.
@@ -109,10 +112,18 @@ impl Device {
     ) -> Option<DeviceSettings> {
         let wire = self.wire(names, buses, notes);
         let unit = self.settle_unit(wire, notes);
+        let send = self.send.written();
+        if wire == Wire::Line {
+            self.check_keys_of_modbus(notes);
+        } else if let Some(send) = send.filter(|_| wire != Wire::Unknown) {
+            let message = "`send` belongs to a plain serial line, and this is a Modbus device";
+            notes.error(&send.spot, message, "remove it");
+        }
+        let send = send.map(|at| &at.value);
         let every = self.every.or(EVERY_DEFAULT);
         let (mut points, mut indices) = (Vec::new(), Vec::new());
         for point in &self.points {
-            let settled = point.settle(every, &self.report, notes);
+            let settled = point.settle((wire, send), every, &self.report, notes);
             indices.push(settled.as_ref().map(|_| points.len()));
             points.extend(settled);
         }
@@ -121,7 +132,10 @@ impl Device {
         let computed =
             computed.filter_map(|point| maker.make(point, &self.report, notes)).collect();
         maker.warn_of_hidden(notes);
-        let spots = self.points.iter().zip(&indices);
+        if wire == Wire::Line {
+            self.check_frame(&indices, &points, buses, notes);
+        }
+        let spots = self.points.iter().zip(&indices).filter(|_| wire != Wire::Line);
         let spots = spots.filter_map(|(it, index)| Some((&it.name.spot, points.get((*index)?)?)));
         let allowed = self.limits.settle(spots, notes);
         Some(DeviceSettings {
@@ -132,6 +146,45 @@ impl Device {
             computed,
             allowed,
         })
+    }
+
+    fn check_keys_of_modbus(&self, notes: &mut Notes<'_>) {
+        let has_send =
+            !self.send.is_absent() || self.points.iter().any(|point| point.own_send().is_some());
+        if let Some(every) = self.every.spot().filter(|_| !has_send) {
+            let message =
+                "these values come by themselves, and `every` is how often a device is asked";
+            notes.error(every, message, "remove it, or add `send`");
+        }
+        let unit = self.unit.spot().map(|spot| ("unit", spot));
+        for (key, spot) in unit.into_iter().chain(self.limits.first()) {
+            let message = format!("`{key}` belongs to Modbus, and this device is on a plain line");
+            notes.error(spot, message, "remove it");
+        }
+    }
+
+    /// Complains of values that stand behind the end of every frame.
+    fn check_frame(
+        &self,
+        indices: &[Option<usize>],
+        settled: &[PointSettings],
+        buses: &[Bus],
+        notes: &mut Notes<'_>,
+    ) {
+        let bus = self.bus.written().map(|at| &at.value);
+        let bus = buses.iter().find(|it| Some(&it.name.value) == bus);
+        let Some(length) = bus.and_then(Bus::frame_length) else { return };
+        for (point, index) in self.points.iter().zip(indices) {
+            let settled = index.and_then(|index| settled.get(index));
+            let last = settled.and_then(|settled| point.last_byte(settled));
+            if let Some((last, spot)) = last.filter(|(last, _)| *last >= length) {
+                let message = format!(
+                    "this value reaches to byte {last}, and the last one of a frame is {}",
+                    length - 1
+                );
+                notes.error(spot, message, "bytes of a frame count from 0");
+            }
+        }
     }
 
     fn wire(&self, names: &[Rc<str>], buses: &[Bus], notes: &mut Notes<'_>) -> Wire {
@@ -154,6 +207,8 @@ impl Device {
 
     fn settle_unit(&self, wire: Wire, notes: &mut Notes<'_>) -> Option<UnitId> {
         let unit = match (&self.unit, wire) {
+            // There are no units on a plain line.
+            (_, Wire::Line) => return Some(UnitId(0)),
             (Given::Wrong, _) | (Given::Absent, Wire::Unknown) => return None,
             (Given::Absent, Wire::Tcp) => return Some(UnitId(UNIT_TCP_DEFAULT)),
             (Given::Absent, Wire::Serial) => {

@@ -245,6 +245,16 @@ impl<'n> Field<'n> {
         }
     }
 
+    /// As [`Self::text`], where white space is a value like any other.
+    pub(super) fn verbatim(&self, example: &str, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {
+        match &self.node.kind {
+            Kind::Scalar(text) if !text.is_empty() => Some(self.found(Rc::clone(text))),
+            Kind::Scalar(_) | Kind::Broken | Kind::Null | Kind::List(_) | Kind::Map(_) => {
+                self.text(example, notes)
+            }
+        }
+    }
+
     /// A whole number within `range`.
     pub(super) fn integer<T: TryFrom<i128>>(
         &self,

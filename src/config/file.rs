@@ -116,6 +116,7 @@ impl File {
         self.check_sessions(notes);
         let id = self.gateway.id.or(Rc::from(""));
         let buses = self.buses.iter().filter_map(|bus| bus.settle(notes)).collect();
+        let lines = self.buses.iter().filter_map(|bus| bus.settle_line(notes)).collect();
         let devices = self.devices.iter();
         let devices =
             devices.filter_map(|d| d.settle(&self.bus_names, &self.buses, notes)).collect();
@@ -140,6 +141,7 @@ impl File {
                 clock: self.gateway.clock.or(ClockTrust::Auto),
             },
             buses,
+            lines,
             devices,
             uplinks,
             broker,

@@ -5,7 +5,7 @@
 //!
 //! 1. `tree` reads the YAML so that every key and value knows its place; `syntax` has the words when it is none.
 //! 2. `fields` reads groups key by key: kinds of values, units, ranges, keys that nobody knows.
-//! 3. `bus` (with `bus_kind` and `bus_tls`), `device`, `allowed`, `point`, `uplink`, `rule`, `broker`, `listener` and `file` hold what is written; their `settle` applies defaults and
+//! 3. `bus` (with `bus_kind` and `bus_tls`, `line_frame` and `line_checksum`), `device`, `allowed`, `point`, `uplink`, `rule`, `broker`, `listener` and `file` hold what is written; their `settle` applies defaults and
 //!    checks what concerns more than one key.
 //!
 //! Nothing stops at the first complaint: all of them go into `notes`, and settings come out only without an error.
@@ -20,6 +20,7 @@ mod broker;
 mod bus;
 mod bus_kind;
 mod bus_tls;
+mod bytes;
 mod complaint;
 mod device;
 mod endpoint;
@@ -27,6 +28,8 @@ mod expression;
 mod fields;
 mod file;
 mod limits;
+mod line_checksum;
+mod line_frame;
 mod listener;
 mod load;
 mod log_level;

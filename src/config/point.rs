@@ -1,9 +1,13 @@
 //! core: a point as written, and what it is run with.
 
+mod line;
+pub(super) mod pick;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bus::Wire;
 use super::fields::{Field, Fields, Later};
 use super::names::Name;
 use super::notes::{At, Given, Notes, Spot};
@@ -14,6 +18,7 @@ use super::{expression, marker, name, names};
 use crate::field::{
     ComputedSettings, Formula, Order, Place, PointSettings, Table, ValueType, Writable,
 };
+use pick::PickKeys;
 
 const EXAMPLE: &str = "write `{ holding: 100, type: i16 }`";
 const TABLES: [(&str, Table); 4] = [
@@ -24,6 +29,8 @@ const TABLES: [(&str, Table); 4] = [
 ];
 const ADDRESS_HELP: &str =
     "addresses count from 0, as on the wire: what a manual calls 40101 or 400101 is `holding: 100`";
+const PLACE_HELP: &str =
+    "write one of `holding`, `input`, `coil`, `discrete` with an address from 0";
 const UNIT_CHARACTERS_MAX: usize = 16;
 const ENUM_EXAMPLE: &str = "write `{ 0: off, 1: heating }`";
 const BITS_EXAMPLE: &str = "write `{ 0: overload, 3: door open }`";
@@ -31,10 +38,7 @@ const BITS_EXAMPLE: &str = "write `{ 0: overload, 3: door open }`";
 const BITS_MAX: u16 = 2_000;
 const REGISTERS_MAX: u16 = 125;
 
-const LATER: &[Later] = &[
-    ("match", "remove this point: plain serial lines are not read"),
-    ("format", "remove it: values are published as JSON"),
-];
+const LATER: &[Later] = &[("format", "remove it: values are published as JSON")];
 
 const INSTEAD: &[Later] = &[
     ("address", "holding"),
@@ -66,6 +70,12 @@ const INSTEAD: &[Later] = &[
     ("write", "writable"),
     ("settable", "writable"),
     ("read_only", "writable"),
+    ("regex", "match"),
+    ("pattern", "match"),
+    ("columns", "characters"),
+    ("pointer", "json"),
+    ("command", "send"),
+    ("request", "send"),
 ];
 
 /// A point as written.
@@ -73,6 +83,9 @@ const INSTEAD: &[Later] = &[
 pub(super) struct Point {
     pub(super) name: At<Rc<str>>,
     place: Given<(Table, u16)>,
+    /// Whether a word that is known elsewhere says where it stands.
+    is_told_elsewhere: bool,
+    pick: PickKeys,
     value_type: TypeKeys,
     bit: Given<u8>,
     count: Given<u16>,
@@ -104,7 +117,10 @@ impl Point {
         let mut fields = field.fields(EXAMPLE, notes)?;
         let orders = [("big", Order::Big), ("little", Order::Little)];
         let point = Self {
-            place: place(&mut fields, &name.spot, notes),
+            place: place(&mut fields, notes),
+            is_told_elsewhere: fields.has_any(&[INSTEAD[0], INSTEAD[1]])
+                || fields.has_any(&pick::sources()),
+            pick: PickKeys::read(&mut fields, notes),
             value_type: TypeKeys::read(&mut fields, notes),
             bit: fields.given("bit", notes, |field, notes| {
                 field.integer(0..=15, "bit 0 is the lowest of a register", notes)
@@ -160,16 +176,29 @@ impl Point {
         Some(point)
     }
 
-    /// `every` and `report` are those of its device.
+    /// `every`, `report` and `send` are those of its device, which is on `wire`.
     pub(super) fn settle(
         &self,
+        (wire, send): (Wire, Option<&Arc<[u8]>>),
         every: Duration,
         report: &Given<Report>,
         notes: &mut Notes<'_>,
     ) -> Option<PointSettings> {
         if let Some(expression) = self.expression.written() {
             self.check_strays(&expression.spot, notes);
+        }
+        if !self.expression.is_absent() {
             return None;
+        }
+        if wire == Wire::Line || wire == Wire::Unknown && self.pick.has_source() {
+            return self.settle_on_line(every, report, send, notes);
+        }
+        if wire != Wire::Unknown {
+            self.check_keys_of_frames(notes);
+        }
+        if self.place.is_absent() && !self.is_told_elsewhere {
+            let message = "this point does not say where it stands";
+            notes.error(&self.name.spot, message, PLACE_HELP);
         }
         let place = self.place.written()?;
         let (table, address) = place.value;
@@ -181,36 +210,47 @@ impl Point {
             count,
             word_order: self.word_order.or(Order::Big),
             byte_order: self.byte_order.or(Order::Big),
-            fraction_bits: self.fraction_bits.or(0),
-            scale: self.scale.or(1.0),
-            offset: self.offset.or(0.0),
-            decimals: self.decimals.written().map(|at| at.value),
-            unit: self.unit.written().map(|at| Arc::from(&*at.value)),
             ..PointSettings::new(name, place, value_type, self.every.or(every))
         };
         self.check_count(&point, notes);
         self.check_end(&point, notes);
         self.warn_of_manual_numbers(&point, notes);
         self.check_orders(table, value_type, notes);
-        self.check_arithmetic(value_type, notes);
-        self.check_fraction_bits(value_type, notes);
         let invalid = self.invalid.written();
         let invalid = invalid.map(|words| marker::settle(words, value_type, notes));
+        let point = self.settle_value(point, report, notes);
+        let point = PointSettings { invalid: invalid.unwrap_or_default(), ..point };
+        let writable = self.settle_writable(&point, notes);
+        Some(PointSettings { writable, ..point })
+    }
+
+    /// Puts in what concerns the value, wherever it stands.
+    fn settle_value(
+        &self,
+        point: PointSettings,
+        report: &Given<Report>,
+        notes: &mut Notes<'_>,
+    ) -> PointSettings {
+        let value_type = point.value_type;
+        self.check_arithmetic(value_type, notes);
+        self.check_fraction_bits(value_type, notes);
         let no_number = self.no_number(value_type);
         let report = report::settle(&self.report, report, point.every, no_number, notes);
         // What is made of it has its name, unit and digits, and is what is published.
         let is_raw = self.scale_by.written().is_some();
-        let point = PointSettings {
+        let decimals = self.decimals.written().map(|at| at.value);
+        PointSettings {
+            fraction_bits: self.fraction_bits.or(0),
+            scale: self.scale.or(1.0),
+            offset: self.offset.or(0.0),
+            unit: self.unit.written().map(|at| Arc::from(&*at.value)),
             report: report.filter(|_| !is_raw),
-            decimals: point.decimals.filter(|_| !is_raw),
+            decimals: decimals.filter(|_| !is_raw),
             publish: self.is_published() && !is_raw,
-            invalid: invalid.unwrap_or_default(),
             names: self.settle_names(value_type, notes),
             bit_names: self.settle_bit_names(value_type, notes),
             ..point
-        };
-        let writable = self.settle_writable(&point, notes);
-        Some(PointSettings { writable, ..point })
+        }
     }
 
     fn settle_writable(&self, point: &PointSettings, notes: &mut Notes<'_>) -> Option<Writable> {
@@ -238,6 +278,11 @@ impl Point {
             // How often it comes is known from its parts alone; whatever it is, it is a number.
             report: report::settle(&self.report, report, Duration::ZERO, None, notes),
         }
+    }
+
+    /// What its device is asked with for this point alone.
+    pub(super) fn own_send(&self) -> Option<&Arc<[u8]>> {
+        self.pick.send()
     }
 
     /// What it is made of, where that is other points.
@@ -271,7 +316,7 @@ impl Point {
     fn check_strays(&self, expression: &Spot, notes: &mut Notes<'_>) {
         let of_type = self.value_type.first_spot();
         let keys = [
-            ("a place", self.place.spot()),
+            ("a place", self.place.spot().or(self.pick.keys().first().map(|(_, spot)| *spot))),
             ("`type` with what goes with it", of_type),
             ("`bit`", self.bit.spot()),
             ("`count`", self.count.spot()),
@@ -492,7 +537,7 @@ fn sorted<T: Ord>(names: &[At<Name>], key: impl Fn(i64) -> T) -> Vec<(T, Arc<str
 }
 
 /// Which table, and where in it.
-fn place(fields: &mut Fields<'_>, name: &Spot, notes: &mut Notes<'_>) -> Given<(Table, u16)> {
+fn place(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Given<(Table, u16)> {
     let mut place = Given::Absent;
     for (key, table) in TABLES {
         let Some(field) = fields.take(key) else { continue };
@@ -509,14 +554,6 @@ fn place(fields: &mut Fields<'_>, name: &Spot, notes: &mut Notes<'_>) -> Given<(
         place = address.map_or(Given::Wrong, |at| {
             Given::Value(At { value: (table, at.value), spot: at.spot })
         });
-    }
-    let is_told_elsewhere = [LATER[1], INSTEAD[0], INSTEAD[1], ("expression", "")];
-    if place.is_absent() && !fields.has_any(&is_told_elsewhere) {
-        notes.error(
-            name,
-            "this point does not say where it stands",
-            "write one of `holding`, `input`, `coil`, `discrete` with an address from 0",
-        );
     }
     place
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::BrokerSettings;
 use crate::clock::ClockTrust;
-use crate::field::{BusSettings, DeviceSettings};
+use crate::field::{BusSettings, DeviceSettings, LineSettings};
 use crate::store::QueueSettings;
 use crate::uplink::UplinkSettings;
 
@@ -13,9 +13,11 @@ use crate::uplink::UplinkSettings;
 pub struct Settings {
     /// The gateway itself.
     pub gateway: GatewaySettings,
-    /// The buses, in the order of the file.
+    /// The Modbus buses, in the order of the file.
     pub buses: Vec<BusSettings>,
-    /// The devices, in the order of the file; each one's bus is among `buses`.
+    /// The plain serial lines, in the order of the file.
+    pub lines: Vec<LineSettings>,
+    /// The devices, in the order of the file; each one's bus is among `buses` or `lines`.
     pub devices: Vec<DeviceSettings>,
     /// The upstream brokers, in the order of the file.
     pub uplinks: Vec<UplinkSettings>,

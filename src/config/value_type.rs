@@ -160,6 +160,43 @@ impl TypeKeys {
         })
     }
 
+    /// The type of a value that is written as text: a number with a point where nothing is said.
+    pub(super) fn settle_written(&self, notes: &mut Notes<'_>) -> Option<ValueType> {
+        let word = match &self.word {
+            Given::Wrong => return None,
+            Given::Absent => TypeWord::Plain(ValueType::F64),
+            Given::Value(word) => word.value,
+        };
+        self.check_strays(word, notes);
+        let is_packed = matches!(
+            word,
+            TypeWord::Bcd | TypeWord::Time | TypeWord::Plain(ValueType::SignMagnitude { .. })
+        );
+        if let Some(written) = self.word.written().filter(|_| is_packed) {
+            let message = "this type is packed into bytes, and this value is written as text";
+            notes.error(&written.spot, message, "write `f64`, `i32`, `bool` or `string`");
+        }
+        for spot in [self.length.spot(), self.encoding.spot()].into_iter().flatten() {
+            if word == TypeWord::String {
+                let message = "a text that is not packed is as long as it is, and UTF-8 or Latin-1";
+                notes.error(spot, message, "remove it");
+            }
+        }
+        Some(match word {
+            TypeWord::Bool => ValueType::Bool,
+            TypeWord::I8 => ValueType::I8(Half::Low),
+            TypeWord::U8 => ValueType::U8(Half::Low),
+            TypeWord::Plain(value_type) => value_type,
+            TypeWord::String => ValueType::Text { length: 250, encoding: Encoding::Guess },
+            TypeWord::Bcd | TypeWord::Time => return None,
+        })
+    }
+
+    /// Where `byte` stands.
+    pub(super) fn byte_spot(&self) -> Option<&Spot> {
+        self.byte.spot()
+    }
+
     /// Where the first of these keys stands.
     pub(super) fn first_spot(&self) -> Option<&Spot> {
         let keys = [self.word.spot(), self.digits.spot(), self.length.spot(), self.encoding.spot()];

@@ -114,11 +114,21 @@ impl Device {
         let mut values = Vec::with_capacity(points.len());
         for wanted in points {
             let Some(point) = self.settings.points.get(wanted.point) else { continue };
-            let (value, quality) = decode(point, range, data);
-            if let (Some(value), Some(last)) = (&value, self.last.get_mut(wanted.point)) {
+            values.push((wanted.point, decode(point, range, data)));
+        }
+        self.taken(values, now)
+    }
+
+    /// Values by the index of their point, however they came.
+    pub(super) fn taken(
+        &mut self,
+        values: Vec<(usize, (Option<Value>, Quality))>,
+        now: Moment,
+    ) -> Option<FieldEvent> {
+        for (point, (value, _)) in &values {
+            if let (Some(value), Some(last)) = (value, self.last.get_mut(*point)) {
                 *last = Some(value.clone());
             }
-            values.push((wanted.point, (value, quality)));
         }
         self.readings(values, now)
     }

@@ -5,6 +5,7 @@
 //! ([`health`]), how long to wait for them ([`patience`]), which reads bring the points and what a device refuses
 //! (`group`), what is kept of that ([`Memory`]), what all of it will cost ([`forecast`]), how a question and its answer look on the wire ([`modbus`]); `poller` joins them
 //! for one bus, and the shells `port`, `bus` and `notebook` wait and do the reading and writing.
+//! Devices that speak no Modbus, on a plain serial line, have a task of their own ([`mod@line`]).
 //!
 //! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
 
@@ -17,6 +18,7 @@ pub mod forecast;
 mod group;
 pub mod health;
 pub mod lag;
+pub mod line;
 mod memory;
 pub mod modbus;
 mod notebook;
@@ -34,8 +36,9 @@ pub use event::{DeviceState, FieldEvent};
 pub use memory::{Memory, MemoryError};
 pub use notebook::Notebook;
 pub use settings::{
-    Allowed, BusSettings, Change, ComputedSettings, DeviceSettings, Encoding, Formula,
-    FormulaError, Function, Half, Hole, Level, Marker, NamedTls, Operator, Order, Parity, Place,
-    PointSettings, PortSettings, ReportSettings, Rs485Settings, SerialSettings, Table, TcpSettings,
-    TimeLayout, UnitId, ValueType, Writable,
+    Allowed, BusSettings, Change, ChecksumSettings, ComputedSettings, DeviceSettings, Encoding,
+    Formula, FormulaError, FrameEnd, FrameSettings, Function, Half, Hole, Level, LinePort,
+    LineSettings, Marker, NamedTls, Operator, Order, Parity, Pattern, PatternError, Pick, PickFrom,
+    Place, PointSettings, PortSettings, ReportSettings, Rs485Settings, SerialSettings, Sum, Table,
+    TcpSettings, TimeLayout, UnitId, ValueType, Writable, Written,
 };

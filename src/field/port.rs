@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio_serial::{ClearBuffer, SerialPort, SerialStream};
 
-use super::PortSettings;
+use super::{LinePort, PortSettings, SerialSettings};
 use crate::tls::TlsError;
 
 /// How long a connection may take to come about.
@@ -63,8 +63,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 /// Who else has the serial port of `settings` open, as far as that can be seen.
 pub(super) async fn others(settings: &PortSettings) -> Vec<String> {
     match settings.serial() {
-        Some(serial) => holders::look(Arc::clone(&serial.path), false).await,
+        Some(serial) => others_at(serial).await,
         None => Vec::new(),
+    }
+}
+
+/// Who else has a serial port open.
+pub(super) async fn others_at(serial: &SerialSettings) -> Vec<String> {
+    holders::look(Arc::clone(&serial.path), false).await
+}
+
+/// Opens a serial port for this program alone; who has it, if it is held, is looked up.
+async fn open_serial(serial: &SerialSettings) -> Result<Port, PortError> {
+    match serial::open(serial) {
+        Err(PortError::Busy { path, holder }) => {
+            let others = holders::look(Arc::clone(&path), true).await;
+            let holder = if others.is_empty() { holder } else { others.join(", ") };
+            Err(PortError::Busy { path, holder })
+        }
+        opened => opened.map(Port::Serial),
     }
 }
 
@@ -72,19 +89,20 @@ impl Port {
     /// Opens what `settings` names; a serial port for this program alone.
     pub(super) async fn open(settings: &PortSettings) -> Result<Self, PortError> {
         match settings {
-            PortSettings::Rtu(serial) | PortSettings::Ascii(serial) => match serial::open(serial) {
-                Err(PortError::Busy { path, holder }) => {
-                    let others = holders::look(Arc::clone(&path), true).await;
-                    let holder = if others.is_empty() { holder } else { others.join(", ") };
-                    Err(PortError::Busy { path, holder })
-                }
-                opened => opened.map(Self::Serial),
-            },
+            PortSettings::Rtu(serial) | PortSettings::Ascii(serial) => open_serial(serial).await,
             PortSettings::Tcp(tcp)
             | PortSettings::RtuOverTcp(tcp)
             | PortSettings::AsciiOverTcp(tcp) => network::connect(tcp).await.map(Self::Tcp),
             PortSettings::Tls(tcp, tls) => network::connect_tls(tcp, tls).await.map(Self::Tls),
             PortSettings::Udp(udp) => network::reach(udp).await.map(Self::Udp),
+        }
+    }
+
+    /// Opens the port of a plain serial line.
+    pub(super) async fn open_line(port: &LinePort) -> Result<Self, PortError> {
+        match port {
+            LinePort::Serial(serial) => open_serial(serial).await,
+            LinePort::Tcp(tcp) => network::connect(tcp).await.map(Self::Tcp),
         }
     }
 

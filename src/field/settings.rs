@@ -1,6 +1,8 @@
 //! core: what the field is run with, checked and with every default applied.
 
 mod formula;
+mod line;
+mod pattern;
 mod report;
 mod value_type;
 
@@ -9,6 +11,10 @@ use std::time::Duration;
 
 use crate::tls::TlsSettings;
 pub use formula::{Formula, FormulaError, Function, Operator};
+pub use line::{
+    ChecksumSettings, FrameEnd, FrameSettings, LinePort, LineSettings, Pick, PickFrom, Sum, Written,
+};
+pub use pattern::{Pattern, PatternError};
 pub use report::{Change, ReportSettings};
 pub use value_type::{Encoding, Half, Marker, TimeLayout, ValueType};
 
@@ -284,6 +290,8 @@ pub struct PointSettings {
     pub writable: Option<Writable>,
     /// Whether its readings go out; otherwise it is there for points that are made of it.
     pub publish: bool,
+    /// How it is taken out of the frames of a plain serial line, where it is on one: of its place the bit alone counts then.
+    pub pick: Option<Pick>,
 }
 
 impl PointSettings {
@@ -309,6 +317,7 @@ impl PointSettings {
             report: None,
             writable: None,
             publish: true,
+            pick: None,
         }
     }
 

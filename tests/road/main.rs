@@ -18,6 +18,7 @@ mod counting;
 mod disk;
 mod kill;
 mod lan;
+mod lines;
 mod neighbours;
 mod outage;
 mod queue;

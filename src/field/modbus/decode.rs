@@ -1,8 +1,10 @@
 //! core: from registers and bits to a value with its quality.
 
 mod number;
+mod packed;
 mod text;
 mod time;
+mod written;
 
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use super::pdu::{Data, ReadRange};
 use crate::field::{Order, PointSettings, ValueType};
 use crate::model::{Quality, Value};
 pub(crate) use number::{calculated, rounded};
+pub(crate) use packed::{packed, packed_len};
+pub(crate) use written::written;
 
 /// Takes the value of `point` out of `data`, the answer to `range`. There is no value unless the quality is good, but in a
 /// list: it has `None` for what is not good, and the quality of the first of these.
@@ -78,6 +82,10 @@ fn one(point: &PointSettings, registers: &[u16]) -> (Option<Value>, Quality) {
     } else {
         number::decode(point, words.fold(0, |bits, word| bits << 16 | u64::from(word)))
     };
+    with_quality(decoded)
+}
+
+fn with_quality(decoded: Result<Value, NoValue>) -> (Option<Value>, Quality) {
     match decoded {
         Ok(value) => (Some(value), Quality::Good),
         Err(NoValue::Invalid(reason)) => (None, Quality::Invalid { reason: reason.into() }),

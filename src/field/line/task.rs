@@ -1,0 +1,239 @@
+//! shell: owns the port of one plain serial line and runs its decisions.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "reads the clock and waits for the cores of this line"
+)]
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep_until, timeout};
+use tracing::{debug, info, trace, warn};
+
+use super::talk::{Fact, Talk};
+use crate::backoff::Backoff;
+use crate::clock;
+use crate::field::health::Ailment;
+use crate::field::port::{Port, others_at};
+use crate::field::{DeviceSettings, FieldEvent, LinePort, LineSettings};
+
+const READ_BUFFER_LEN: usize = 4_096;
+/// The first pause before a port or connection is opened again.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+/// The longest.
+const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+
+/// A plain serial line with its devices, ready to run.
+#[derive(Debug)]
+pub struct Line {
+    settings: LineSettings,
+    devices: Vec<DeviceSettings>,
+}
+
+/// Why a port is no longer used.
+enum End {
+    /// The program stops, or nobody listens any more.
+    Stop,
+    /// The port is of no use; `heard` when something came over it before.
+    Lost { reason: String, heard: bool },
+}
+
+impl Line {
+    /// Takes the settings of a line and of the devices on it.
+    #[must_use]
+    pub fn new(settings: LineSettings, devices: Vec<DeviceSettings>) -> Self {
+        Self { settings, devices }
+    }
+
+    /// Listens and asks until `stop` turns true or the receiver of `events` is gone. A full channel slows the line.
+    pub async fn run(self, events: mpsc::Sender<FieldEvent>, stop: watch::Receiver<bool>) {
+        let Self { settings, devices } = self;
+        let talk = Talk::new(settings.clone(), devices, Instant::now());
+        let backoff = Backoff::new(PAUSE_FIRST, PAUSE_LONGEST);
+        Runner { settings, talk, events, stop, backoff, outage: None }.run().await;
+    }
+}
+
+struct Runner {
+    settings: LineSettings,
+    talk: Talk,
+    events: mpsc::Sender<FieldEvent>,
+    stop: watch::Receiver<bool>,
+    backoff: Backoff,
+    /// Since when the port cannot be used.
+    outage: Option<Instant>,
+}
+
+impl Runner {
+    async fn run(mut self) {
+        info!(bus = %self.settings.name, "line started");
+        while self.hand_out().await.is_some() {
+            let opened = tokio::select! {
+                opened = Port::open_line(&self.settings.port) => opened,
+                () = stopped(&mut self.stop) => break,
+            };
+            match opened {
+                Ok(port) => match self.serve(port).await {
+                    End::Stop => break,
+                    End::Lost { reason, heard } => {
+                        if heard {
+                            self.backoff.reset();
+                        }
+                        self.handle_down(&reason);
+                    }
+                },
+                Err(error) => self.handle_down(&error.to_string()),
+            }
+            if self.hand_out().await.is_none() {
+                break;
+            }
+            let pause = self.backoff.next_pause(fastrand::f64());
+            tokio::select! {
+                () = sleep_until((Instant::now() + pause).into()) => {}
+                () = stopped(&mut self.stop) => break,
+            }
+        }
+        info!(bus = %self.settings.name, "line stopped");
+    }
+
+    fn handle_down(&mut self, reason: &str) {
+        if self.outage.is_none() {
+            self.outage = Some(Instant::now());
+            warn!(bus = %self.settings.name, reason, "bus lost");
+        } else {
+            debug!(bus = %self.settings.name, reason, "bus still lost");
+        }
+        self.talk.handle_port_down(reason, clock::now());
+    }
+
+    /// Says who else has the port open: whoever had it before is not kept out.
+    fn tell_others(&self) {
+        let LinePort::Serial(serial) = self.settings.port.clone() else { return };
+        let bus = self.settings.name.clone();
+        tokio::spawn(async move {
+            let others = others_at(&serial).await.join(", ");
+            if !others.is_empty() {
+                warn!(%bus, %others, "port is open elsewhere, too; frames may go there");
+            }
+        });
+    }
+
+    /// Listens on `port` until it is of no use or the program stops.
+    async fn serve(&mut self, mut port: Port) -> End {
+        self.tell_others();
+        self.talk.handle_port_up(Instant::now());
+        let mut heard = false;
+        loop {
+            if self.hand_out().await.is_none() || *self.stop.borrow() {
+                return End::Stop;
+            }
+            let done = match self.talk.poll_send(Instant::now()) {
+                Some(request) => self.send(&mut port, &request).await,
+                None => self.listen(&mut port, &mut heard).await,
+            };
+            if let Err(error) = done {
+                return End::Lost { reason: port.explain(&error, heard), heard };
+            }
+        }
+    }
+
+    async fn send(&mut self, port: &mut Port, request: &[u8]) -> io::Result<()> {
+        // What came before belongs to no answer.
+        port.clear_input()?;
+        self.trace("sent", request);
+        match timeout(self.settings.timeout, port.write(request)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
+        }
+        self.talk.handle_sent(Instant::now());
+        Ok(())
+    }
+
+    /// Takes what comes until there is something to do.
+    async fn listen(&mut self, port: &mut Port, heard: &mut bool) -> io::Result<()> {
+        let mut buffer = [0; READ_BUFFER_LEN];
+        let until = self.talk.poll_timeout();
+        let wait = async {
+            match until {
+                Some(until) => sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            read = port.read(&mut buffer) => {
+                let bytes = buffer.get(..read?).unwrap_or_default();
+                self.trace("received", bytes);
+                *heard = true;
+                if let Some(since) = self.outage.take() {
+                    let down_for = format_args!("{:.1}s", since.elapsed().as_secs_f64());
+                    info!(bus = %self.settings.name, %down_for, "bus is back");
+                }
+                self.talk.handle_bytes(bytes, clock::now());
+            }
+            () = wait => self.talk.handle_timeout(clock::now()),
+            () = stopped(&mut self.stop) => {}
+            // A receiver that is gone is found out by handing out, which an idle line does not do.
+            () = self.events.closed() => {}
+        }
+        Ok(())
+    }
+
+    /// Hands events to the app and facts to the log; `None` when the program stops.
+    async fn hand_out(&mut self) -> Option<()> {
+        while let Some(fact) = self.talk.poll_fact() {
+            self.log(&fact);
+        }
+        loop {
+            let is_stopping = *self.stop.borrow();
+            let permit = if is_stopping {
+                // What was heard before the stop still goes out, if somebody takes it soon.
+                timeout(self.settings.timeout, self.events.reserve()).await.ok()?.ok()?
+            } else {
+                tokio::select! {
+                    permit = self.events.reserve() => permit.ok()?,
+                    () = stopped(&mut self.stop) => continue,
+                }
+            };
+            match self.talk.poll_event() {
+                Some(event) => permit.send(event),
+                None => return (!is_stopping).then_some(()),
+            }
+        }
+    }
+
+    fn log(&self, fact: &Fact) {
+        let bus = &self.settings.name;
+        match fact {
+            Fact::Answers { device } => info!(%bus, %device, "device answered"),
+            Fact::FellSick { device, ailment, reason } => match ailment {
+                Ailment::Silent | Ailment::Refusing => {
+                    warn!(%bus, %device, %reason, "device fell silent");
+                }
+                Ailment::Garbling => warn!(%bus, %device, %reason, "device garbles its frames"),
+            },
+            Fact::Turned { device, ailment, reason } => {
+                info!(%bus, %device, ?ailment, %reason, "device still gives nothing");
+            }
+            Fact::AnswersAgain { device, missed, sick_for } => {
+                let silent_for = format_args!("{:.1}s", sick_for.as_secs_f64());
+                info!(%bus, %device, missed, %silent_for, "device answers again");
+            }
+            Fact::NotFound { device, points } => {
+                info!(%bus, %device, points, "points were in no frame so far");
+            }
+            Fact::Unfit { frame } => debug!(%bus, frame, "frame fits no point"),
+            Fact::Damaged { damage } => debug!(%bus, %damage, "frame damaged"),
+        }
+    }
+
+    fn trace(&self, what: &str, bytes: &[u8]) {
+        trace!(target: "wire::line", bus = %self.settings.name, bytes = %bytes.escape_ascii(), "{what}");
+    }
+}
+
+/// Waits until the program stops.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever could say so is gone, which comes to the same.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
