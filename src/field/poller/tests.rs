@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::field::health::Ailment;
 use crate::field::modbus::link::Link;
+use crate::field::modbus::pdu::{Data, ReadRange};
 use crate::field::modbus::rtu;
 use crate::field::modbus::write::{What, Write};
 use crate::field::{
