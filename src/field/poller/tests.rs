@@ -211,10 +211,11 @@ impl Sim {
         };
         let free = self.free.entry(unit.0).or_insert(self.now);
         let asked = self.now + self.serial.characters(8);
-        *free = (*free).max(asked) + Duration::from_millis(delay_ms);
         let length = u32::try_from(frame.len()).expect("short");
-        let came = *free + self.serial.characters(length);
-        self.coming.insert((came, self.asked.len()), frame);
+        // A short answer does not overtake a long one that is still being sent.
+        *free =
+            (*free).max(asked) + Duration::from_millis(delay_ms) + self.serial.characters(length);
+        self.coming.insert((*free, self.asked.len()), frame);
     }
 
     fn take_events(&mut self) {
