@@ -8,6 +8,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -16,8 +19,9 @@ use std::time::{Duration, Instant};
 use fieldpost::field::UnitId;
 use fieldpost::field::modbus::receiver::Wrap;
 use fieldpost::field::modbus::{ascii, rtu};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_serial::{SerialPort, SerialStream};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 /// How often the line looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
@@ -131,15 +135,13 @@ impl Wire {
         };
         let is_over = Arc::clone(&stop);
         let serve = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(async {
-                let (mut port, other) = SerialStream::pair().expect("a pseudo-terminal");
-                // The other end stays open: a line that hangs up when the gateway closes it is of no more use.
-                teller.send(other.name().expect("it has a name")).expect("somebody waits");
-                while !is_over.load(Ordering::Relaxed) {
-                    devices.serve(&mut port).await;
-                }
-            });
+            let (port, path) = open().expect("a pseudo-terminal");
+            // The other end stays open: a line that hangs up when the gateway closes it is of no more use.
+            let _other = File::options().read(true).write(true).open(&path).expect("its other end");
+            teller.send(path).expect("somebody waits");
+            while !is_over.load(Ordering::Relaxed) {
+                devices.serve(port.as_fd());
+            }
         };
         let thread = Some(std::thread::spawn(serve));
         Self { path: path.recv().expect("the line opens"), heard, stop, thread }
@@ -188,23 +190,31 @@ struct Devices {
 
 impl Devices {
     /// Until the next byte is through, or a while.
-    async fn serve(&mut self, port: &mut SerialStream) {
-        let mut through = Vec::new();
+    fn serve(&mut self, port: BorrowedFd<'_>) {
         let now = Instant::now();
-        while let Some(Reverse((at, _, byte))) =
-            self.coming.peek().copied().filter(|it| it.0.0 <= now)
-        {
-            through.push(byte);
+        let mut through = Vec::new();
+        while let Some(Reverse((_, _, byte))) = self.coming.peek().filter(|it| it.0.0 <= now) {
+            through.push(*byte);
             self.coming.pop();
-            debug_assert!(at <= now);
         }
-        port.write_all(&through).await.expect("the line takes it");
+        let mut rest = through.as_slice();
+        while !rest.is_empty() {
+            // A gateway that does not listen loses what comes, as it would from a full buffer.
+            let Ok(count) = rustix::io::write(port, rest) else { break };
+            rest = &rest[count..];
+        }
         let next = self.coming.peek().map_or(now + LOOK, |it| it.0.0.min(now + LOOK));
-        let mut buffer = [0; 512];
-        let Ok(read) = tokio::time::timeout_at(next.into(), port.read(&mut buffer)).await else {
-            return;
-        };
+        // To the microsecond: a wake-up that is late by a character or two would be a silence on this line.
+        let wait = Timespec::try_from(next.saturating_duration_since(Instant::now()));
+        let mut ready = [PollFd::new(&port, PollFlags::IN)];
+        match poll(&mut ready, Some(&wait.expect("short"))) {
+            Ok(1..) => {}
+            Ok(0) => return,
+            Err(error) => panic!("the line cannot be waited for: {error}"),
+        }
         let at = Instant::now();
+        let mut buffer = [0; 512];
+        let read = rustix::io::read(port, &mut buffer).map_err(io::Error::from);
         self.bytes.extend_from_slice(&buffer[..read.expect("the line is there")]);
         while let Some((frame, unit, pdu)) = self.request() {
             self.take(&frame, unit, pdu, at);
@@ -346,6 +356,19 @@ impl Devices {
         let bits = 10 * u64::try_from(count).expect("short");
         Duration::from_nanos(bits * 1_000_000_000 / u64::from(self.pace.baud))
     }
+}
+
+/// A new pseudo-terminal that changes no byte, and the path of its other end.
+fn open() -> io::Result<(OwnedFd, String)> {
+    let port = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    grantpt(&port)?;
+    unlockpt(&port)?;
+    rustix::io::ioctl_fionbio(&port, true)?;
+    let mut modes = tcgetattr(&port)?;
+    modes.make_raw();
+    tcsetattr(&port, OptionalActions::Now, &modes)?;
+    let path = ptsname(&port, Vec::new())?;
+    Ok((port, path.into_string().map_err(io::Error::other)?))
 }
 
 /// What stands at the front of what came.
