@@ -13,6 +13,7 @@ mod learnt;
 mod life;
 mod peers;
 mod serial;
+mod sick;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

@@ -25,6 +25,7 @@ mod proxy;
 mod site;
 mod subscriber;
 mod wait;
+pub mod wire;
 
 pub use authority::Authority;
 pub use broker::{Mosquitto, free_port};
