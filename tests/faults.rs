@@ -40,7 +40,7 @@ fn append(seq: u64, len: usize) -> Change {
         body: fieldpost::model::Body::Foreign,
     };
     let target = Target { session: SESSION, qos: QoS::AtLeastOnce, retain: false, shared: false };
-    Change::Append { seq: Seq(seq), message, targets: Arc::from([target]) }
+    Change::Append { seq: Seq(seq), message: message.into(), targets: Arc::from([target]) }
 }
 
 fn fetch(after: u64) -> StoreCommand {

@@ -54,7 +54,7 @@ fn append(seq: u64, sessions: &[SessionId]) -> Change {
     let targets: Arc<[Target]> = sessions.iter().map(target).collect();
     // Some have a segment of many pages to themselves.
     let len = if seq.is_multiple_of(500) { 30_000 } else { 60 };
-    Change::Append { seq: Seq(seq), message: message(seq, len), targets }
+    Change::Append { seq: Seq(seq), message: message(seq, len).into(), targets }
 }
 
 fn id(id: u16) -> NonZeroU16 {

@@ -148,7 +148,7 @@ impl Both {
                     self.last += 1 + self.rng.u64(..*gap);
                     let (seq, message) = (Seq(self.last), self.message(*bytes));
                     let targets = self.targets();
-                    let stored = StoredMessage { seq, message, targets };
+                    let stored = StoredMessage { seq, message: message.into(), targets };
                     self.map.insert(seq, stored.clone());
                     let StoredMessage { message, targets, .. } = stored;
                     changes.push(Change::Append { seq, message, targets });

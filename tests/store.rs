@@ -183,7 +183,7 @@ fn append_message(seq: u64, sessions: &[u32], message: Message) -> Change {
         shared: false,
     };
     let targets: Arc<[Target]> = sessions.iter().map(target).collect();
-    Change::Append { seq: Seq(seq), message, targets }
+    Change::Append { seq: Seq(seq), message: message.into(), targets }
 }
 
 fn flight(id: u32, seq: u64, packet_id: u16, phase: Phase) -> Change {

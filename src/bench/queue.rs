@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -90,7 +91,7 @@ pub(super) fn fill(
         if let (Some(Change::Append { message, .. }), Some(last)) = (changes.last_mut(), last)
             && filled + batch == rows
         {
-            message.topic = last.clone();
+            Arc::make_mut(message).topic = last.clone();
         }
         commit(&store, &mut answers, batches, changes)?;
     }

@@ -60,7 +60,7 @@ impl Readings {
         let messages = messages.iter().cycle().skip(next).take(count);
         let append = |message: &Message| {
             *seq = seq.next();
-            let (message, targets) = (message.clone(), self.targets.clone());
+            let (message, targets) = (Arc::new(message.clone()), self.targets.clone());
             Change::Append { seq: *seq, message, targets }
         };
         messages.map(append).collect()

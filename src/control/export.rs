@@ -45,7 +45,7 @@ impl ExportedMessage {
     #[must_use]
     pub fn new(stored: &StoredMessage, waiting: &[SessionOwner]) -> Self {
         let Message { topic, payload, qos, retain, properties, accepted, expires, body: _ } =
-            &stored.message;
+            &*stored.message;
         let text = std::str::from_utf8(payload).ok().map(str::to_owned);
         let payload_base64 = text.is_none().then(|| encode_base64(payload));
         let name = |owner: &SessionOwner| match owner {
@@ -166,7 +166,7 @@ mod tests {
             expires: None,
             body: Body::Foreign,
         };
-        StoredMessage { seq: Seq(7), message, targets: Arc::from([]) }
+        StoredMessage { seq: Seq(7), message: message.into(), targets: Arc::from([]) }
     }
 
     #[test]

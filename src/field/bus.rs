@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep_until, timeout, timeout_at};
+use tokio::time::{sleep_until, timeout};
 use tracing::{debug, info, trace, warn};
 
+use super::alarm::Alarm;
 use super::errand::{Errand, Rank, not_asked};
 use super::event::{Fact, FieldEvent};
 use super::forecast::Forecast;
@@ -154,6 +155,7 @@ impl Bus {
             waiting: HashMap::new(),
             errands_taken: 0,
             echo_is_told: false,
+            alarm: None,
         }
         .run()
         .await;
@@ -183,6 +185,8 @@ struct Runner {
     waiting: HashMap<u64, oneshot::Sender<Outcome>>,
     errands_taken: u64,
     echo_is_told: bool,
+    /// For a line, which pays for every wait that ends late with its pace.
+    alarm: Option<Alarm>,
 }
 
 impl Runner {
@@ -279,6 +283,7 @@ impl Runner {
         let now = Instant::now();
         let mut wire = Wire::new(&self.settings, fastrand::u16(..), now);
         let mut answered = false;
+        self.alarm = wire.poll_ready().map(|_| Alarm::new());
         self.poller.handle_port_up(now);
         loop {
             // A bus that nobody listens to must not let answers lie: with one under way it is read on.
@@ -399,7 +404,7 @@ impl Runner {
         let mut buffer = [0; READ_BUFFER_LEN];
         let wait = async {
             match until {
-                Some(until) => sleep_until(until.into()).await,
+                Some(until) => wait_until(self.alarm.as_ref(), until).await,
                 None => std::future::pending().await,
             }
         };
@@ -427,15 +432,19 @@ impl Runner {
         what: &str,
     ) -> io::Result<Moment> {
         let mut buffer = [0; READ_BUFFER_LEN];
-        let read = timeout_at(deadline.into(), port.read(&mut buffer)).await;
+        let read = tokio::select! {
+            biased;
+            read = port.read(&mut buffer) => Some(read?),
+            () = wait_until(self.alarm.as_ref(), deadline) => None,
+        };
         let now = clock::now();
         match read {
-            Ok(read) => {
-                let bytes = buffer.get(..read?).unwrap_or_default();
+            Some(count) => {
+                let bytes = buffer.get(..count).unwrap_or_default();
                 self.trace(what, bytes);
                 wire.handle_bytes(bytes, now.mono);
             }
-            Err(_) => wire.handle_timeout(now.mono),
+            None => wire.handle_timeout(now.mono),
         }
         Ok(now)
     }
@@ -545,6 +554,14 @@ fn refuse((.., teller): Request, outage: Option<&(Instant, String)>) {
     let result = Err(not_asked(reason));
     // Whoever asked may have gone meanwhile.
     let _ = teller.send(Outcome { result, dropped: Vec::new() });
+}
+
+/// Waits until `at`, exactly where there is an alarm for it.
+async fn wait_until(alarm: Option<&Alarm>, at: Instant) {
+    match alarm {
+        Some(alarm) => alarm.wait_until(at).await,
+        None => sleep_until(at.into()).await,
+    }
 }
 
 /// Waits until the program stops.

@@ -9,6 +9,7 @@
 //!
 //! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
 
+mod alarm;
 mod bus;
 mod computed;
 mod device;

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
-use std::sync::Arc;
 use std::time::Instant;
 
 pub use operator::Oldest;
@@ -154,7 +153,7 @@ impl Outbox {
                 target.map_or((QoS::ExactlyOnce, false, false), |t| (t.qos, t.retain, t.shared));
             let out = Outgoing {
                 seq,
-                message: Arc::new(stored.message),
+                message: stored.message,
                 qos,
                 retain,
                 subscription_ids: Vec::new(),

@@ -217,17 +217,21 @@ fn takes(filter: &str, topic: &str) -> bool {
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;
     }
-    let mut topic_levels = topic.split('/');
-    for level in filter.split('/') {
-        match (level, topic_levels.next()) {
-            ("#", _) => return true,
-            (_, None) => return false,
-            ("+", Some(_)) => {}
-            (wanted, Some(have)) if wanted == have => {}
-            (_, Some(_)) => return false,
-        }
+    // Looked at for every message: a wildcard stands alone on its level, so nothing need be cut into levels.
+    let (mut filter, mut topic) = (filter.as_bytes(), topic.as_bytes());
+    loop {
+        (filter, topic) = match (filter, topic) {
+            ([b'#', ..], _) => return true,
+            ([b'+', filter @ ..], _) => {
+                let end = topic.iter().position(|byte| *byte == b'/').unwrap_or(topic.len());
+                (filter, &topic[end..])
+            }
+            ([wanted, filter @ ..], [have, topic @ ..]) if wanted == have => (filter, topic),
+            // `a/#` takes `a` as well.
+            (left, []) => return left.is_empty() || left == b"/#",
+            (_, _) => return false,
+        };
     }
-    topic_levels.next().is_none()
 }
 
 impl fmt::Display for TopicFilter {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::number::push_number;
+use super::topics::Topics;
 use crate::model::{
     Body, ClockState, Message, QoS, Reading, ReadingId, Timestamp, TopicError, TopicFilter,
     TopicName, Value,
@@ -20,13 +22,15 @@ pub struct Publisher {
     gateway: Arc<str>,
     start: u64,
     last_number: u64,
+    topics: Topics,
 }
 
 impl Publisher {
     /// A publisher for the gateway's `start`-th start; readings are numbered from 1.
     #[must_use]
     pub fn new(gateway: Arc<str>, start: u64) -> Self {
-        Self { gateway, start, last_number: 0 }
+        let topics = Topics::new(gateway.clone());
+        Self { gateway, start, last_number: 0, topics }
     }
 
     /// The topic where uplinks say `online` and `offline`.
@@ -73,8 +77,7 @@ impl Publisher {
     /// # Errors
     /// [`TopicError`] if a name is no topic level.
     pub fn reading(&mut self, reading: &Reading, clock: ClockState) -> Result<Message, TopicError> {
-        let topic = format!("{}/{}/{}", self.gateway, reading.point.device, reading.point.point);
-        let topic = TopicName::new(&topic)?;
+        let topic = self.topics.of(&reading.point)?;
         self.last_number += 1;
         let id = ReadingId { start: self.start, number: self.last_number };
         let is_dated = clock.covers(reading.taken);
@@ -147,7 +150,9 @@ pub fn payload(reading: &Reading, gateway: &str, id: ReadingId, is_dated: bool) 
         json.push_str(",\"unit\":");
         push_text(&mut json, unit);
     }
-    _ = write!(json, ",\"quality\":\"{}\"", reading.quality.word());
+    json.push_str(",\"quality\":\"");
+    json.push_str(reading.quality.word());
+    json.push('"');
     if let Some(reason) = reading.quality.reason() {
         json.push_str(",\"reason\":");
         push_text(&mut json, reason);
@@ -156,9 +161,14 @@ pub fn payload(reading: &Reading, gateway: &str, id: ReadingId, is_dated: bool) 
     if !is_dated {
         json.push_str(UNSYNCED_MARK);
     }
-    json.push_str(",\"id\":");
     // The gateway id has no character that JSON would escape.
-    _ = write!(json, "\"{gateway}-{}-{}\"}}", id.start, id.number);
+    json.push_str(",\"id\":\"");
+    json.push_str(gateway);
+    json.push('-');
+    push_number(&mut json, id.start);
+    json.push('-');
+    push_number(&mut json, id.number);
+    json.push_str("\"}");
     json
 }
 
@@ -177,8 +187,10 @@ pub fn push_value(json: &mut String, value: &Value) {
             }
             json.push(']');
         }
+        Value::UInt(value) => push_number(json, *value),
+        Value::Int(value) if *value >= 0 => push_number(json, value.unsigned_abs()),
         // Writing to a String cannot fail.
-        Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float { .. } => {
+        Value::Bool(_) | Value::Int(_) | Value::Float { .. } => {
             _ = write!(json, "{value}");
         }
     }

@@ -131,7 +131,7 @@ pub enum Change {
         /// Its place in the order.
         seq: Seq,
         /// The message.
-        message: Message,
+        message: Arc<Message>,
         /// Who it is for; never empty.
         targets: Arc<[Target]>,
     },
@@ -261,7 +261,7 @@ pub struct StoredMessage {
     /// Its place in the order.
     pub seq: Seq,
     /// The message.
-    pub message: Message,
+    pub message: Arc<Message>,
     /// Who it was kept for.
     pub targets: Arc<[Target]>,
 }

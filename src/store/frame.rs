@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::change::{
     Change, DropCount, DropReason, Phase, SessionId, SessionOwner, StoredWill, Target,
 };
+use super::checksum;
 use super::row::{self, RowError};
 use crate::model::{Body, Message, Seq, Timestamp, TopicFilter, TopicName};
 
@@ -64,7 +65,7 @@ pub(super) fn read(mut bytes: &[u8]) -> Result<Vec<Vec<Change>>, RowError> {
         let [a, b, c, d, sum @ ..] = *head;
         let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
         let Some((body, rest)) = rest.split_at_checked(length) else { break };
-        if checksum(body) != u64::from_le_bytes(sum) {
+        if !is_sound(body, sum) {
             break;
         }
         batches.push(read_changes(body)?);
@@ -93,7 +94,7 @@ pub(super) fn check(bytes: &[u8]) -> Checked {
         let [a, b, c, d, sum @ ..] = *head;
         let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(usize::MAX);
         let Some((body, behind)) = behind.split_at_checked(length) else { return checked };
-        let fault = if checksum(body) == u64::from_le_bytes(sum) {
+        let fault = if is_sound(body, sum) {
             read_changes(body).err().map(|error| error.to_string())
         } else {
             Some("its checksum is wrong".to_owned())
@@ -108,11 +109,14 @@ pub(super) fn check(bytes: &[u8]) -> Checked {
     }
 }
 
-/// FNV-1a, 64 bits: a torn write is to be recognised, not an enemy.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+fn checksum(body: &[u8]) -> u64 {
+    checksum::of_words(body.len() as u64, body)
+}
+
+/// Whether `body` is what `sum` was written for, by this version or by the one before it.
+fn is_sound(body: &[u8], sum: [u8; 8]) -> bool {
+    let sum = u64::from_le_bytes(sum);
+    checksum(body) == sum || checksum::of_bytes(body) == sum
 }
 
 fn write_change(change: &Change, out: &mut Vec<u8>) {
@@ -286,7 +290,7 @@ fn read_change(from: &mut &[u8]) -> Result<Change, RowError> {
         APPEND => Change::Append {
             seq: Seq(take_u64(from)?),
             targets: row::read_targets(take_bytes(from)?)?,
-            message: take_message(from)?,
+            message: Arc::new(take_message(from)?),
         },
         DELETE => Change::Delete { first: Seq(take_u64(from)?), last: Seq(take_u64(from)?) },
         FLIGHT => {
@@ -462,7 +466,7 @@ mod tests {
         let packet_id = NonZeroU16::MAX;
         let target = Target { session, qos: QoS::AtLeastOnce, retain: false, shared: false };
         vec![
-            Change::Append { seq, message: message("x"), targets: Arc::from([target]) },
+            Change::Append { seq, message: Arc::new(message("x")), targets: Arc::from([target]) },
             Change::Delete { first: Seq(1), last: seq },
             Change::Flight { session, seq, packet_id, phase: Phase::Released },
             Change::Flight { session, seq, packet_id, phase: Phase::AssignedLate },
@@ -510,6 +514,16 @@ mod tests {
         write(&every_change(), &mut bytes);
         write(&[], &mut bytes);
         assert_eq!(read(&bytes), Ok(vec![every_change(), Vec::new()]));
+    }
+
+    #[test]
+    fn what_an_earlier_version_summed_byte_by_byte_is_read() {
+        let mut bytes = Vec::new();
+        write(&every_change(), &mut bytes);
+        let sum = checksum::of_bytes(&bytes[HEAD_LEN..]);
+        bytes[4..HEAD_LEN].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(read(&bytes), Ok(vec![every_change()]));
+        assert_eq!(check(&bytes).batches, 1);
     }
 
     #[test]

@@ -434,7 +434,11 @@ mod tests {
             }
         };
         let session_row = Change::Session { session, owner, cursor: Seq(0), expiry: u32::MAX };
-        take(&mut layers, vec![session_row, Change::Append { seq, message, targets }], true);
+        take(
+            &mut layers,
+            vec![session_row, Change::Append { seq, message: message.into(), targets }],
+            true,
+        );
         let flight = Change::Flight { session, seq, packet_id, phase: Phase::Assigned };
         take(&mut layers, vec![flight], false);
         layers.staged.as_mut().expect("it stages").spoil();

@@ -99,5 +99,5 @@ pub(super) fn read_message(row: &Row<'_>) -> Result<StoredMessage, Fault> {
         expires: row.get::<_, Option<u64>>(2)?.map(Timestamp::from_unix_ms),
         body: Body::Foreign,
     };
-    Ok(StoredMessage { seq: Seq(seq), message, targets })
+    Ok(StoredMessage { seq: Seq(seq), message: Arc::new(message), targets })
 }

@@ -7,6 +7,7 @@
 
 mod bounds;
 mod change;
+mod checksum;
 mod damage;
 mod database;
 mod direct;

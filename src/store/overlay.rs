@@ -21,7 +21,7 @@ const MESSAGE_OVERHEAD: usize = 200;
 
 #[derive(Debug, Clone)]
 struct StagedMessage {
-    message: Message,
+    message: Arc<Message>,
     targets: Arc<[Target]>,
     staged: Instant,
 }
@@ -151,16 +151,26 @@ impl Overlay {
     }
 
     fn delete(&mut self, first: Seq, last: Seq, now: Instant) {
-        let staged: Vec<Seq> = self.messages.range(first..=last).map(|(seq, _)| *seq).collect();
-        for seq in &staged {
-            if let Some(message) = self.messages.remove(seq) {
-                self.message_bytes = self.message_bytes.saturating_sub(message.bytes());
-            }
+        let mut staged = 0;
+        while let Some(message) = self.take_message(first, last) {
+            staged += 1;
+            self.message_bytes = self.message_bytes.saturating_sub(message.bytes());
         }
-        if (staged.len() as u64) < last.0 - first.0 + 1 && self.has_messages {
+        if staged < last.0 - first.0 + 1 && self.has_messages {
             self.add_delete(first, last);
             self.wait(now);
         }
+    }
+
+    /// Takes out the first message from `first` to `last`.
+    fn take_message(&mut self, first: Seq, last: Seq) -> Option<StagedMessage> {
+        // Mostly the first of all, which need not be searched for.
+        let front = self.messages.first_entry()?;
+        if (first..=last).contains(front.key()) {
+            return Some(front.remove());
+        }
+        let seq = *self.messages.range(first..=last).next()?.0;
+        self.messages.remove(&seq)
     }
 
     fn add_delete(&mut self, mut first: Seq, mut last: Seq) {

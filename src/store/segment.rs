@@ -8,8 +8,8 @@
 use std::borrow::Cow;
 
 use super::change::{Change, StoredMessage, Target};
-use super::frame;
 use super::row::RowError;
+use super::{checksum, frame};
 use crate::model::{Message, Seq, Timestamp};
 
 /// A segment ends with this many messages,
@@ -147,15 +147,8 @@ fn unwrap(content: &[u8]) -> Result<Cow<'_, [u8]>, RowError> {
     }
 }
 
-/// FNV-1a over words of eight bytes, turned after each: byte by byte it would cost more than the compression.
 fn checksum(format: u8, raw_len: u32, body: &[u8]) -> u64 {
-    let step = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
-    let head = u64::from(format) << 32 | u64::from(raw_len);
-    let (words, rest) = body.as_chunks::<8>();
-    let sum = words
-        .iter()
-        .fold(step(0xcbf2_9ce4_8422_2325, head), |sum, word| step(sum, u64::from_le_bytes(*word)));
-    rest.iter().fold(sum, |sum, byte| step(sum, u64::from(*byte)))
+    checksum::of_words(u64::from(format) << 32 | u64::from(raw_len), body)
 }
 
 #[cfg(test)]
@@ -182,7 +175,7 @@ mod tests {
         };
         let target =
             Target { session: SessionId(1), qos: QoS::AtLeastOnce, retain: false, shared: false };
-        StoredMessage { seq: Seq(seq), message, targets: Arc::from([target]) }
+        StoredMessage { seq: Seq(seq), message: Arc::new(message), targets: Arc::from([target]) }
     }
 
     fn built(messages: &[StoredMessage]) -> Vec<Segment> {

@@ -285,7 +285,7 @@ mod tests {
             body: Body::Foreign,
         };
         let targets: Arc<[Target]> = sessions.iter().map(target).collect();
-        StoredMessage { seq: Seq(seq), message, targets }
+        StoredMessage { seq: Seq(seq), message: message.into(), targets }
     }
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_795_230_700_000);
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn a_time_from_before_the_clock_was_set_is_in_no_span() {
         let mut early = stored(1, "a", &[FAR]).message;
-        early.accepted = Timestamp::from_unix_ms(5);
+        Arc::make_mut(&mut early).accepted = Timestamp::from_unix_ms(5);
         let before = Some(Timestamp::from_unix_ms(1_795_230_600_000));
         assert!(!Selection { before, ..Selection::default() }.takes(&early));
         assert!(Selection::default().takes(&early));

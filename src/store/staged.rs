@@ -15,7 +15,9 @@ pub(super) const FILE_NAME: &str = "staged";
 /// The name of one that could not be taken.
 const ASIDE: &str = "staged.damaged";
 /// Begins every file: the kind, then which store and which generation of it, little endian.
-const MAGIC: &[u8; 8] = b"FPstage1";
+const MAGIC: &[u8; 8] = b"FPstage2";
+/// What stood there before batches were summed by words.
+const MAGIC_BEFORE: &[u8; 8] = b"FPstage1";
 const HEAD_LEN: usize = 24;
 /// A file larger than this, and twice as large as what was left of it last time, is written anew.
 const REWRITE_BYTES: u64 = 4 * 1024 * 1024;
@@ -104,7 +106,8 @@ impl Staged {
         let ([store, generation], []) = numbers.as_chunks::<8>() else { return Ok(None) };
         let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
         let origin = Origin { store: number(store), generation: number(generation) };
-        Ok((magic == MAGIC).then(|| Found { origin, body: body.to_vec() }))
+        let is_ours = magic == MAGIC || magic == MAGIC_BEFORE;
+        Ok(is_ours.then(|| Found { origin, body: body.to_vec() }))
     }
 
     /// Puts the file where no start takes it for the staged one; gives its new name.
@@ -122,7 +125,8 @@ impl Staged {
             Err(error) => return Err(error),
         };
         let Some((head, body)) = bytes.split_first_chunk::<HEAD_LEN>() else { return Ok(None) };
-        Ok((*head == self::head(origin)).then(|| frame::check(body)))
+        let is_ours = [MAGIC, MAGIC_BEFORE].iter().any(|it| *head == self::head(it, origin));
+        Ok(is_ours.then(|| frame::check(body)))
     }
 
     /// Begins an empty file.
@@ -195,18 +199,18 @@ pub fn noted_runtime_dir(state_dir: &Path) -> Option<PathBuf> {
     std::fs::read_link(state_dir.join(LINK_NAME)).ok()
 }
 
-fn head(origin: Origin) -> [u8; HEAD_LEN] {
+fn head(word: &[u8; 8], origin: Origin) -> [u8; HEAD_LEN] {
     let mut head = [0; HEAD_LEN];
     let (magic, numbers) = head.split_at_mut(MAGIC.len());
     let (store, generation) = numbers.split_at_mut(8);
-    magic.copy_from_slice(MAGIC);
+    magic.copy_from_slice(word);
     store.copy_from_slice(&origin.store.to_le_bytes());
     generation.copy_from_slice(&origin.generation.to_le_bytes());
     head
 }
 
 fn write_new(path: &Path, origin: Origin, changes: &[Change]) -> io::Result<File> {
-    let mut bytes = head(origin).to_vec();
+    let mut bytes = head(MAGIC, origin).to_vec();
     if !changes.is_empty() {
         frame::write(changes, &mut bytes);
     }
@@ -216,4 +220,29 @@ fn write_new(path: &Path, origin: Origin, changes: &[Change]) -> io::Result<File
     step::pass(Step::RenewBefore);
     std::fs::rename(&beside, path)?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::SessionId;
+
+    #[test]
+    fn a_file_of_the_version_before_is_found_and_checked() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let origin = Origin { store: 7, generation: 3 };
+        let changes = [Change::EndSession { session: SessionId(1) }];
+        let mut staged = Staged::create(dir.path(), origin).expect("a file");
+        staged.append(&changes).expect("room");
+        let path = dir.path().join(FILE_NAME);
+        let mut bytes = std::fs::read(&path).expect("the file");
+        assert!(bytes.starts_with(MAGIC));
+        bytes[..MAGIC.len()].copy_from_slice(MAGIC_BEFORE);
+        std::fs::write(&path, bytes).expect("the file");
+        let found = Staged::find(dir.path()).expect("it can be read").expect("a staged file");
+        assert_eq!(found.standing(origin), Standing::Follows);
+        assert_eq!(found.changes().expect("whole"), changes);
+        let checked = Staged::check(dir.path(), origin).expect("it can be read").expect("ours");
+        assert_eq!((checked.batches, checked.fault), (1, None));
+    }
 }

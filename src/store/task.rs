@@ -31,9 +31,9 @@ use crate::model::{Seq, Timestamp};
 /// How long the thread waits before it tries a failed commit again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// A batch of no more changes,
-const SMALL_CHANGES: usize = 128;
+const SMALL_CHANGES: usize = 512;
 /// and no more payload in bytes, is staged sooner than another thread is awake.
-const SMALL_BYTES: usize = 64 * 1024;
+const SMALL_BYTES: usize = 128 * 1024;
 
 /// What the hub asks of the store. Everything is done in the order it was asked.
 #[derive(Debug)]
@@ -330,9 +330,9 @@ impl Drop for Store {
 /// Whether a batch is staged sooner than another thread is awake.
 fn is_small(changes: &[Change]) -> bool {
     let payload = |change: &Change| {
-        if let Change::Append { message, .. } | Change::Retain { message: Some(message), .. } =
-            change
-        {
+        if let Change::Append { message, .. } = change {
+            message.payload.len()
+        } else if let Change::Retain { message: Some(message), .. } = change {
             message.payload.len()
         } else {
             0

@@ -74,7 +74,7 @@ mod tests {
             expires: None,
             body,
         };
-        StoredMessage { seq: Seq(seq), message, targets: Arc::from([]) }
+        StoredMessage { seq: Seq(seq), message: message.into(), targets: Arc::from([]) }
     }
 
     #[test]

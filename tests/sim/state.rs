@@ -61,7 +61,7 @@ impl State {
         match change.clone() {
             Change::Append { seq, message, targets } => {
                 assert!(!targets.is_empty(), "a message nobody wants is stored");
-                events.push(Event::Appended(seq, message.clone(), targets.to_vec()));
+                events.push(Event::Appended(seq, Message::clone(&message), targets.to_vec()));
                 let stored = StoredMessage { seq, message, targets };
                 assert!(self.messages.insert(seq, stored).is_none(), "{seq:?} is given twice");
             }

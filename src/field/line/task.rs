@@ -14,6 +14,7 @@ use tracing::{debug, info, trace, warn};
 use super::talk::{Fact, Talk};
 use crate::backoff::Backoff;
 use crate::clock;
+use crate::field::alarm::Alarm;
 use crate::field::health::Ailment;
 use crate::field::port::{Port, others_at};
 use crate::field::{DeviceSettings, FieldEvent, LinePort, LineSettings};
@@ -51,7 +52,8 @@ impl Line {
         let Self { settings, devices } = self;
         let talk = Talk::new(settings.clone(), devices, Instant::now());
         let backoff = Backoff::new(PAUSE_FIRST, PAUSE_LONGEST);
-        Runner { settings, talk, events, stop, backoff, outage: None }.run().await;
+        let alarm = Alarm::new();
+        Runner { settings, talk, events, stop, backoff, outage: None, alarm }.run().await;
     }
 }
 
@@ -63,6 +65,8 @@ struct Runner {
     backoff: Backoff,
     /// Since when the port cannot be used.
     outage: Option<Instant>,
+    /// A frame may end with a silence of a few characters.
+    alarm: Alarm,
 }
 
 impl Runner {
@@ -156,7 +160,7 @@ impl Runner {
         let until = self.talk.poll_timeout();
         let wait = async {
             match until {
-                Some(until) => sleep_until(until.into()).await,
+                Some(until) => self.alarm.wait_until(until).await,
                 None => std::future::pending().await,
             }
         };

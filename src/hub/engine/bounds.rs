@@ -262,14 +262,11 @@ impl Engine {
         let seq = self.next_seq();
         let target = Target { session: id, qos, retain: false, shared: false };
         let targets: Arc<[Target]> = Arc::from([target]);
-        self.changes.push(Change::Append {
-            seq,
-            message: message.clone(),
-            targets: targets.clone(),
-        });
+        let (message, copy) = (Arc::new(message), targets.clone());
+        self.changes.push(Change::Append { seq, message: message.clone(), targets: copy });
         let out = Outgoing {
             seq,
-            message: Arc::new(message),
+            message,
             qos,
             retain: false,
             subscription_ids: Vec::new(),

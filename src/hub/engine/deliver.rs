@@ -247,7 +247,7 @@ impl Engine {
                 retain: target.retain,
                 subscription_ids: subscription_ids(subscriptions, topic, target.shared),
                 shared: target.shared,
-                message: Arc::new(stored.message),
+                message: stored.message,
                 stored: Some(stored.targets.clone()),
                 batch: 0,
                 late: false,
@@ -340,7 +340,8 @@ fn publish_packet(
     left: Option<Duration>,
 ) -> Publish {
     // What a connection says itself keeps its topic: the will that takes it back has that one, too.
-    let rules = if out.stored.is_some() { forward } else { &[] };
+    let renames = out.stored.is_some() && forward.iter().any(|rule| rule.to.is_some());
+    let rules = if renames { forward } else { &[] };
     let rule = rules.iter().find(|rule| rule.filter.matches(&out.message.topic));
     let renamed = rule.and_then(|rule| {
         let to = rule.to.as_ref()?;

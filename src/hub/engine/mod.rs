@@ -32,7 +32,7 @@ pub use fact::Fact;
 pub use purge::EndUplinkError;
 
 use self::bounds::Bounds;
-use self::route::Wanted;
+use self::route::{Keeping, Wanted};
 use super::clock::Clock;
 use super::node::NodeId;
 use super::numbers::{NumberMap, Turns};
@@ -224,6 +224,8 @@ pub struct Engine {
     committed_to: Seq,
     /// Who wants the message that is being routed; empty in between.
     wanted: Vec<(SessionId, Wanted)>,
+    /// For whom it is kept; empty in between.
+    keeping: Keeping,
     /// Sessions to look after before the next wait.
     dirty: Turns<SessionId>,
     /// Sessions that may have more to say when a batch is durable.
@@ -291,6 +293,7 @@ impl Engine {
             committing: None,
             committed_to: snapshot.last_seq,
             wanted: Vec::new(),
+            keeping: Keeping::default(),
             dirty: Turns::default(),
             committing_for: Turns::default(),
             moved: Turns::default(),

@@ -52,6 +52,29 @@ impl Wanted {
     }
 }
 
+/// For whom the message that is being routed is kept. Its room serves the next message.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    targets: Vec<Target>,
+    kept: Vec<(SessionId, Outgoing)>,
+    /// Those of the message before: mostly the next one is for the same.
+    before: Option<Arc<[Target]>>,
+}
+
+impl Keeping {
+    /// Those gathered, if any.
+    fn take_targets(&mut self) -> Option<Arc<[Target]>> {
+        if self.targets.is_empty() {
+            return None;
+        }
+        if self.before.as_deref() != Some(&self.targets[..]) {
+            self.before = Some(Arc::from(&self.targets[..]));
+        }
+        self.targets.clear();
+        self.before.clone()
+    }
+}
+
 impl Engine {
     /// The gateway itself publishes.
     pub fn handle_publish(&mut self, message: Message, now: Moment) {
@@ -96,8 +119,8 @@ impl Engine {
         now: Moment,
     ) -> u64 {
         let seq = self.next_seq();
-        let mut targets = Vec::new();
-        let mut kept = Vec::new();
+        let mut keeping = std::mem::take(&mut self.keeping);
+        let Keeping { targets, kept, .. } = &mut keeping;
         for (id, wanted) in wanted {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             if session.rights.withholds(&message.topic) {
@@ -136,21 +159,21 @@ impl Engine {
                 self.dirty.insert(id);
             }
         }
-        if targets.is_empty() {
-            return 0;
+        let targets = keeping.take_targets();
+        if let Some(targets) = &targets {
+            self.uncommitted_bytes += message.payload.len();
+            let (message, targets) = (message.clone(), targets.clone());
+            self.changes.push(Change::Append { seq, message, targets });
         }
-        let targets: Arc<[Target]> = targets.into();
-        self.uncommitted_bytes += message.payload.len();
-        let (message, copy) = (Message::clone(message), targets.clone());
-        self.changes.push(Change::Append { seq, message, targets: copy });
-        for (id, mut out) in kept {
-            out.stored = Some(targets.clone());
+        for (id, mut out) in keeping.kept.drain(..) {
+            out.stored.clone_from(&targets);
             if let Some(session) = self.sessions.get_mut(&id) {
                 session.outbox.push(out);
             }
             self.dirty.insert(id);
         }
-        self.open_batch
+        self.keeping = keeping;
+        if targets.is_some() { self.open_batch } else { 0 }
     }
 
     /// Sends a message to one member of a shared subscription.
@@ -231,6 +254,7 @@ impl Engine {
         let qos = subscription.qos.min(message.qos);
         let seq = self.next_seq();
         let stored = self.sessions.get(&id).is_some_and(|session| is_stored(session, qos));
+        let message = Arc::new(message.clone());
         let targets = stored.then(|| {
             let target = Target { session: id, qos, retain: true, shared: false };
             let targets: Arc<[Target]> = Arc::from([target]);
@@ -241,7 +265,7 @@ impl Engine {
         });
         let out = Outgoing {
             seq,
-            message: Arc::new(message.clone()),
+            message,
             qos,
             retain: true,
             subscription_ids: subscription.id.into_iter().collect(),

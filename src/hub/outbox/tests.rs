@@ -105,7 +105,7 @@ fn the_cursor_stays_behind_what_was_not_read_since_the_start() {
         phase: Phase::Assigned,
         stored: Some(crate::store::StoredMessage {
             seq: Seq(seq),
-            message: Message::clone(&stored(seq, QoS::ExactlyOnce).message),
+            message: stored(seq, QoS::ExactlyOnce).message,
             targets: stored(seq, QoS::ExactlyOnce).stored.unwrap(),
         }),
     };
