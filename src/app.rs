@@ -94,7 +94,8 @@ impl Gateway {
     /// # Errors
     /// The store cannot be opened, or a port cannot be listened on; the message names it and the remedy.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let Settings { gateway, buses, lines, devices, uplinks, broker, queue, log: _ } = settings;
+        let Settings { gateway, buses, lines, devices, formats, uplinks, broker, queue, log: _ } =
+            settings;
         let gate = Gate::load(broker.access.clone()).context("users and rules of the broker")?;
         let (reload, reloads) = watch::channel(0);
         let door = Door::new(broker.limits);
@@ -121,7 +122,7 @@ impl Gateway {
         let withheld = Publisher::uplinks_filter(&gateway.id).context("gateway.id")?;
         let session = |uplink| session_of(uplink, &tell_drops, &withheld);
         let sessions = uplinks.iter().map(session).collect();
-        let publisher = Publisher::new(gateway.id.clone(), start);
+        let publisher = Publisher::new(gateway.id.clone(), start).with_formats(formats);
         let names = devices.iter().map(|device| device.name.clone()).collect();
         let now = Timestamp::from(SystemTime::now());
         let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
@@ -247,7 +248,7 @@ impl Gateway {
         self.reload.send_modify(|count| *count += 1);
     }
 
-    /// How many readings the hub has taken since the start.
+    /// How many messages with readings the hub has taken since the start.
     #[must_use]
     pub fn published(&self) -> u64 {
         *self.published.borrow()

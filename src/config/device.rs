@@ -8,11 +8,13 @@ use super::allowed::Limits;
 use super::bus::{Bus, Wire};
 use super::expression::Maker;
 use super::fields::{Field, Later, nearest};
+use super::format;
 use super::name;
 use super::notes::{At, Given, Notes, Spot};
 use super::point::{self, Point};
 use super::report::{self, Report};
 use crate::field::{DeviceSettings, PointSettings, UnitId};
+use crate::payload::{DeviceFormat, Format};
 
 const EXAMPLE: &str =
     "write `{ bus: rs485, unit: 1, points: { flow: { holding: 100, type: i16 } } }`";
@@ -27,7 +29,6 @@ const UNIT_HELP: &str = "the unit id is set on the device itself, by switches or
 
 const LATER: &[Later] = &[
     ("template", "remove it and write the points out under `points`"),
-    ("format", "remove it: each point has its own topic"),
     ("writable", "give it to each point that may be written"),
 ];
 
@@ -60,6 +61,7 @@ pub(super) struct Device {
     limits: Limits,
     /// What a device on a plain serial line is asked with.
     send: Given<Arc<[u8]>>,
+    format: Given<Format>,
 }
 
 impl Device {
@@ -81,6 +83,7 @@ impl Device {
         let report = fields.given("report", notes, report::read);
         let limits = Limits::read(&mut fields, notes);
         let send = fields.given("send", notes, point::pick::send);
+        let format = fields.given("format", notes, format::read);
         let points = fields.take("points");
         if bus.is_absent() {
             notes.error(&head, "this device does not say which bus it is on", "add `bus: NAME`");
@@ -91,7 +94,7 @@ impl Device {
         let points = points.map(|field| read_points(&field, notes)).unwrap_or_default();
         fields.finish(LATER, INSTEAD, notes);
         name::warn_of_twins(points.iter().map(|point| &point.name), notes);
-        Some(Self { name, head, bus, unit, every, report, points, limits, send })
+        Some(Self { name, head, bus, unit, every, report, points, limits, send, format })
     }
 
     /// The bus and unit, once both are known.
@@ -101,6 +104,12 @@ impl Device {
 
     pub(super) fn is_on(&self, bus: &str) -> bool {
         self.bus.written().is_some_and(|at| &*at.value == bus)
+    }
+
+    /// How its readings look where nothing but the gateway's `format` says so.
+    pub(super) fn format(&self, of_gateway: &Given<Format>) -> DeviceFormat {
+        let points = self.points.iter().map(|point| (&*point.name.value, point.format()));
+        format::settle(&self.format, of_gateway, points)
     }
 
     /// `names` are the buses the file tells of, `buses` those that could be read.

@@ -11,6 +11,7 @@ use super::broker::Broker;
 use super::bus::Bus;
 use super::device::Device;
 use super::fields::{Field, Fields, Later};
+use super::format;
 use super::log_level;
 use super::name;
 use super::notes::{At, Given, Notes, Spot};
@@ -19,6 +20,7 @@ use super::settings::{GatewaySettings, LogSettings, Settings};
 use super::tree::Node;
 use super::uplink::{self, Uplink};
 use crate::clock::ClockTrust;
+use crate::payload::Format;
 use crate::store::{QueueSettings, WhenFull};
 use crate::uplink::UplinkSettings;
 
@@ -44,6 +46,7 @@ struct Gateway {
     state_dir: Given<Rc<str>>,
     runtime_dir: Given<Rc<str>>,
     clock: Given<ClockTrust>,
+    format: Given<Format>,
 }
 
 /// The whole file as written.
@@ -117,9 +120,15 @@ impl File {
         let id = self.gateway.id.or(Rc::from(""));
         let buses = self.buses.iter().filter_map(|bus| bus.settle(notes)).collect();
         let lines = self.buses.iter().filter_map(|bus| bus.settle_line(notes)).collect();
-        let devices = self.devices.iter();
-        let devices =
-            devices.filter_map(|d| d.settle(&self.bus_names, &self.buses, notes)).collect();
+        let (mut devices, mut formats) = (Vec::new(), Vec::new());
+        for device in &self.devices {
+            let settled = device.settle(&self.bus_names, &self.buses, notes);
+            let Some(mut settled) = settled else { continue };
+            let format = device.format(&self.gateway.format);
+            settled.set_together(|point| format.is_together(point));
+            formats.push((Arc::clone(&settled.name), format));
+            devices.push(settled);
+        }
         let uplinks: Vec<(Spot, UplinkSettings)> = self
             .uplinks
             .iter()
@@ -143,6 +152,7 @@ impl File {
             buses,
             lines,
             devices,
+            formats,
             uplinks,
             broker,
             queue: QueueSettings {
@@ -251,6 +261,7 @@ fn read_gateway(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Gateway {
         state_dir: Given::Absent,
         runtime_dir: Given::Absent,
         clock: Given::Absent,
+        format: Given::Absent,
     };
     let Some(field) = fields.take("gateway") else {
         notes.error(&fields.head(), "the file has no `gateway`", GATEWAY_EXAMPLE);
@@ -278,8 +289,9 @@ fn read_gateway(fields: &mut Fields<'_>, notes: &mut Notes<'_>) -> Gateway {
         ];
         field.choice(&choices, &[], notes)
     });
+    let format = gateway.given("format", notes, format::read);
     gateway.finish(&[], &[("name", "id"), ("client_id", "id")], notes);
-    Gateway { id, state_dir, runtime_dir, clock }
+    Gateway { id, state_dir, runtime_dir, clock, format }
 }
 
 fn gateway_id(field: &Field<'_>, notes: &mut Notes<'_>) -> Option<At<Rc<str>>> {

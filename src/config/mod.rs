@@ -27,6 +27,7 @@ mod endpoint;
 mod expression;
 mod fields;
 mod file;
+mod format;
 mod limits;
 mod line_checksum;
 mod line_frame;

@@ -14,10 +14,11 @@ use super::notes::{At, Given, Notes, Spot};
 use super::report::{self, Report};
 use super::value_type::{TypeKeys, TypeWord, bit_count, no_number, whole_numbers};
 use super::writable::{self, WritableKeys};
-use super::{expression, marker, name, names};
+use super::{expression, format, marker, name, names};
 use crate::field::{
     ComputedSettings, Formula, Order, Place, PointSettings, Table, ValueType, Writable,
 };
+use crate::payload::PointFormat;
 use pick::PickKeys;
 
 const EXAMPLE: &str = "write `{ holding: 100, type: i16 }`";
@@ -37,8 +38,6 @@ const BITS_EXAMPLE: &str = "write `{ 0: overload, 3: door open }`";
 /// What one read brings (Modbus application protocol 1.1b3, sections 6.1 and 6.3).
 const BITS_MAX: u16 = 2_000;
 const REGISTERS_MAX: u16 = 125;
-
-const LATER: &[Later] = &[("format", "remove it: values are published as JSON")];
 
 const INSTEAD: &[Later] = &[
     ("address", "holding"),
@@ -105,6 +104,7 @@ pub(super) struct Point {
     scale_by: Given<Rc<str>>,
     writable: Given<WritableKeys>,
     publish: Given<bool>,
+    format: Given<PointFormat>,
 }
 
 impl Point {
@@ -170,9 +170,11 @@ impl Point {
             publish: fields.given("publish", notes, |field, notes| {
                 field.choice(&[("true", true), ("false", false)], &[], notes)
             }),
+            format: fields.given("format", notes, format::of_point),
             name,
         };
-        fields.finish(LATER, INSTEAD, notes);
+        format::warn_of_hidden(&point.format, point.hidden(), notes);
+        fields.finish(&[], INSTEAD, notes);
         Some(point)
     }
 
@@ -277,6 +279,7 @@ impl Point {
             unit: self.unit.written().map(|at| Arc::from(&*at.value)),
             // How often it comes is known from its parts alone; whatever it is, it is a number.
             report: report::settle(&self.report, report, Duration::ZERO, None, notes),
+            together: false,
         }
     }
 
@@ -300,6 +303,11 @@ impl Point {
 
     pub(super) fn is_published(&self) -> bool {
         self.publish.or(true)
+    }
+
+    /// How its readings look, if it says so itself.
+    pub(super) fn format(&self) -> &Given<PointFormat> {
+        &self.format
     }
 
     /// Whether somebody may write it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::broker::BrokerSettings;
 use crate::clock::ClockTrust;
 use crate::field::{BusSettings, DeviceSettings, LineSettings};
+use crate::payload::DeviceFormat;
 use crate::store::QueueSettings;
 use crate::uplink::UplinkSettings;
 
@@ -19,6 +20,8 @@ pub struct Settings {
     pub lines: Vec<LineSettings>,
     /// The devices, in the order of the file; each one's bus is among `buses` or `lines`.
     pub devices: Vec<DeviceSettings>,
+    /// How the readings of each device look, by its name.
+    pub formats: Vec<(Arc<str>, DeviceFormat)>,
     /// The upstream brokers, in the order of the file.
     pub uplinks: Vec<UplinkSettings>,
     /// The broker for the LAN.

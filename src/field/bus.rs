@@ -464,6 +464,7 @@ impl Runner {
         loop {
             let is_stopping = *self.stop.borrow();
             let permit = if is_stopping {
+                self.poller.handle_stop();
                 // What was read before the stop still goes out, if somebody takes it soon.
                 timeout(self.settings.timeout, self.events.reserve()).await.ok()?.ok()?
             } else {

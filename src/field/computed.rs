@@ -156,6 +156,7 @@ mod tests {
             decimals: None,
             unit: None,
             report: None,
+            together: false,
         };
         let (name, bus, unit) = ("device".into(), "bus".into(), UnitId(1));
         let device = DeviceSettings {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event::{DeviceState, Fact, FieldEvent};
+use super::gather::{Gather, News};
 use super::health::{Ailment, Health};
 use super::modbus::decode::decode;
 use super::modbus::known::{HoleText, Known, Learnt};
@@ -12,7 +13,7 @@ use super::modbus::plan::Wanted;
 use super::outlet::Outlet;
 use super::patience::Patience;
 use super::{DeviceSettings, Hole};
-use crate::model::{Moment, Quality, Value};
+use crate::model::{Moment, Quality, Reading, Value};
 
 /// A device that falls silent this often on the same read and answers all others has it refused.
 const CULPRIT_FALLS: u32 = 3;
@@ -45,6 +46,7 @@ pub(super) struct Device {
     /// The last good value of each point.
     last: Vec<Option<Value>>,
     outlet: Outlet,
+    gather: Gather,
 }
 
 impl Device {
@@ -52,6 +54,7 @@ impl Device {
         Self {
             last: vec![None; settings.points.len()],
             outlet: Outlet::new(&settings),
+            gather: Gather::default(),
             known: Known::new(settings.allowed.clone(), learnt),
             settings,
             health: Health::default(),
@@ -103,12 +106,12 @@ impl Device {
         true
     }
 
-    /// The values that `range` brought.
+    /// The values that `range` brought in a poll of `group`; what goes out together waits for the end of that.
     pub(super) fn values(
         &mut self,
+        group: usize,
         points: &[Wanted],
-        range: ReadRange,
-        data: &Data,
+        (range, data): (ReadRange, &Data),
         now: Moment,
     ) -> Option<FieldEvent> {
         let mut values = Vec::with_capacity(points.len());
@@ -116,35 +119,50 @@ impl Device {
             let Some(point) = self.settings.points.get(wanted.point) else { continue };
             values.push((wanted.point, decode(point, range, data)));
         }
-        self.taken(values, now)
+        self.keep_last(&values);
+        self.in_poll(group, values, now)
     }
 
-    /// Values by the index of their point, however they came.
+    /// Values by the index of their point, which came by themselves and are a poll of their own.
     pub(super) fn taken(
         &mut self,
         values: Vec<(usize, (Option<Value>, Quality))>,
         now: Moment,
-    ) -> Option<FieldEvent> {
-        for (point, (value, _)) in &values {
+    ) -> impl Iterator<Item = FieldEvent> + use<> {
+        self.keep_last(&values);
+        self.readings(values, now)
+    }
+
+    fn keep_last(&mut self, values: &[(usize, (Option<Value>, Quality))]) {
+        for (point, (value, _)) in values {
             if let (Some(value), Some(last)) = (value, self.last.get_mut(*point)) {
                 *last = Some(value.clone());
             }
         }
-        self.readings(values, now)
     }
 
-    /// There is no value for `points`, which stand in `range`.
+    /// There is no value for `points`, which stand in `range`, in a poll of `group`.
     pub(super) fn errors(
         &mut self,
+        group: usize,
         points: &[Wanted],
-        range: ReadRange,
-        words: &str,
+        (range, words): (ReadRange, &str),
         now: Moment,
     ) -> Option<FieldEvent> {
         let reason: Arc<str> = format!("{range}: {words}").into();
         let error =
             |it: &Wanted| (it.point, (None, Quality::Error { reason: Arc::clone(&reason) }));
-        self.readings(points.iter().map(error).collect(), now)
+        self.in_poll(group, points.iter().map(error).collect(), now)
+    }
+
+    /// The poll of `group` is over: what of it goes out together.
+    pub(super) fn end_poll(&mut self, group: usize) -> impl Iterator<Item = FieldEvent> + use<> {
+        self.gather.take(group).into_iter().flat_map(events)
+    }
+
+    /// Nothing more comes of polls that are not over: what of them goes out together.
+    pub(super) fn end_polls(&mut self) -> impl Iterator<Item = FieldEvent> + use<> {
+        self.gather.take_all().flat_map(events)
     }
 
     /// These points cannot be read at all.
@@ -152,7 +170,7 @@ impl Device {
         &mut self,
         points: &[(usize, RangeError)],
         now: Moment,
-    ) -> Option<FieldEvent> {
+    ) -> impl Iterator<Item = FieldEvent> + use<> {
         let error = |(point, error): &(usize, RangeError)| {
             (*point, (None, Quality::Error { reason: error.to_string().into() }))
         };
@@ -165,12 +183,13 @@ impl Device {
         FieldEvent::Device { device, state: DeviceState::Online, time: now.wall }
     }
 
-    /// It gives nothing: once for the device and once for each of its points.
+    /// It gives nothing: what it gave before that, once for the device and once for each of its points.
     pub(super) fn sick(
         &mut self,
         reason: &Arc<str>,
         now: Moment,
     ) -> impl Iterator<Item = FieldEvent> + use<> {
+        let given = self.end_polls();
         let device = Arc::clone(&self.settings.name);
         let state = DeviceState::Offline { reason: Arc::clone(reason) };
         let event = FieldEvent::Device { device, state, time: now.wall };
@@ -179,7 +198,7 @@ impl Device {
             None => (None, Quality::Error { reason: Arc::clone(reason) }),
         };
         let readings = self.last.iter().map(without).enumerate().collect();
-        [event].into_iter().chain(self.readings(readings, now))
+        given.chain([event]).chain(self.readings(readings, now))
     }
 
     pub(super) fn fell_sick(&self, ailment: Ailment, reason: &Arc<str>) -> Fact {
@@ -208,12 +227,31 @@ impl Device {
         }
     }
 
+    fn in_poll(
+        &mut self,
+        group: usize,
+        values: Vec<(usize, (Option<Value>, Quality))>,
+        taken: Moment,
+    ) -> Option<FieldEvent> {
+        let (mut news, made) = self.outlet.handle(values, taken);
+        let own = std::mem::take(&mut news.own);
+        self.gather.handle(group, news, made);
+        event(own)
+    }
+
     fn readings(
         &mut self,
         values: Vec<(usize, (Option<Value>, Quality))>,
         taken: Moment,
-    ) -> Option<FieldEvent> {
-        let readings = self.outlet.handle(values, taken);
-        (!readings.is_empty()).then_some(FieldEvent::Readings(readings))
+    ) -> impl Iterator<Item = FieldEvent> + use<> {
+        events(self.outlet.handle(values, taken).0)
     }
+}
+
+fn events(News { own, before, together }: News) -> impl Iterator<Item = FieldEvent> {
+    [own, before, together].into_iter().filter_map(event)
+}
+
+fn event(readings: Vec<Reading>) -> Option<FieldEvent> {
+    (!readings.is_empty()).then_some(FieldEvent::Readings(readings))
 }

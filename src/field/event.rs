@@ -12,7 +12,8 @@ use crate::model::{Reading, Timestamp};
 /// What a bus reports.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FieldEvent {
-    /// The values of one transaction, or what is left of a device that fell silent.
+    /// The values of one device that came together: of one transaction, or of one poll where they go out together; or what is
+    /// left of one that fell silent.
     Readings(Vec<Reading>),
     /// A device came or went.
     Device {

@@ -16,6 +16,7 @@ mod device;
 mod errand;
 mod event;
 pub mod forecast;
+mod gather;
 mod group;
 pub mod health;
 pub mod lag;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::computed::Computed;
+use super::gather::News;
 use super::report::Report;
 use super::{DeviceSettings, PointSettings};
 use crate::model::{Moment, PointName, Quality, Reading, Value};
@@ -20,6 +21,7 @@ struct Point {
     unit: Option<Arc<str>>,
     report: Option<Report>,
     publish: bool,
+    together: bool,
 }
 
 impl Outlet {
@@ -33,6 +35,7 @@ impl Outlet {
             unit: point.unit.clone(),
             report: point.report.map(|report| Report::new(report, point.every)),
             publish: point.publish,
+            together: point.together,
         };
         let computed = settings.computed.iter().map(|point| {
             let computed = Computed::new(point.clone(), settings);
@@ -42,47 +45,53 @@ impl Outlet {
                 unit: point.unit.clone(),
                 report: point.report.map(|report| Report::new(report, every)),
                 publish: true,
+                together: point.together,
             };
             (computed, out)
         });
         Self { points: settings.points.iter().map(point).collect(), computed: computed.collect() }
     }
 
-    /// Takes values by the index of their point; returns the readings that are news, those of computed points
-    /// last.
+    /// Takes values by the index of their point; returns what of them is news, and how many of those that go out together
+    /// are of computed points, which come last.
     pub(super) fn handle(
         &mut self,
         values: Vec<(usize, (Option<Value>, Quality))>,
         taken: Moment,
-    ) -> Vec<Reading> {
-        let mut readings = Vec::with_capacity(values.len());
+    ) -> (News, usize) {
+        let mut news = News::default();
         for (index, (value, quality)) in values {
             for (computed, _) in &mut self.computed {
                 computed.handle(index, value.as_ref(), &quality);
             }
             if let Some(point) = self.points.get_mut(index).filter(|point| point.publish) {
-                point.handle((value, quality, taken), &mut readings);
+                point.handle((value, quality, taken), &mut news);
             }
         }
+        let read = news.together.len();
         for (computed, point) in &mut self.computed {
             let name = |index: usize| self.points.get(index).map(|point| &*point.name.point);
             if let Some((value, quality)) = computed.poll(name) {
-                point.handle((value, quality, taken), &mut readings);
+                point.handle((value, quality, taken), &mut news);
             }
         }
-        readings
+        let made = news.together.len() - read;
+        (news, made)
     }
 }
 
 impl Point {
-    fn handle(&mut self, reading: (Option<Value>, Quality, Moment), out: &mut Vec<Reading>) {
-        let Some(report) = &mut self.report else {
-            out.push(self.reading(reading));
-            return;
+    fn handle(&mut self, reading: (Option<Value>, Quality, Moment), news: &mut News) {
+        let (before, is_news) = match &mut self.report {
+            None => (None, true),
+            Some(report) => report.handle(&reading),
         };
-        let (before, is_news) = report.handle(&reading);
-        out.extend(before.map(|before| self.reading(before)));
+        if let Some(before) = before {
+            let earlier = if self.together { &mut news.before } else { &mut news.own };
+            earlier.push(self.reading(before));
+        }
         if is_news {
+            let out = if self.together { &mut news.together } else { &mut news.own };
             out.push(self.reading(reading));
         }
     }

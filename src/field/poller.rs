@@ -148,9 +148,11 @@ impl Poller {
                 let group = Group::new(index, points, wire, &device.known, now.mono);
                 for read in group.refused() {
                     let words = "refused before the restart, and tried again soon";
-                    let event = device.errors(&read.points, read.range, words, now);
+                    let index = poller.groups.len();
+                    let event = device.errors(index, &read.points, (read.range, words), now);
                     poller.events.extend(event);
                 }
+                poller.events.extend(device.end_polls());
                 poller.groups.push(group);
             }
             poller.events.extend(device.impossible(&impossible, now));
@@ -293,9 +295,16 @@ impl Poller {
         Some(self.ask(For::Errand(errand), question, now))
     }
 
+    /// Nothing more is asked: what polls that are not over have brought goes out.
+    pub(super) fn handle_stop(&mut self) {
+        self.events.extend(self.devices.iter_mut().flat_map(Device::end_polls));
+    }
+
     fn begin(&mut self, group: usize, now: Instant) {
         let Some(it) = self.groups.get_mut(group) else { return };
-        let Some(device) = self.devices.get(it.device) else { return };
+        let Some(device) = self.devices.get_mut(it.device) else { return };
+        // What was given up without an end.
+        self.events.extend(device.end_poll(group));
         it.begin(&device.known, now);
         if it.is_done() {
             self.end_run(group, now);

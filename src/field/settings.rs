@@ -197,6 +197,12 @@ impl DeviceSettings {
         is_part
     }
 
+    /// Says of each point, by its name, whether its readings go out together with others of one poll.
+    pub fn set_together(&mut self, is_together: impl Fn(&str) -> bool) {
+        self.points.iter_mut().for_each(|point| point.together = is_together(&point.name));
+        self.computed.iter_mut().for_each(|made| made.together = is_together(&made.name));
+    }
+
     /// How many points the operator gave a name: one that is scaled by another is read and made, and is one.
     #[must_use]
     pub fn point_count(&self) -> usize {
@@ -218,6 +224,8 @@ pub struct ComputedSettings {
     pub unit: Option<Arc<str>>,
     /// Which readings are news; `None` when all are.
     pub report: Option<ReportSettings>,
+    /// Whether its readings wait for those of the same poll.
+    pub together: bool,
 }
 
 /// What a device allows in one read, as far as somebody has said so; the rest is learnt by asking.
@@ -292,6 +300,8 @@ pub struct PointSettings {
     pub writable: Option<Writable>,
     /// Whether its readings go out; otherwise it is there for points that are made of it.
     pub publish: bool,
+    /// Whether its readings wait for those of the same poll.
+    pub together: bool,
     /// How it is taken out of the frames of a plain serial line, where it is on one: of its place the bit alone counts then.
     pub pick: Option<Pick>,
 }
@@ -319,6 +329,7 @@ impl PointSettings {
             report: None,
             writable: None,
             publish: true,
+            together: false,
             pick: None,
         }
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Body, ClockState, Message, Moment, Seq, Timestamp};
+use crate::model::{ClockState, Message, Moment, Seq, Timestamp};
 
 /// Wall clock and time since the boot going apart by more is a step: both are slewed alike.
 const STEP_MIN_MS: u64 = 1000;
@@ -103,8 +103,7 @@ impl Clock {
     /// The right time of a reading that was taken by a clock nobody could believe, once that is known.
     #[must_use]
     pub fn right_time(&self, seq: Seq, message: &Message, now: Moment) -> Option<Timestamp> {
-        let Body::Reading { unsynced_at: Some(taken_ms) } = message.body else { return None };
-        let ago = now.boot_ms.checked_sub(taken_ms)?;
+        let ago = now.boot_ms.checked_sub(message.body.unsynced_at()?)?;
         let is_known = seq >= self.boot_first && self.believes(now);
         is_known.then(|| Timestamp::from_unix_ms(now.wall.unix_ms().saturating_sub(ago)))
     }
@@ -139,7 +138,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::model::{QoS, TopicName};
+    use crate::model::{Body, QoS, TopicName};
 
     const HOUR_MS: u64 = 3_600_000;
     const DAY_MS: u64 = 24 * HOUR_MS;

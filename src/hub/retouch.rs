@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::model::Timestamp;
+use crate::model::{Body, Timestamp};
 
 /// What is to be set right in the payload of a reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,10 +14,10 @@ pub struct Marks {
 }
 
 /// Sets the payload of a reading right. Only who wrote it knows how; the hub does not know what is in a payload.
-pub type Retouch = fn(&Bytes, Marks) -> Bytes;
+pub type Retouch = fn(&Bytes, Body, Marks) -> Bytes;
 
 /// Leaves every payload as it is.
 #[must_use]
-pub(super) fn untouched(payload: &Bytes, _: Marks) -> Bytes {
+pub(super) fn untouched(payload: &Bytes, _: Body, _: Marks) -> Bytes {
     payload.clone()
 }

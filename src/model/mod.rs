@@ -11,7 +11,7 @@ mod secret;
 mod time;
 mod topic;
 
-pub use message::{Body, Message, MessageProperties, Seq};
+pub use message::{Body, Message, MessageProperties, Seq, TimeForm, TimePlaces, Unsynced};
 pub use qos::QoS;
 pub use reading::{PointName, Quality, Reading, ReadingId, Value};
 pub use rename::{RenameError, TopicRename};

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::publisher::push_text;
+use super::json::push_text;
 use crate::hub::DropSummary;
 
 /// The JSON of a summary: `uplink`, `dropped` (how many in all since the last summary), `first` and `last` (when, RFC 3339,

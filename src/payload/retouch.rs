@@ -2,35 +2,57 @@
 
 use bytes::Bytes;
 
-use super::publisher::UNSYNCED_MARK;
+use super::json::UNSYNCED_MARK;
+use super::words::redated;
 use crate::hub::Marks;
+use crate::model::Body;
 
-const TIME: &[u8] = b",\"time\":\"";
 const LATE: &[u8] = b",\"late\":true}";
 
-/// The payload of a reading with `marks`: a right time takes the place of the one it has and of the mark
-/// `"clock":"unsynced"`; `"late":true` comes last, once. What is no payload of a reading comes back as it is.
+/// The payload of a reading, or of those of a device, with `marks`: a right time takes the place of the one it has and of the
+/// mark `"clock":"unsynced"`; `"late":true` comes last, once. In the operator's words (`body`) the time alone is set right.
+/// What is not as the gateway wrote it comes back as it is.
 #[must_use]
-pub fn retouch(payload: &Bytes, marks: Marks) -> Bytes {
-    try_retouch(payload, marks).map_or_else(|| payload.clone(), Bytes::from)
+pub fn retouch(payload: &Bytes, body: Body, marks: Marks) -> Bytes {
+    let touched = match body {
+        Body::Foreign => None,
+        Body::Reading { .. } => reading(payload, marks),
+        Body::Device { .. } => device(payload, marks),
+        Body::Worded { unsynced } => {
+            unsynced.zip(marks.time).map(|(unsynced, time)| redated(payload, unsynced, time))
+        }
+    };
+    touched.map_or_else(|| payload.clone(), Bytes::from)
 }
 
-fn try_retouch(payload: &[u8], marks: Marks) -> Option<Vec<u8>> {
+fn reading(payload: &[u8], marks: Marks) -> Option<Vec<u8>> {
     if !payload.starts_with(b"{\"value\":") {
         return None;
     }
-    let body = payload.strip_suffix(LATE).or_else(|| payload.strip_suffix(b"}"))?;
+    // Inside a text every quotation mark has a backslash before it, so this is the key.
+    let key = b",\"time\":\"";
+    let at = payload.windows(key.len()).position(|window| window == key)?;
+    marked(payload, at + key.len(), marks)
+}
+
+fn device(payload: &[u8], marks: Marks) -> Option<Vec<u8>> {
+    // It comes first: a point may be called like it.
+    let key = b"{\"time\":\"";
+    payload.starts_with(key).then(|| marked(payload, key.len(), marks))?
+}
+
+/// With `marks`, where the time stands at `at`.
+fn marked(payload: &[u8], at: usize, marks: Marks) -> Option<Vec<u8>> {
     let is_late = marks.late || payload.ends_with(LATE);
+    let body = payload.strip_suffix(LATE).or_else(|| payload.strip_suffix(b"}"))?;
+    let (before, said) = body.split_at_checked(at)?;
     let mut out = Vec::with_capacity(payload.len() + LATE.len());
+    out.extend_from_slice(before);
     match marks.time {
-        None => out.extend_from_slice(body),
+        None => out.extend_from_slice(said),
         Some(time) => {
-            // Inside a text every quotation mark has a backslash before it, so this is the key.
-            let key = body.windows(TIME.len()).position(|window| window == TIME)?;
-            let (before, value) = body.split_at_checked(key + TIME.len())?;
-            let end = value.iter().position(|byte| *byte == b'"')?;
-            let after = value.get(end + 1..)?;
-            out.extend_from_slice(before);
+            let end = said.iter().position(|byte| *byte == b'"')?;
+            let after = said.get(end + 1..)?;
             out.extend_from_slice(time.to_string().as_bytes());
             out.push(b'"');
             out.extend_from_slice(after.strip_prefix(UNSYNCED_MARK.as_bytes()).unwrap_or(after));
@@ -45,12 +67,14 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
 
+    const READING: Body = Body::Reading { unsynced_at: Some(60_000) };
     const TIME_MS: Timestamp = Timestamp::from_unix_ms(1_795_230_600_123);
     const UNSYNCED: &str = r#"{"value":21.4,"unit":"°C","quality":"good","time":"1970-01-01T00:01:00.000Z","clock":"unsynced","id":"g-7-1"}"#;
 
     fn touched(payload: &str, time: Option<Timestamp>, late: bool) -> String {
         let payload = Bytes::copy_from_slice(payload.as_bytes());
-        String::from_utf8(retouch(&payload, Marks { time, late }).to_vec()).expect("text")
+        let marks = Marks { time, late };
+        String::from_utf8(retouch(&payload, READING, marks).to_vec()).expect("text")
     }
 
     #[test]
@@ -94,12 +118,12 @@ mod tests {
             r#"{"value":1,"time":"x"#,
         ] {
             let payload = Bytes::from_static(payload.as_bytes());
-            assert_eq!(retouch(&payload, all), payload);
+            assert_eq!(retouch(&payload, READING, all), payload);
         }
         // Cut off anywhere it is never a panic.
         for end in 0..UNSYNCED.len() {
             let cut = Bytes::copy_from_slice(&UNSYNCED.as_bytes()[..end]);
-            assert_eq!(retouch(&cut, all), cut);
+            assert_eq!(retouch(&cut, READING, all), cut);
         }
     }
 }

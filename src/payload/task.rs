@@ -11,8 +11,8 @@ use crate::model::{ClockState, Message, TopicError};
 /// Events carried in one batch, at most.
 const BATCH_MAX: usize = 256;
 
-/// Runs until every bus has hung up or the hub has stopped. A slow hub slows the buses. `published` is how many readings
-/// the hub has taken since the start, `clock` whether the wall clock may be believed.
+/// Runs until every bus has hung up or the hub has stopped. A slow hub slows the buses. `published` is how many
+/// messages with readings the hub has taken since the start, `clock` whether the wall clock may be believed.
 pub async fn carry(
     mut events: mpsc::Receiver<FieldEvent>,
     mut publisher: Publisher,
@@ -44,11 +44,7 @@ fn describe(
     messages: &mut Vec<Message>,
 ) -> Result<(), TopicError> {
     match event {
-        FieldEvent::Readings(readings) => {
-            for reading in readings {
-                messages.push(publisher.reading(reading, clock)?);
-            }
-        }
+        FieldEvent::Readings(readings) => publisher.readings(readings, clock, messages)?,
         FieldEvent::Device { device, state, time } => {
             let online = *state == DeviceState::Online;
             messages.push(publisher.device(device, online, *time)?);

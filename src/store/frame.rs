@@ -14,7 +14,7 @@ use super::change::{
 };
 use super::checksum;
 use super::row::{self, RowError};
-use crate::model::{Body, Message, Seq, Timestamp, TopicFilter, TopicName};
+use crate::model::{Message, Seq, Timestamp, TopicFilter, TopicName};
 
 /// Length (four bytes) and checksum (eight), little endian.
 const HEAD_LEN: usize = 12;
@@ -261,9 +261,7 @@ fn put_option<T>(out: &mut Vec<u8>, value: Option<&T>, put: impl FnOnce(&mut Vec
 
 fn put_message(out: &mut Vec<u8>, message: &Message) {
     out.push(row::flags(message.qos, message.retain) | row::body_flags(message.body));
-    if let Body::Reading { unsynced_at: Some(at) } = message.body {
-        put_u64(out, at);
-    }
+    row::write_body(message.body, out);
     put_u64(out, message.accepted.unix_ms());
     put_option(out, message.expires.as_ref(), |out, end| put_u64(out, end.unix_ms()));
     put_bytes(out, message.topic.as_str().as_bytes());
@@ -425,9 +423,8 @@ fn take_option<T>(
 fn take_message(from: &mut &[u8]) -> Result<Message, RowError> {
     let flags = take_u8(from)?;
     let (qos, retain) = row::read_flags(flags)?;
-    let unsynced_at = (flags & row::UNSYNCED != 0).then(|| take_u64(from)).transpose()?;
     Ok(Message {
-        body: row::read_body(flags, unsynced_at),
+        body: row::read_body(flags, from).ok_or(SHORT)?,
         qos,
         retain,
         accepted: Timestamp::from_unix_ms(take_u64(from)?),
@@ -443,7 +440,7 @@ fn take_message(from: &mut &[u8]) -> Result<Message, RowError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{MessageProperties, QoS};
+    use crate::model::{Body, MessageProperties, QoS, TimeForm, TimePlaces, Unsynced};
 
     fn message(payload: &'static str) -> Message {
         Message {
@@ -459,6 +456,22 @@ mod tests {
             expires: Some(Timestamp::from_unix_ms(9)),
             body: Body::Reading { unsynced_at: Some(1 << 40) },
         }
+    }
+
+    fn every_body() -> impl Iterator<Item = Body> {
+        let mut places = TimePlaces::default();
+        places.push(TimeForm::Seconds, 7);
+        let said = Timestamp::from_unix_ms(60_000);
+        let unsynced = Some(Unsynced { taken_ms: 1 << 41, said, places });
+        [
+            Body::Foreign,
+            Body::Reading { unsynced_at: None },
+            Body::Device { unsynced_at: None, points: u32::MAX },
+            Body::Device { unsynced_at: Some(5), points: 1 },
+            Body::Worded { unsynced: None },
+            Body::Worded { unsynced },
+        ]
+        .into_iter()
     }
 
     fn every_change() -> Vec<Change> {
@@ -524,6 +537,19 @@ mod tests {
         bytes[4..HEAD_LEN].copy_from_slice(&sum.to_le_bytes());
         assert_eq!(read(&bytes), Ok(vec![every_change()]));
         assert_eq!(check(&bytes).batches, 1);
+    }
+
+    #[test]
+    fn every_body_comes_back_as_it_went_in_and_none_is_made_up_of_less() {
+        for body in every_body() {
+            let message = Message { body, ..message("x") };
+            let mut bytes = Vec::new();
+            put_message(&mut bytes, &message);
+            assert_eq!(take_message(&mut &bytes[..]), Ok(message));
+            for end in 0..bytes.len() {
+                assert!(take_message(&mut &bytes[..end]).is_err(), "{body:?} cut at {end}");
+            }
+        }
     }
 
     #[test]

@@ -220,7 +220,7 @@ pub(super) fn load_retained(connection: &Connection) -> Result<Vec<Message>, Fau
             properties,
             accepted: Timestamp::from_unix_ms(row.get(1)?),
             expires: row.get::<_, Option<u64>>(2)?.map(Timestamp::from_unix_ms),
-            body: row::read_body(row.get(3)?, None),
+            body: row::retained_body(row.get(3)?),
         });
     }
     Ok(retained)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::change::{SessionId, Target};
-use crate::model::{Body, MessageProperties, QoS, TopicName};
+use crate::model::{Body, MessageProperties, QoS, TimePlaces, Timestamp, TopicName, Unsynced};
 
 /// Why a row cannot be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,24 +41,78 @@ pub(super) fn read_flags(flags: u8) -> Result<(QoS, bool), RowError> {
     Ok((qos, flags & 4 != 0))
 }
 
-/// The bit of a message's flags that says it is a reading of the gateway itself.
+/// The bit of a message's flags that says it is of the gateway itself.
 const READING: u8 = 8;
 /// The bit that says it was taken before the clock was synchronised.
-pub(super) const UNSYNCED: u8 = 16;
+const UNSYNCED: u8 = 16;
+/// The bit that says it tells of several points.
+const DEVICE: u8 = 32;
+/// The bit that says it is in the operator's words.
+const WORDED: u8 = 64;
 
 /// What a message's flags say of its body, beside [`flags`].
 pub(super) fn body_flags(body: Body) -> u8 {
+    let kind = match body {
+        Body::Foreign => return 0,
+        Body::Reading { .. } => READING,
+        Body::Device { .. } => READING | DEVICE,
+        Body::Worded { .. } => READING | WORDED,
+    };
+    kind | if body.unsynced_at().is_some() { UNSYNCED } else { 0 }
+}
+
+/// What of a body does not fit into the flags, little endian.
+pub(super) fn write_body(body: Body, out: &mut Vec<u8>) {
+    if let Some(at) = body.unsynced_at() {
+        out.extend_from_slice(&at.to_le_bytes());
+    }
     match body {
-        Body::Foreign => 0,
-        Body::Reading { unsynced_at: None } => READING,
-        Body::Reading { unsynced_at: Some(_) } => READING | UNSYNCED,
+        Body::Device { points, .. } => out.extend_from_slice(&points.to_le_bytes()),
+        Body::Worded { unsynced: Some(Unsynced { said, places, .. }) } => {
+            out.extend_from_slice(&said.unix_ms().to_le_bytes());
+            for place in places.to_numbers() {
+                out.extend_from_slice(&place.to_le_bytes());
+            }
+        }
+        Body::Foreign | Body::Reading { .. } | Body::Worded { unsynced: None } => {}
     }
 }
 
-/// The inverse of [`body_flags`].
-pub(super) fn read_body(flags: u8, unsynced_at: Option<u64>) -> Body {
-    if flags & READING == 0 { Body::Foreign } else { Body::Reading { unsynced_at } }
+/// The inverse of [`body_flags`] and [`write_body`]; `None` if `from` ends too early.
+pub(super) fn read_body(flags: u8, from: &mut &[u8]) -> Option<Body> {
+    fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
+        let (head, rest) = from.split_first_chunk()?;
+        *from = rest;
+        Some(*head)
+    }
+    if flags & READING == 0 {
+        return Some(Body::Foreign);
+    }
+    let unsynced_at = match flags & UNSYNCED {
+        0 => None,
+        _ => Some(u64::from_le_bytes(take(from)?)),
+    };
+    if flags & DEVICE != 0 {
+        return Some(Body::Device { unsynced_at, points: u32::from_le_bytes(take(from)?) });
+    }
+    if flags & WORDED == 0 {
+        return Some(Body::Reading { unsynced_at });
+    }
+    let Some(taken_ms) = unsynced_at else { return Some(Body::Worded { unsynced: None }) };
+    let said = Timestamp::from_unix_ms(u64::from_le_bytes(take(from)?));
+    let mut numbers = [0; TimePlaces::MAX];
+    for number in &mut numbers {
+        *number = u32::from_le_bytes(take(from)?);
+    }
+    let places = TimePlaces::from_numbers(numbers);
+    Some(Body::Worded { unsynced: Some(Unsynced { taken_ms, said, places }) })
 }
+
+/// The body of a retained message, of which the flags alone are kept.
+pub(super) fn retained_body(flags: u8) -> Body {
+    if flags & READING == 0 { Body::Foreign } else { Body::Reading { unsynced_at: None } }
+}
+
 /// The bit of a target's flags that says it gets the message as the member of a shared subscription.
 const SHARED: u8 = 8;
 /// Bytes of a target.

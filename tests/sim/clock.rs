@@ -106,7 +106,9 @@ impl Board {
             quality: Quality::Good,
             taken: self.now,
         };
-        let message = self.publisher.reading(&reading, self.clock).expect("well named");
+        let mut messages = Vec::new();
+        self.publisher.readings(&[reading], self.clock, &mut messages).expect("well named");
+        let message = messages.pop().expect("there is one");
         self.engine.handle_publish(message, self.now);
         self.settle();
         self.world()

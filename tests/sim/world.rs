@@ -36,7 +36,7 @@ const FETCH_MAX: usize = 7;
 const SUMMARY: u64 = 1_000_000_000_000;
 const SUMMARY_UNIT: u64 = 1_000_000;
 
-fn mark_late(payload: &Bytes, marks: Marks) -> Bytes {
+fn mark_late(payload: &Bytes, _: Body, marks: Marks) -> Bytes {
     let text = std::str::from_utf8(payload).expect("a number").trim_start_matches(LATE);
     Bytes::from(if marks.late { format!("{LATE}{text}") } else { text.to_owned() })
 }

@@ -87,6 +87,10 @@ impl Poller {
     }
 
     pub(super) fn end_run(&mut self, group: usize, now: Instant) {
+        let device = self.groups.get(group).map(|it| it.device);
+        if let Some(device) = device.and_then(|device| self.devices.get_mut(device)) {
+            self.events.extend(device.end_poll(group));
+        }
         let missed = self.schedule.handle_done(group, now);
         if missed > 0 {
             let change = self.lag.handle_missed(group, missed, now);
@@ -153,7 +157,7 @@ impl Poller {
             self.facts.push_back(Fact::Learnt { device, unit, lesson });
         }
         device.handle_answered_read(range);
-        self.events.extend(device.values(&brought.points, range, data, now));
+        self.events.extend(device.values(group, &brought.points, (range, data), now));
     }
 
     /// The device does not have what was asked for.
@@ -169,7 +173,7 @@ impl Poller {
         if is_news {
             self.facts.push_back(device.refuses(&points, range, &words));
         }
-        self.events.extend(device.errors(&points, range, &words, now));
+        self.events.extend(device.errors(group, &points, (range, &words), now));
     }
 
     /// The device refuses, and not because of what it was asked for.
@@ -187,7 +191,7 @@ impl Poller {
         let (was_sick, words) = (device.health.is_sick(), why.to_string());
         let change = device.health.handle_refused(&words, now.mono);
         if !was_sick {
-            self.events.extend(device.errors(points, range, &words, now));
+            self.events.extend(device.errors(group, points, (range, &words), now));
         }
         if device.health.is_sick() {
             self.probes.handle_cost(now.mono.saturating_duration_since(asked.at), now.mono);

@@ -317,9 +317,9 @@ fn set_right(out: &mut Outgoing, clock: &Clock, retouch: Retouch, now: Moment) {
         return;
     }
     let message = Arc::make_mut(&mut out.message);
-    message.payload = retouch(&message.payload, marks);
+    message.payload = retouch(&message.payload, message.body, marks);
     if marks.time.is_some() {
-        message.body = Body::Reading { unsynced_at: None };
+        message.body = message.body.set_right();
     }
 }
 
