@@ -26,7 +26,7 @@ use crate::broker::{
 use crate::clock::{self, ClockTrust};
 use crate::command::{CommandSettings, Commands, request};
 use crate::config::Settings;
-use crate::control::{Control, Desk};
+use crate::control::{Buses, Control, Desk};
 use crate::field::line::Line;
 use crate::field::{Bus, BusHandle, BusSettings, DeviceSettings, FieldEvent, LineSettings};
 use crate::hub::{
@@ -126,13 +126,21 @@ impl Gateway {
         let now = Timestamp::from(SystemTime::now());
         let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
-        let control = open_control(&hub, &queue);
+        let bus_count = buses.len() + lines.len();
+        let (buses, reached) = buses_of(buses, bus_count, &devices, &queue.state_dir);
+        let make = |line: LineSettings| {
+            let on_it = on_bus(&line.name, &devices);
+            Line::new(line, on_it).one_of(bus_count)
+        };
+        let lines: Vec<Line> = lines.into_iter().map(make).collect();
+        let onlookers = buses.iter().map(Bus::onlooker).chain(lines.iter().map(Line::onlooker));
+        let onlookers = Buses::new(onlookers.collect());
+        let desk = Desk::new(hub.clone(), queue.clone()).with_buses(onlookers);
+        let control = open_control(desk, &queue);
         // Before anybody comes in.
         hub.acl(gate.acl(), Vec::new()).await.context("cannot start the hub")?;
         let filters = request::filters(&gateway.id).context("gateway.id")?;
         let requests = hub.listen(filters).await.context("cannot start the hub")?;
-        let bus_count = buses.len();
-        let (buses, reached) = buses_of(buses, &devices, &queue.state_dir);
         let (clock_teller, clock_state) = watch::channel(clock_state);
         let settings = CommandSettings { gateway: gateway.id.clone(), devices: reached };
         let commands = Commands::open(settings, &queue.state_dir, hub.clone(), clock_state.clone());
@@ -166,7 +174,7 @@ impl Gateway {
             gateway = %gateway.id,
             version = env!("CARGO_PKG_VERSION"),
             start,
-            buses = bus_count + lines.len(),
+            buses = bus_count,
             devices = devices.len(),
             points = devices.iter().map(|device| device.point_count()).sum::<usize>(),
             uplinks = uplinks.len(),
@@ -189,10 +197,8 @@ impl Gateway {
             })
             .collect();
         let poll = |bus: Bus| tokio::spawn(bus.run(field_events.clone(), inputs_stopped.clone()));
-        let listen = |line: LineSettings| {
-            let line = Line::new(line.clone(), on_bus(&line.name, &devices));
-            tokio::spawn(line.run(field_events.clone(), inputs_stopped.clone()))
-        };
+        let listen =
+            |line: Line| tokio::spawn(line.run(field_events.clone(), inputs_stopped.clone()));
         let lines = lines.into_iter().map(listen);
         let buses = buses.into_iter().map(poll).chain(lines).collect();
         let field_events = Some(field_events);
@@ -364,13 +370,14 @@ fn on_bus(name: &Arc<str>, devices: &[DeviceSettings]) -> Vec<DeviceSettings> {
 /// The buses with their devices, and each device with the way to it.
 fn buses_of(
     buses: Vec<BusSettings>,
+    count: usize,
     devices: &[DeviceSettings],
     state_dir: &Path,
 ) -> (Vec<Bus>, Vec<(DeviceSettings, BusHandle)>) {
     let mut reached = Vec::new();
     let make = |settings: BusSettings| {
         let on_it = on_bus(&settings.name, devices);
-        let bus = Bus::new(settings, on_it.clone()).remembering(state_dir);
+        let bus = Bus::new(settings, on_it.clone()).remembering(state_dir).one_of(count);
         reached.extend(on_it.into_iter().map(|device| (device, bus.handle())));
         bus
     };
@@ -411,9 +418,9 @@ fn is_ready(task: &mut JoinHandle<()>, cx: &mut Context<'_>) -> bool {
 }
 
 /// Opens the control socket; a gateway that cannot be asked does its work all the same.
-fn open_control(hub: &HubHandle, queue: &QueueSettings) -> Option<Control> {
+fn open_control(desk: Desk, queue: &QueueSettings) -> Option<Control> {
     let dir = queue.runtime_dir.as_deref().unwrap_or(&queue.state_dir);
-    match Control::start(dir, Desk::new(hub.clone(), queue.clone())) {
+    match Control::start(dir, desk) {
         Ok(control) => Some(control),
         Err(cause) => {
             let directory = dir.display();

@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("uplink", &["model", "mqtt", "hub", "tls", "keep_alive", "backoff", "step"]),
     ("broker", &["model", "mqtt", "access", "hub", "step", "quiet"]),
     ("payload", &["model", "field", "hub"]),
-    ("control", &["model", "hub", "store"]),
+    ("control", &["model", "field", "hub", "store"]),
     ("command", &["model", "field", "hub", "payload", "clock", "quiet"]),
     ("console", &["model", "hub"]),
     ("config", &["model", "settings"]),

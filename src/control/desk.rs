@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::buses::Buses;
 use super::clients::{ClientReport, ClientsReport};
 use super::export::{ExportedMessage, Names, filter, find_session, selection};
 use super::listener::Lines;
@@ -32,6 +33,7 @@ const OLDEST_SLICES_MAX: usize = 400;
 pub struct Desk {
     hub: HubHandle,
     queue: QueueSettings,
+    buses: Buses,
 }
 
 /// Why there is no whole answer.
@@ -76,7 +78,7 @@ async fn within<T, E: std::fmt::Display>(
     }
 }
 
-fn json(report: &impl serde::Serialize) -> Result<String, DeskError> {
+pub(super) fn json(report: &impl serde::Serialize) -> Result<String, DeskError> {
     serde_json::to_string(report).map_err(|error| DeskError::Said(error.to_string()))
 }
 
@@ -89,7 +91,13 @@ impl Desk {
     /// A desk beside a running hub; `queue` is what its store runs with.
     #[must_use]
     pub fn new(hub: HubHandle, queue: QueueSettings) -> Self {
-        Self { hub, queue }
+        Self { hub, queue, buses: Buses::default() }
+    }
+
+    /// The same with a view of the buses.
+    #[must_use]
+    pub fn with_buses(self, buses: Buses) -> Self {
+        Self { buses, ..self }
     }
 
     /// Answers a question: items go to `lines`, the sum comes back.
@@ -104,6 +112,7 @@ impl Desk {
             Request::QueuePurge(request) => json(&self.purge(&request).await?),
             Request::QueueVerify => json(&self.verify(lines).await?),
             Request::Clients => json(&self.clients(lines).await?),
+            Request::Frames { bus, after } => json(&self.buses.frames(&bus, after, lines).await?),
             Request::SendAway { client_id } => json(&self.send_away(&client_id).await?),
         }
     }

@@ -30,6 +30,14 @@ pub enum Request {
     /// Who the broker's clients are. Each is an item ([`ClientReport`](super::ClientReport)), done says a
     /// [`ClientsReport`](super::ClientsReport).
     Clients,
+    /// What passed on a bus lately. Each entry is an item ([`FrameReport`](super::FrameReport)), done says a
+    /// [`FramesReport`](super::FramesReport).
+    Frames {
+        /// Its name in the configuration.
+        bus: String,
+        /// Only what has a greater number.
+        after: Option<u64>,
+    },
     /// End the connection of a client. Done says nothing more.
     SendAway {
         /// Which.
