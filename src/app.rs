@@ -26,7 +26,7 @@ use crate::broker::{
 use crate::clock::{self, ClockTrust};
 use crate::command::{CommandSettings, Commands, request};
 use crate::config::Settings;
-use crate::control::{Control, Desk};
+use crate::control::{Buses, Control, Desk};
 use crate::field::line::Line;
 use crate::field::{Bus, BusHandle, BusSettings, DeviceSettings, FieldEvent, LineSettings};
 use crate::hub::{
@@ -127,13 +127,22 @@ impl Gateway {
         let now = Timestamp::from(SystemTime::now());
         let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
+        let bus_count = buses.len() + lines.len();
+        let (buses, reached) = buses_of(buses, bus_count, &devices, &queue.state_dir);
+        let make = |line: LineSettings| {
+            let on_it = on_bus(&line.name, &devices);
+            Line::new(line, on_it).one_of(bus_count)
+        };
+        let lines: Vec<Line> = lines.into_iter().map(make).collect();
+        let onlookers = buses.iter().map(Bus::onlooker).chain(lines.iter().map(Line::onlooker));
+        let onlookers = Buses::new(onlookers.collect());
+        let units = buses.iter().map(|bus| (Arc::clone(bus.name()), bus.handle())).collect();
+        let desk = Desk::new(hub.clone(), queue.clone()).with_buses(onlookers).with_units(units);
+        let control = open_control(desk, &queue);
         // Before anybody comes in.
         hub.acl(gate.acl(), Vec::new()).await.context("cannot start the hub")?;
         let filters = request::filters(&gateway.id).context("gateway.id")?;
         let requests = hub.listen(filters).await.context("cannot start the hub")?;
-        let bus_count = buses.len();
-        let (buses, reached) = buses_of(buses, &devices, &queue.state_dir);
-        let control = open_control(&hub, &queue, &buses);
         let (clock_teller, clock_state) = watch::channel(clock_state);
         let settings = CommandSettings { gateway: gateway.id.clone(), devices: reached };
         let commands = Commands::open(settings, &queue.state_dir, hub.clone(), clock_state.clone());
@@ -167,7 +176,7 @@ impl Gateway {
             gateway = %gateway.id,
             version = env!("CARGO_PKG_VERSION"),
             start,
-            buses = bus_count + lines.len(),
+            buses = bus_count,
             devices = devices.len(),
             points = devices.iter().map(|device| device.point_count()).sum::<usize>(),
             uplinks = uplinks.len(),
@@ -190,10 +199,8 @@ impl Gateway {
             })
             .collect();
         let poll = |bus: Bus| tokio::spawn(bus.run(field_events.clone(), inputs_stopped.clone()));
-        let listen = |line: LineSettings| {
-            let line = Line::new(line.clone(), on_bus(&line.name, &devices));
-            tokio::spawn(line.run(field_events.clone(), inputs_stopped.clone()))
-        };
+        let listen =
+            |line: Line| tokio::spawn(line.run(field_events.clone(), inputs_stopped.clone()));
         let lines = lines.into_iter().map(listen);
         let buses = buses.into_iter().map(poll).chain(lines).collect();
         let field_events = Some(field_events);
@@ -365,13 +372,14 @@ fn on_bus(name: &Arc<str>, devices: &[DeviceSettings]) -> Vec<DeviceSettings> {
 /// The buses with their devices, and each device with the way to it.
 fn buses_of(
     buses: Vec<BusSettings>,
+    count: usize,
     devices: &[DeviceSettings],
     state_dir: &Path,
 ) -> (Vec<Bus>, Vec<(DeviceSettings, BusHandle)>) {
     let mut reached = Vec::new();
     let make = |settings: BusSettings| {
         let on_it = on_bus(&settings.name, devices);
-        let bus = Bus::new(settings, on_it.clone()).remembering(state_dir);
+        let bus = Bus::new(settings, on_it.clone()).remembering(state_dir).one_of(count);
         reached.extend(on_it.into_iter().map(|device| (device, bus.handle())));
         bus
     };
@@ -412,10 +420,9 @@ fn is_ready(task: &mut JoinHandle<()>, cx: &mut Context<'_>) -> bool {
 }
 
 /// Opens the control socket; a gateway that cannot be asked does its work all the same.
-fn open_control(hub: &HubHandle, queue: &QueueSettings, buses: &[Bus]) -> Option<Control> {
+fn open_control(desk: Desk, queue: &QueueSettings) -> Option<Control> {
     let dir = queue.runtime_dir.as_deref().unwrap_or(&queue.state_dir);
-    let buses = buses.iter().map(|bus| (Arc::clone(bus.name()), bus.handle())).collect();
-    match Control::start(dir, Desk::new(hub.clone(), queue.clone(), buses)) {
+    match Control::start(dir, desk) {
         Ok(control) => Some(control),
         Err(cause) => {
             let directory = dir.display();

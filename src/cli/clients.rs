@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use super::place::Place;
 use super::queue::is_closed_pipe;
@@ -83,7 +83,7 @@ pub fn clients(args: &ClientsArgs, out: &mut impl Write) -> anyhow::Result<ExitS
 
 fn list(place: &Place, json: bool, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let mut clients: Vec<ClientReport> = Vec::new();
-    let sum = ask(place, &Request::Clients, |item| {
+    let sum = place.ask_running(&Request::Clients, |item| {
         clients.push(serde_json::from_str(&item).context(OTHER_VERSION)?);
         Ok(())
     })?;
@@ -102,20 +102,6 @@ fn list(place: &Place, json: bool, out: &mut impl Write) -> anyhow::Result<ExitS
 const OTHER_VERSION: &str = "the gateway answers in words of another version";
 
 fn disconnect(place: &Place, client_id: &str) -> anyhow::Result<ExitStatus> {
-    ask(place, &Request::SendAway { client_id: client_id.to_owned() }, |_| Ok(()))?;
+    place.ask_running(&Request::SendAway { client_id: client_id.to_owned() }, |_| Ok(()))?;
     Ok(ExitStatus::Done)
-}
-
-fn ask(
-    place: &Place,
-    request: &Request,
-    item: impl FnMut(String) -> anyhow::Result<()>,
-) -> anyhow::Result<String> {
-    match place.ask_gateway(request)? {
-        Some(answers) => answers.each(item),
-        None => bail!(
-            "no gateway runs with the queue in {}: start it, or name its configuration with -c or its --state-dir",
-            place.state_dir.display()
-        ),
-    }
 }

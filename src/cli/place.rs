@@ -48,4 +48,22 @@ impl Place {
         }
         Ok(None)
     }
+
+    /// Asks the gateway, which must run: each item goes to `item`, the sum comes back.
+    ///
+    /// # Errors
+    /// As [`ask`]; what `item` says; no gateway runs.
+    pub(super) fn ask_running(
+        &self,
+        request: &Request,
+        item: impl FnMut(String) -> anyhow::Result<()>,
+    ) -> anyhow::Result<String> {
+        match self.ask_gateway(request)? {
+            Some(answers) => answers.each(item),
+            None => anyhow::bail!(
+                "no gateway runs with the queue in {}: start it, or name its configuration with -c or its --state-dir",
+                self.state_dir.display()
+            ),
+        }
+    }
 }

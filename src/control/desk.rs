@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::buses::Buses;
 use super::clients::{ClientReport, ClientsReport};
 use super::export::{ExportedMessage, Names, filter, find_session, selection};
 use super::listener::Lines;
@@ -35,8 +36,10 @@ const OLDEST_SLICES_MAX: usize = 400;
 pub struct Desk {
     hub: HubHandle,
     queue: QueueSettings,
-    /// The Modbus buses, by name.
-    buses: BTreeMap<Arc<str>, BusHandle>,
+    /// What may be looked at of every bus.
+    buses: Buses,
+    /// The Modbus buses whose units may be asked, by name.
+    units: BTreeMap<Arc<str>, BusHandle>,
 }
 
 /// Why there is no whole answer.
@@ -81,7 +84,7 @@ async fn within<T, E: std::fmt::Display>(
     }
 }
 
-fn json(report: &impl serde::Serialize) -> Result<String, DeskError> {
+pub(super) fn json(report: &impl serde::Serialize) -> Result<String, DeskError> {
     serde_json::to_string(report).map_err(|error| DeskError::Said(error.to_string()))
 }
 
@@ -91,10 +94,22 @@ impl Desk {
         &self.queue.state_dir
     }
 
-    /// A desk beside a running hub; `queue` is what its store runs with, `buses` are those whose units may be asked.
+    /// A desk beside a running hub; `queue` is what its store runs with.
     #[must_use]
-    pub fn new(hub: HubHandle, queue: QueueSettings, buses: BTreeMap<Arc<str>, BusHandle>) -> Self {
-        Self { hub, queue, buses }
+    pub fn new(hub: HubHandle, queue: QueueSettings) -> Self {
+        Self { hub, queue, buses: Buses::default(), units: BTreeMap::new() }
+    }
+
+    /// The same with a view of the buses.
+    #[must_use]
+    pub fn with_buses(self, buses: Buses) -> Self {
+        Self { buses, ..self }
+    }
+
+    /// The same with Modbus buses whose units may be asked, by name.
+    #[must_use]
+    pub fn with_units(self, units: BTreeMap<Arc<str>, BusHandle>) -> Self {
+        Self { units, ..self }
     }
 
     /// Answers a question: items go to `lines`, the sum comes back.
@@ -108,8 +123,9 @@ impl Desk {
             Request::QueueExport(request) => json(&self.export(&request, lines).await?),
             Request::QueuePurge(request) => json(&self.purge(&request).await?),
             Request::QueueVerify => json(&self.verify(lines).await?),
-            Request::AskUnit(request) => json(&units::ask(&self.buses, request).await?),
+            Request::AskUnit(request) => json(&units::ask(&self.units, request).await?),
             Request::Clients => json(&self.clients(lines).await?),
+            Request::Frames { bus, after } => json(&self.buses.frames(&bus, after, lines).await?),
             Request::SendAway { client_id } => json(&self.send_away(&client_id).await?),
         }
     }

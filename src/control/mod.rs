@@ -8,10 +8,12 @@
 //! Knows questions and what they are made of. Does not know the command line, what a terminal shows, or SQLite.
 
 mod base64;
+mod buses;
 mod client;
 mod clients;
 mod desk;
 mod export;
+mod frames;
 mod listener;
 mod report;
 mod request;
@@ -19,10 +21,12 @@ mod stopped;
 mod units;
 
 pub use base64::{decode_base64, encode_base64};
+pub use buses::Buses;
 pub use client::{Answers, ClientError, ask};
 pub use clients::{ClientReport, ClientsReport};
 pub use desk::Desk;
 pub use export::ExportedMessage;
+pub use frames::{FrameKind, FrameReport, FramesReport};
 pub use listener::{Control, SOCKET_NAME};
 pub use report::{
     DamageReport, ExportReport, PurgeReport, PurgedReport, QueueReport, SessionKind, SessionReport,

@@ -35,6 +35,14 @@ pub enum Request {
     Clients,
     /// Ask a unit of a bus. Done says the [`Outcome`](crate::field::modbus::transaction::Outcome).
     AskUnit(UnitRequest),
+    /// What passed on a bus lately. Each entry is an item ([`FrameReport`](super::FrameReport)), done says a
+    /// [`FramesReport`](super::FramesReport).
+    Frames {
+        /// Its name in the configuration.
+        bus: String,
+        /// Only what has a greater number.
+        after: Option<u64>,
+    },
     /// End the connection of a client. Done says nothing more.
     SendAway {
         /// Which.

@@ -100,6 +100,9 @@ impl StoppedQueue {
             Request::Clients | Request::SendAway { .. } => {
                 Err(Broken::Said("the gateway does not run, so it has no clients".to_owned()))
             }
+            Request::Frames { .. } => Err(Broken::Said(
+                "the gateway does not run, so nothing passes on its buses".to_owned(),
+            )),
         };
         result.map_err(|error| match error {
             Broken::Said(why) => said(why),

@@ -25,8 +25,11 @@ use super::memory::Memory;
 use super::modbus::transaction::{Ended, Failure, Outcome, Question};
 use super::modbus::wire::Wire;
 use super::notebook::Notebook;
+use super::onlooker::{BusView, Look, Onlooker};
 use super::poller::{Ask, Next, Poller};
 use super::port::{Port, PortError, others};
+use super::ring::{Kind, Ring};
+use super::traffic::Framing;
 use super::{BusSettings, DeviceSettings};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -50,6 +53,9 @@ pub struct Bus {
     devices: Vec<DeviceSettings>,
     notebook: Option<Notebook>,
     errands: (mpsc::Sender<Request>, mpsc::Receiver<Request>),
+    looks: (Onlooker, mpsc::Receiver<Look>),
+    /// Of how many buses it is one: they share the memory for what passed lately.
+    buses: usize,
 }
 
 /// A question from outside, until when it may be asked, and whoever waits for how it ends.
@@ -110,7 +116,15 @@ impl Bus {
     /// Takes the settings of a bus and of the devices on it.
     #[must_use]
     pub fn new(settings: BusSettings, devices: Vec<DeviceSettings>) -> Self {
-        Self { settings, devices, notebook: None, errands: mpsc::channel(ERRANDS_MAX) }
+        let (errands, looks) = (mpsc::channel(ERRANDS_MAX), Onlooker::new(&settings.name));
+        Self { settings, devices, notebook: None, errands, looks, buses: 1 }
+    }
+
+    /// Says that it is one of so many buses.
+    #[must_use]
+    pub fn one_of(mut self, buses: usize) -> Self {
+        self.buses = buses;
+        self
     }
 
     /// Keeps what is learnt about its devices in a file below `state_dir`.
@@ -132,10 +146,17 @@ impl Bus {
         BusHandle(self.errands.0.clone())
     }
 
+    /// Sees what the bus does while it runs.
+    #[must_use]
+    pub fn onlooker(&self) -> Onlooker {
+        self.looks.0.clone()
+    }
+
     /// Polls until `stop` turns true or the receiver of `events` is gone. A full channel slows the bus. After `stop` the
     /// transaction under way is finished within its timeout.
     pub async fn run(self, events: mpsc::Sender<FieldEvent>, stop: watch::Receiver<bool>) {
-        let Self { settings, devices, notebook, errands: (keep_open, errands) } = self;
+        let Self { settings, devices, notebook, errands: (keep_open, errands), .. } = self;
+        let (onlooker, looks) = self.looks;
         let memory = match &notebook {
             Some(notebook) => notebook.read(),
             None => Memory::default(),
@@ -143,6 +164,8 @@ impl Bus {
         warn_of_overload(&settings, &devices, &memory);
         let poller = Poller::new(&settings, devices, &memory, clock::now());
         let (backoff, outage) = (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), None);
+        let burst_gap = Framing::from(&settings.port).burst_gap();
+        let ring = Ring::new(self.buses, burst_gap, Instant::now());
         Runner {
             settings,
             poller,
@@ -156,10 +179,12 @@ impl Bus {
             errands_taken: 0,
             echo_is_told: false,
             alarm: None,
+            ring,
+            looks,
         }
         .run()
         .await;
-        drop(keep_open);
+        drop((keep_open, onlooker));
     }
 }
 
@@ -187,6 +212,9 @@ struct Runner {
     echo_is_told: bool,
     /// For a line, which pays for every wait that ends late with its pace.
     alarm: Option<Alarm>,
+    /// What passed lately.
+    ring: Ring,
+    looks: mpsc::Receiver<Look>,
 }
 
 impl Runner {
@@ -203,7 +231,11 @@ impl Runner {
                     }
                     End::Lost { reason, answered: false } => self.handle_down(&reason),
                 },
-                Err(error) => self.handle_down(&error.to_string()),
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.ring.push(Kind::Lost, reason.as_bytes(), clock::now());
+                    self.handle_down(&reason);
+                }
             }
             if self.hand_out().await.is_none() {
                 break;
@@ -231,6 +263,7 @@ impl Runner {
         loop {
             tokio::select! {
                 opened = &mut opening => return Some(opened),
+                Some(look) = self.looks.recv() => self.show(look),
                 () = stopped(&mut self.stop) => return None,
                 Some(request) = self.errands.recv(), if self.outage.is_some() => {
                     refuse(request, self.outage.as_ref());
@@ -245,6 +278,7 @@ impl Runner {
         loop {
             tokio::select! {
                 () = sleep_until(until.into()) => return Some(()),
+                Some(look) = self.looks.recv() => self.show(look),
                 () = stopped(&mut self.stop) => return None,
                 Some(request) = self.errands.recv(), if self.outage.is_some() => {
                     refuse(request, self.outage.as_ref());
@@ -280,7 +314,9 @@ impl Runner {
     /// Polls over `port` until it is of no use or the program stops.
     async fn serve(&mut self, mut port: Port) -> End {
         self.tell_others();
-        let now = Instant::now();
+        let opened = clock::now();
+        self.ring.push(Kind::Opened, b"", opened);
+        let now = opened.mono;
         let mut wire = Wire::new(&self.settings, fastrand::u16(..), now);
         let mut answered = false;
         self.alarm = wire.poll_ready().map(|_| Alarm::new());
@@ -292,6 +328,9 @@ impl Runner {
             }
             while let Ok(request) = self.errands.try_recv() {
                 self.take_errand(request);
+            }
+            while let Ok(look) = self.looks.try_recv() {
+                self.show(look);
             }
             let next = if wire.has_room() && !*self.stop.borrow() {
                 self.poller.poll_next(Instant::now())
@@ -311,6 +350,7 @@ impl Runner {
                     let (bus, device) = (&self.settings.name, self.poller.asked_device(ticket));
                     let device = device.map(AsRef::as_ref).unwrap_or_default();
                     debug!(%bus, device, %question, %failure, "question failed");
+                    self.ring.push(Kind::Note, format!("{question}: {failure}").as_bytes(), now);
                 }
                 if matches!(outcome.result, Ok(_) | Err(Failure::Refused { .. })) {
                     answered = true;
@@ -335,6 +375,7 @@ impl Runner {
                 );
             }
             if let Some(reason) = wire.unusable() {
+                self.ring.push(Kind::Lost, reason.as_bytes(), clock::now());
                 return End::Lost { reason: reason.to_owned(), answered };
             }
         }
@@ -347,6 +388,13 @@ impl Runner {
         self.poller.handle_errand(Errand { id, rank, question, until });
     }
 
+    /// Shows somebody what there is to see.
+    fn show(&mut self, Look { with_frames, teller }: Look) {
+        let frames = with_frames.then(|| self.ring.copy());
+        // Whoever asked may have gone meanwhile.
+        let _ = teller.send(BusView { frames, framing: Framing::from(&self.settings.port) });
+    }
+
     fn handle_useful(&mut self) {
         if let Some((since, _)) = self.outage.take() {
             let down_for = format_args!("{:.1}s", since.elapsed().as_secs_f64());
@@ -356,7 +404,7 @@ impl Runner {
 
     /// Asks a question, on a line once it is silent.
     async fn ask(
-        &self,
+        &mut self,
         port: &mut Port,
         wire: &mut Wire,
         Ask { ticket, question, timeout: patience }: Ask,
@@ -372,12 +420,13 @@ impl Runner {
             port.clear_input()?;
         }
         let request = wire.ask(ticket, question, patience, Instant::now());
-        self.trace("sent", &request);
         match timeout(self.settings.timeout, port.write(&request)).await {
             Ok(written) => written?,
             Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
         }
-        Ok(clock::now())
+        let now = clock::now();
+        self.note("sent", Kind::Sent, &request, now);
+        Ok(now)
     }
 
     /// Takes what comes until something ended, `until` has come or, with nothing under way, the program stops.
@@ -414,10 +463,12 @@ impl Runner {
             // A receiver that is gone is found out by handing out, which an idle bus does not do.
             () = self.events.closed() => {}
             Some(request) = self.errands.recv() => self.take_errand(request),
+            Some(look) = self.looks.recv() => self.show(look),
             read = port.read(&mut buffer) => {
                 let bytes = buffer.get(..read?).unwrap_or_default();
-                self.trace("idle", bytes);
-                wire.handle_bytes(bytes, Instant::now());
+                let now = clock::now();
+                self.note("idle", Kind::Received, bytes, now);
+                wire.handle_bytes(bytes, now.mono);
             }
         }
         Ok(clock::now())
@@ -425,7 +476,7 @@ impl Runner {
 
     /// Reads what comes until `deadline`; returns when it came, or when nothing had.
     async fn read_until(
-        &self,
+        &mut self,
         port: &mut Port,
         wire: &mut Wire,
         deadline: Instant,
@@ -441,7 +492,7 @@ impl Runner {
         match read {
             Some(count) => {
                 let bytes = buffer.get(..count).unwrap_or_default();
-                self.trace(what, bytes);
+                self.note(what, Kind::Received, bytes, now);
                 wire.handle_bytes(bytes, now.mono);
             }
             None => wire.handle_timeout(now.mono),
@@ -535,7 +586,9 @@ impl Runner {
         }
     }
 
-    fn trace(&self, what: &str, bytes: &[u8]) {
+    /// Keeps what passed.
+    fn note(&mut self, what: &str, kind: Kind, bytes: &[u8], now: Moment) {
+        self.ring.push(kind, bytes, now);
         trace!(target: "wire::modbus", bus = %self.settings.name, bytes = %Hex(bytes), "{what}");
     }
 }

@@ -5,6 +5,7 @@
 )]
 
 use std::io;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -16,8 +17,12 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::field::alarm::Alarm;
 use crate::field::health::Ailment;
-use crate::field::port::{Port, others_at};
+use crate::field::onlooker::{BusView, Look, Onlooker};
+use crate::field::port::{Port, PortError, others_at};
+use crate::field::ring::{Kind, Ring};
+use crate::field::traffic::Framing;
 use crate::field::{DeviceSettings, FieldEvent, LinePort, LineSettings};
+use crate::model::Moment;
 
 const READ_BUFFER_LEN: usize = 4_096;
 /// The first pause before a port or connection is opened again.
@@ -30,6 +35,9 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(10);
 pub struct Line {
     settings: LineSettings,
     devices: Vec<DeviceSettings>,
+    looks: (Onlooker, mpsc::Receiver<Look>),
+    /// Of how many buses it is one: they share the memory for what passed lately.
+    buses: usize,
 }
 
 /// Why a port is no longer used.
@@ -44,16 +52,32 @@ impl Line {
     /// Takes the settings of a line and of the devices on it.
     #[must_use]
     pub fn new(settings: LineSettings, devices: Vec<DeviceSettings>) -> Self {
-        Self { settings, devices }
+        let looks = Onlooker::new(&settings.name);
+        Self { settings, devices, looks, buses: 1 }
+    }
+
+    /// Says that it is one of so many buses.
+    #[must_use]
+    pub fn one_of(mut self, buses: usize) -> Self {
+        self.buses = buses;
+        self
+    }
+
+    /// Sees what the line does while it runs.
+    #[must_use]
+    pub fn onlooker(&self) -> Onlooker {
+        self.looks.0.clone()
     }
 
     /// Listens and asks until `stop` turns true or the receiver of `events` is gone. A full channel slows the line.
     pub async fn run(self, events: mpsc::Sender<FieldEvent>, stop: watch::Receiver<bool>) {
-        let Self { settings, devices } = self;
+        let Self { settings, devices, looks: (onlooker, looks), buses } = self;
+        let ring = Ring::new(buses, Framing::Plain.burst_gap(), Instant::now());
         let talk = Talk::new(settings.clone(), devices, Instant::now());
         let backoff = Backoff::new(PAUSE_FIRST, PAUSE_LONGEST);
-        let alarm = Alarm::new();
-        Runner { settings, talk, events, stop, backoff, outage: None, alarm }.run().await;
+        let (alarm, outage) = (Alarm::new(), None);
+        Runner { settings, talk, events, stop, backoff, outage, alarm, ring, looks }.run().await;
+        drop(onlooker);
     }
 }
 
@@ -67,38 +91,70 @@ struct Runner {
     outage: Option<Instant>,
     /// A frame may end with a silence of a few characters.
     alarm: Alarm,
+    /// What passed lately.
+    ring: Ring,
+    looks: mpsc::Receiver<Look>,
 }
 
 impl Runner {
     async fn run(mut self) {
         info!(bus = %self.settings.name, "line started");
         while self.hand_out().await.is_some() {
-            let opened = tokio::select! {
-                opened = Port::open_line(&self.settings.port) => opened,
-                () = stopped(&mut self.stop) => break,
-            };
+            let Some(opened) = self.open().await else { break };
             match opened {
                 Ok(port) => match self.serve(port).await {
                     End::Stop => break,
                     End::Lost { reason, heard } => {
+                        self.ring.push(Kind::Lost, reason.as_bytes(), clock::now());
                         if heard {
                             self.backoff.reset();
                         }
                         self.handle_down(&reason);
                     }
                 },
-                Err(error) => self.handle_down(&error.to_string()),
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.ring.push(Kind::Lost, reason.as_bytes(), clock::now());
+                    self.handle_down(&reason);
+                }
             }
-            if self.hand_out().await.is_none() {
+            if self.hand_out().await.is_none() || self.pause().await.is_none() {
                 break;
-            }
-            let pause = self.backoff.next_pause(fastrand::f64());
-            tokio::select! {
-                () = sleep_until((Instant::now() + pause).into()) => {}
-                () = stopped(&mut self.stop) => break,
             }
         }
         info!(bus = %self.settings.name, "line stopped");
+    }
+
+    /// Opens the port; `None` when the program stops.
+    async fn open(&mut self) -> Option<Result<Port, PortError>> {
+        let port = self.settings.port.clone();
+        let mut opening = pin!(Port::open_line(&port));
+        loop {
+            tokio::select! {
+                opened = &mut opening => return Some(opened),
+                Some(look) = self.looks.recv() => self.show(look),
+                () = stopped(&mut self.stop) => return None,
+            }
+        }
+    }
+
+    /// Waits before the port is opened again; `None` when the program stops.
+    async fn pause(&mut self) -> Option<()> {
+        let until = Instant::now() + self.backoff.next_pause(fastrand::f64());
+        loop {
+            tokio::select! {
+                () = sleep_until(until.into()) => return Some(()),
+                Some(look) = self.looks.recv() => self.show(look),
+                () = stopped(&mut self.stop) => return None,
+            }
+        }
+    }
+
+    /// Shows somebody what there is to see.
+    fn show(&mut self, Look { with_frames, teller }: Look) {
+        let frames = with_frames.then(|| self.ring.copy());
+        // Whoever asked may have gone meanwhile.
+        let _ = teller.send(BusView { frames, framing: Framing::Plain });
     }
 
     fn handle_down(&mut self, reason: &str) {
@@ -126,7 +182,9 @@ impl Runner {
     /// Listens on `port` until it is of no use or the program stops.
     async fn serve(&mut self, mut port: Port) -> End {
         self.tell_others();
-        self.talk.handle_port_up(Instant::now());
+        let opened = clock::now();
+        self.ring.push(Kind::Opened, b"", opened);
+        self.talk.handle_port_up(opened.mono);
         let mut heard = false;
         loop {
             if self.hand_out().await.is_none() || *self.stop.borrow() {
@@ -145,12 +203,13 @@ impl Runner {
     async fn send(&mut self, port: &mut Port, request: &[u8]) -> io::Result<()> {
         // What came before belongs to no answer.
         port.clear_input()?;
-        self.trace("sent", request);
         match timeout(self.settings.timeout, port.write(request)).await {
             Ok(written) => written?,
             Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
         }
-        self.talk.handle_sent(Instant::now());
+        let now = clock::now();
+        self.note("sent", Kind::Sent, request, now);
+        self.talk.handle_sent(now.mono);
         Ok(())
     }
 
@@ -167,15 +226,17 @@ impl Runner {
         tokio::select! {
             read = port.read(&mut buffer) => {
                 let bytes = buffer.get(..read?).unwrap_or_default();
-                self.trace("received", bytes);
+                let now = clock::now();
+                self.note("received", Kind::Received, bytes, now);
                 *heard = true;
                 if let Some(since) = self.outage.take() {
                     let down_for = format_args!("{:.1}s", since.elapsed().as_secs_f64());
                     info!(bus = %self.settings.name, %down_for, "bus is back");
                 }
-                self.talk.handle_bytes(bytes, clock::now());
+                self.talk.handle_bytes(bytes, now);
             }
             () = wait => self.talk.handle_timeout(clock::now()),
+            Some(look) = self.looks.recv() => self.show(look),
             () = stopped(&mut self.stop) => {}
             // A receiver that is gone is found out by handing out, which an idle line does not do.
             () = self.events.closed() => {}
@@ -187,6 +248,16 @@ impl Runner {
     async fn hand_out(&mut self) -> Option<()> {
         while let Some(fact) = self.talk.poll_fact() {
             self.log(&fact);
+            let made = match &fact {
+                Fact::Unfit { .. } => "this frame fits no point".to_owned(),
+                Fact::Damaged { damage } => damage.to_string(),
+                Fact::FellSick { device, reason, .. } => format!("{device}: {reason}"),
+                Fact::Answers { .. }
+                | Fact::AnswersAgain { .. }
+                | Fact::Turned { .. }
+                | Fact::NotFound { .. } => continue,
+            };
+            self.ring.push(Kind::Note, made.as_bytes(), clock::now());
         }
         loop {
             let is_stopping = *self.stop.borrow();
@@ -231,7 +302,9 @@ impl Runner {
         }
     }
 
-    fn trace(&self, what: &str, bytes: &[u8]) {
+    /// Keeps what passed.
+    fn note(&mut self, what: &str, kind: Kind, bytes: &[u8], now: Moment) {
+        self.ring.push(kind, bytes, now);
         trace!(target: "wire::line", bus = %self.settings.name, bytes = %bytes.escape_ascii(), "{what}");
     }
 }

@@ -9,7 +9,7 @@
 //! younger one, [`plan`] makes few reads out of many points within what a device is [`known`] to allow, [`decode`]
 //! turns words into values, and [`encode`] values into words.
 //!
-//! [`server`] is the other side, for devices that are simulated.
+//! [`server`] is the other side, for devices that are simulated. `scribe` and [`words`] tell a person what passed.
 //!
 //! Nothing here knows ports, sockets, schedules or names of devices.
 
@@ -31,7 +31,9 @@ pub mod plan;
 pub mod query;
 pub mod receiver;
 pub mod rtu;
+pub(super) mod scribe;
 pub mod server;
 pub mod transaction;
 pub mod wire;
+pub mod words;
 pub mod write;

@@ -1,0 +1,72 @@
+//! shell: answers what is asked about buses, out of their tasks.
+
+use std::time::Duration;
+
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+use super::desk::{DeskError, json};
+use super::frames::{FrameReport, FramesReport};
+use super::listener::Lines;
+use crate::field::traffic::passed;
+use crate::field::{BusView, Onlooker};
+
+/// How long a bus needs at most to answer: the transaction under way comes first.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// Entries after which the gateway's own work goes on.
+const ENTRIES_AT_ONCE: usize = 64;
+
+/// The buses of a gateway, each with the way to see what it does.
+#[derive(Debug, Clone, Default)]
+pub struct Buses(Vec<Onlooker>);
+
+impl Buses {
+    /// Of these, in the order of the configuration.
+    #[must_use]
+    pub fn new(buses: Vec<Onlooker>) -> Self {
+        Self(buses)
+    }
+
+    /// What passed on a bus lately, item by item, from the entry after `after` on.
+    pub(super) async fn frames(
+        &self,
+        bus: &str,
+        after: Option<u64>,
+        lines: &mut Lines,
+    ) -> Result<FramesReport, DeskError> {
+        let onlooker = self.find(bus)?;
+        let BusView { frames, framing } = look(onlooker, true).await?;
+        let copy = frames.unwrap_or_default();
+        for (count, passed) in passed(&copy, framing).enumerate() {
+            if after.is_none_or(|after| passed.number > after) {
+                lines.item(json(&FrameReport::from(passed))?).await?;
+            }
+            if count % ENTRIES_AT_ONCE == ENTRIES_AT_ONCE - 1 {
+                yield_now().await;
+            }
+        }
+        Ok(FramesReport::new(bus, framing, &copy))
+    }
+
+    fn find(&self, bus: &str) -> Result<&Onlooker, DeskError> {
+        self.0.iter().find(|onlooker| **onlooker.bus() == *bus).ok_or_else(|| {
+            let names: Vec<&str> = self.0.iter().map(|onlooker| &**onlooker.bus()).collect();
+            DeskError::Said(match names[..] {
+                [] => format!("the gateway runs without a bus, so there is no `{bus}`"),
+                _ => format!("the gateway has no bus `{bus}`; it has {}", names.join(", ")),
+            })
+        })
+    }
+}
+
+async fn look(onlooker: &Onlooker, with_frames: bool) -> Result<BusView, DeskError> {
+    let bus = onlooker.bus();
+    match timeout(ANSWER_MAX, onlooker.look(with_frames)).await {
+        Ok(Ok(view)) => Ok(view),
+        Ok(Err(error)) => Err(DeskError::Said(format!("{bus}: {error}"))),
+        Err(_) => Err(DeskError::Said(format!(
+            "the bus {bus} did not answer within {} s; the gateway's log may say why",
+            ANSWER_MAX.as_secs()
+        ))),
+    }
+}

@@ -1,0 +1,61 @@
+//! shell: how somebody else in the house sees what a bus does: asks its task, which answers between two transactions.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::BusStopped;
+use super::ring::RingCopy;
+use super::traffic::Framing;
+
+/// Questions of onlookers that may wait for a bus.
+const LOOKS_MAX: usize = 8;
+
+/// What an onlooker is shown.
+#[derive(Debug, Clone)]
+pub struct BusView {
+    /// What passed lately, if that was asked for.
+    pub frames: Option<RingCopy>,
+    /// How frames are wrapped.
+    pub framing: Framing,
+}
+
+/// What an onlooker wants, and who it is.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Whether what passed lately is wanted: it is copied.
+    pub(super) with_frames: bool,
+    /// Whoever waits.
+    pub(super) teller: oneshot::Sender<BusView>,
+}
+
+/// Sees what a running bus does.
+#[derive(Debug, Clone)]
+pub struct Onlooker {
+    bus: Arc<str>,
+    looks: mpsc::Sender<Look>,
+}
+
+impl Onlooker {
+    /// An onlooker, and where the bus finds what it wants.
+    pub(super) fn new(bus: &Arc<str>) -> (Self, mpsc::Receiver<Look>) {
+        let (sender, looks) = mpsc::channel(LOOKS_MAX);
+        (Self { bus: Arc::clone(bus), looks: sender }, looks)
+    }
+
+    /// The name of the bus.
+    #[must_use]
+    pub fn bus(&self) -> &Arc<str> {
+        &self.bus
+    }
+
+    /// How the bus is doing; `with_frames` also what passed on it. It answers once the transaction under way has ended.
+    ///
+    /// # Errors
+    /// [`BusStopped`].
+    pub async fn look(&self, with_frames: bool) -> Result<BusView, BusStopped> {
+        let (teller, view) = oneshot::channel();
+        self.looks.send(Look { with_frames, teller }).await.map_err(|_| BusStopped)?;
+        view.await.map_err(|_| BusStopped)
+    }
+}
