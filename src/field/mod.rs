@@ -37,8 +37,9 @@ pub use memory::{Memory, MemoryError};
 pub use notebook::Notebook;
 pub use settings::{
     Allowed, BusSettings, Change, ChecksumSettings, ComputedSettings, DeviceSettings, Encoding,
-    Formula, FormulaError, FrameEnd, FrameSettings, Function, Half, Hole, Level, LinePort,
-    LineSettings, Marker, NamedTls, Operator, Order, Parity, Pattern, PatternError, Pick, PickFrom,
-    Place, PointSettings, PortSettings, ReportSettings, Rs485Settings, SerialSettings, Sum, Table,
-    TcpSettings, TimeLayout, UnitId, ValueType, Writable, Written,
+    Expected, Fingerprint, Formula, FormulaError, FrameEnd, FrameSettings, Function, Half, Hole,
+    Identity, Level, LinePort, LineSettings, Marker, NamedTls, Operator, Order, Parity, Pattern,
+    PatternError, Pick, PickFrom, Place, PointSettings, PortSettings, ReportSettings,
+    Rs485Settings, SerialSettings, Sign, Sum, Table, TcpSettings, TimeLayout, UnitId, ValueType,
+    Writable, Written,
 };
