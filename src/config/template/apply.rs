@@ -56,7 +56,7 @@ pub(in crate::config) fn apply(
         device: device.name.to_string(),
         template: shelved.template.name.to_string(),
         file: shelved.file.as_deref().map(str::to_owned),
-        is_instead: shelved.file.is_some() && Library::is_built_in(&shelved.template.name),
+        is_instead: shelved.is_instead,
     });
     let template = &*shelved.template;
     let values = parameter::values(&template.parameters, given.as_ref(), notes);
@@ -219,7 +219,7 @@ fn laid_over(under: &Rc<Node>, over: &Entry) -> Rc<Node> {
     };
     let has_place = new.iter().any(is_place);
     let stays = |entry: &&Entry| {
-        !new.iter().any(|it| it.key == entry.key) && !(has_place && is_place(entry))
+        !(new.iter().any(|it| it.key == entry.key) || has_place && is_place(entry))
     };
     let entries = old.iter().filter(stays).chain(new).cloned();
     Rc::new(Node::made(over.value.span, Kind::Map(entries.collect())))

@@ -14,6 +14,7 @@ built_in! {
     "abb-b23",
     "carlo-gavazzi-em24-e1",
     "carlo-gavazzi-em340",
+    "comwintop-pt100",
     "danfoss-fc51",
     "eastron-sdm120",
     "eastron-sdm630",

@@ -88,6 +88,8 @@ pub(super) struct Shelved {
     pub(super) template: Rc<Template>,
     /// Its file, where it is the operator's.
     pub(super) file: Option<Rc<str>>,
+    /// Whether the program has another of this name.
+    pub(super) is_instead: bool,
 }
 
 impl<'s> Library<'s> {
@@ -97,8 +99,8 @@ impl<'s> Library<'s> {
     }
 
     /// Takes what the configuration says under `templates`.
-    pub(in crate::config) fn open(&mut self, folder: Option<Rc<str>>) {
-        self.folder = folder;
+    pub(in crate::config) fn open(&mut self, folder: Rc<str>) {
+        self.folder = Some(folder);
     }
 
     /// Every name, each once, sorted.
@@ -148,7 +150,13 @@ impl<'s> Library<'s> {
                 return None;
             };
             let template = Template::read(&name.value, &node, root.at(node.span), notes)?;
-            Some(Shelved { template: Rc::new(template), file: file.as_deref().map(Rc::from) })
+            let is_other =
+                |(known, built_in): &(&str, &str)| *known == &*name.value && *built_in != text;
+            Some(Shelved {
+                template: Rc::new(template),
+                is_instead: file.is_some() && BUILT_IN.iter().any(is_other),
+                file: file.as_deref().map(Rc::from),
+            })
         });
         self.known.insert(Rc::clone(&name.value), found.clone());
         found
@@ -176,6 +184,7 @@ impl<'s> Library<'s> {
         let names = self.names();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let shown = notes.shown(&name.spot);
+        let shown = shown.trim_matches(['"', '\'']);
         let near = near(&name.value, &names);
         let remedy = if near.is_empty() {
             "`fieldpost templates` lists them".to_owned()
@@ -189,11 +198,6 @@ impl<'s> Library<'s> {
     /// One that was read.
     pub(super) fn shelved(&self, name: &str) -> Option<Shelved> {
         self.known.get(name).cloned().flatten()
-    }
-
-    /// Whether the program has one of this name.
-    pub(super) fn is_built_in(name: &str) -> bool {
-        BUILT_IN.iter().any(|(known, _)| *known == name)
     }
 }
 

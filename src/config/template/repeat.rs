@@ -239,9 +239,10 @@ fn node_mentions(node: &Node, name: &str) -> bool {
 fn advanced(node: &Rc<Node>, by: i64) -> Rc<Node> {
     let Kind::Map(entries) = &node.kind else { return Rc::clone(node) };
     let entries = entries.iter().map(|entry| {
+        let is_place = PLACES.contains(&&*entry.key);
         let address = match &entry.value.kind {
-            Kind::Scalar(text) if PLACES.contains(&&*entry.key) => quantity::integer(text.trim()),
-            _ => None,
+            Kind::Scalar(text) if is_place => quantity::integer(text.trim()),
+            Kind::Scalar(_) | Kind::Null | Kind::Broken | Kind::List(_) | Kind::Map(_) => None,
         };
         let Some(address) = address else { return entry.clone() };
         let text = (address + i128::from(by)).to_string();
