@@ -85,6 +85,9 @@ fn each_invalid_file_gets_the_complaints_that_lie_beside_it() {
         };
         let name = path.file_name().expect("it has a name").to_string_lossy().into_owned();
         let found = complaints.replace(&path.display().to_string(), &name);
+        // Templates lie in a folder beside it.
+        let beside = format!("{}/", path.parent().expect("a folder").display());
+        let found = found.replace(&beside, "");
         let beside = path.with_extension("expected");
         if std::env::var_os("UPDATE_EXPECTED").is_some() {
             fs::write(&beside, &found).expect("the folder can be written to");
@@ -200,6 +203,49 @@ fn every_kind_of_bus_is_run_as_it_is_written() {
 }
 
 #[test]
+fn a_device_with_a_template_is_run_with_what_both_say() {
+    let settings = settings("tests/data/config/valid/templates.yaml");
+    let device = |name: &str| {
+        let device = settings.devices.iter().find(|it| &*it.name == name);
+        device.expect("the device is there").clone()
+    };
+    let point = |of: &str, name: &str| {
+        let device = device(of);
+        let point = device.points.iter().find(|it| &*it.name == name);
+        point.unwrap_or_else(|| panic!("{of} has no {name}")).clone()
+    };
+    let names = |of: &str| {
+        let device = device(of);
+        device.points.iter().map(|it| it.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(device("whole").allowed.registers_max, Some(80));
+    assert_eq!(point("whole", "voltage_l3").place.address, 4);
+    assert_eq!(point("single", "voltage_l1").every, Duration::from_secs(5));
+    assert!(!names("single").contains(&"voltage_l2".to_owned()));
+    assert_eq!(device("changed").allowed.registers_max, Some(20));
+    let power = point("changed", "power");
+    assert_eq!((power.place.address, power.every.as_secs()), (12, 2));
+    assert_eq!((power.unit.as_deref(), power.report.is_some()), (Some("W"), true));
+    assert_eq!(point("changed", "energy").place.address, 400);
+    assert_eq!(point("changed", "temperature").place.address, 7);
+    assert!(!names("changed").contains(&"current".to_owned()));
+    // What the wanted ones are made of stays, and is not published.
+    assert_eq!(names("few"), ["power", "power_sf", "energy", "energy_sf"]);
+    let made: Vec<_> = device("few").computed.iter().map(|it| it.name.to_string()).collect();
+    assert_eq!(made, ["power", "energy", "half"]);
+    let own = device("own");
+    assert_eq!((own.unit, own.allowed.registers_max), (UnitId(17), Some(10)));
+    let level = point("own", "level_2");
+    assert_eq!((level.place.address, level.word_order, level.offset), (12, Order::Little, -1.5));
+    assert_eq!(level.every, Duration::from_secs(10));
+    assert_eq!(point("own", "alarm_2").place.bit, Some(1));
+    assert!(!names("own").contains(&"wide".to_owned()));
+    let off = device("scaled-part-off");
+    assert!(off.computed.iter().all(|it| &*it.name != "power"), "it is off");
+    assert!(off.computed.iter().any(|it| &*it.name == "loss"), "and part of another");
+}
+
+#[test]
 fn every_kind_of_line_is_run_as_it_is_written() {
     let settings = settings("tests/data/config/valid/every-kind-of-line.yaml");
     assert!(settings.buses.is_empty(), "none of them is a Modbus bus");
@@ -267,7 +313,11 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!((&*tcp.host, tcp.port), ("192.0.2.10", 502));
     assert_eq!(plant.timeout, Duration::from_secs(1));
 
-    let [meter_1, meter_2, boiler, weigher] = &settings.devices[..] else { panic!("four devices") };
+    let [meter_1, meter_2, roof, boiler, weigher] = &settings.devices[..] else {
+        panic!("five devices")
+    };
+    let made: Vec<&str> = roof.computed.iter().map(|it| &*it.name).collect();
+    assert_eq!(made, ["voltage_l1", "power", "energy"]);
     let [scale] = &settings.lines[..] else { panic!("one line") };
     let LinePort::Serial(serial) = &scale.port else { panic!("a serial line") };
     assert_eq!((serial.baud, serial.parity, serial.data_bits), (9_600, Parity::None, 8));
@@ -749,7 +799,7 @@ fn check_tells_machines_the_same_as_people() {
     );
     let (status, out) = check("config/fieldpost.yaml", true);
     let report: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
-    assert_eq!((status, &report["counts"]["devices"]), (ExitStatus::Done, &serde_json::json!(4)));
+    assert_eq!((status, &report["counts"]["devices"]), (ExitStatus::Done, &serde_json::json!(5)));
 }
 
 #[test]
