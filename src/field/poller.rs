@@ -278,7 +278,8 @@ impl Poller {
 
     fn begin(&mut self, group: usize, now: Instant) {
         let Some(it) = self.groups.get_mut(group) else { return };
-        let Some(device) = self.devices.get(it.device) else { return };
+        let Some(device) = self.devices.get_mut(it.device) else { return };
+        device.handle_run(now);
         it.begin(&device.known, now);
         if it.is_done() {
             self.end_run(group, now);
