@@ -437,8 +437,8 @@ fn a_small_batch_is_staged_where_it_is_made_and_committed_after_its_time_all_the
     }
     for (changes, sync) in [
         (vec![append(2, &[1])], true),
-        ((3..300).map(|seq| append(seq, &[1])).collect(), false),
-        (vec![append_message(300, &[1], message(&"x".repeat(100_000)))], false),
+        ((3..900).map(|seq| append(seq, &[1])).collect(), false),
+        (vec![append_message(900, &[1], message(&"x".repeat(200_000)))], false),
     ] {
         store.batch += 1;
         let command = StoreCommand::Commit { batch: store.batch, changes, sync };

@@ -18,6 +18,9 @@ use crate::model::{Moment, Quality, Reading, Value};
 /// A device that falls silent this often on the same read and answers all others has it refused.
 const CULPRIT_FALLS: u32 = 3;
 
+/// After this long what was learnt about what it allows is found out again.
+const DOUBT_AFTER: Duration = Duration::from_secs(24 * 3600);
+
 /// A read on which a device fell silent: some devices are silent where others refuse.
 #[derive(Debug)]
 pub(super) struct Culprit {
@@ -36,6 +39,8 @@ pub(super) struct Device {
     pub(super) health: Health,
     pub(super) patience: Patience,
     pub(super) known: Known,
+    /// When what is known is held in doubt; counted from its first run on.
+    doubt_at: Option<Instant>,
     /// The indices of its groups.
     pub(super) groups: Vec<usize>,
     /// How often it was asked while sick: each time something else.
@@ -56,6 +61,7 @@ impl Device {
             outlet: Outlet::new(&settings),
             gather: Gather::default(),
             known: Known::new(settings.allowed.clone(), learnt),
+            doubt_at: None,
             settings,
             health: Health::default(),
             patience: Patience::new(timeout),
@@ -69,6 +75,15 @@ impl Device {
     /// How long to wait for its answer; one that gives nothing gets all the time there is.
     pub(super) fn timeout(&self) -> Duration {
         self.patience.timeout()
+    }
+
+    /// It will be asked for all of a group.
+    pub(super) fn handle_run(&mut self, now: Instant) {
+        let at = *self.doubt_at.get_or_insert(now + DOUBT_AFTER);
+        if at <= now {
+            self.doubt_at = Some(now + DOUBT_AFTER);
+            self.known.handle_doubt();
+        }
     }
 
     /// `range` was answered.

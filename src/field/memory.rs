@@ -54,6 +54,8 @@ struct Remembered {
     registers: LongestText,
     #[serde(default)]
     bits: LongestText,
+    #[serde(default)]
+    by_silence: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +120,7 @@ impl Memory {
                 .collect(),
             registers: LongestText::from(&learnt.registers),
             bits: LongestText::from(&learnt.bits),
+            by_silence: learnt.by_silence,
         });
     }
 }
@@ -132,6 +135,7 @@ impl Remembered {
             cuts: self.cuts.iter().map(cut).collect::<Option<_>>()?,
             registers: self.registers.longest()?,
             bits: self.bits.longest()?,
+            by_silence: self.by_silence,
         })
     }
 }
@@ -207,6 +211,7 @@ mod tests {
             cuts: [((Table::Input, 10), (7, 30))].into(),
             registers: Longest { answered: 16, refused: Some(holding(0, 17)) },
             bits: Longest { answered: 100, refused: None },
+            by_silence: true,
         }
     }
 

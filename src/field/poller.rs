@@ -303,6 +303,7 @@ impl Poller {
     fn begin(&mut self, group: usize, now: Instant) {
         let Some(it) = self.groups.get_mut(group) else { return };
         let Some(device) = self.devices.get_mut(it.device) else { return };
+        device.handle_run(now);
         // What was given up without an end.
         self.events.extend(device.end_poll(group));
         it.begin(&device.known, now);

@@ -79,6 +79,12 @@ impl Inbound {
         lock(&self.0).events.pop_front()
     }
 
+    /// Puts all events that are there, at least one, behind those in `events`; `None` once the hub has let the connection
+    /// go. A wait that is given up loses none.
+    pub async fn recv_all(&mut self, events: &mut VecDeque<ConnectionEvent>) -> Option<()> {
+        poll_fn(|cx| self.poll(cx, |all| (!all.is_empty()).then(|| events.append(all)))).await
+    }
+
     /// All events that are there, at least one; `None` once the hub has let the connection go.
     pub fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Option<VecDeque<ConnectionEvent>>> {
         self.poll(cx, |events| (!events.is_empty()).then(|| std::mem::take(events)))

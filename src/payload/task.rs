@@ -22,7 +22,7 @@ pub async fn carry(
 ) {
     let mut batch = Vec::new();
     while events.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        let mut messages = Vec::new();
+        let mut messages = Vec::with_capacity(batch.iter().map(message_count).sum());
         let clock = *clock.borrow();
         for event in batch.drain(..) {
             if let Err(cause) = describe(&event, clock, &mut publisher, &mut messages) {
@@ -34,6 +34,14 @@ pub async fn carry(
             return;
         }
         published.send_replace(publisher.published());
+    }
+}
+
+/// How many messages an event becomes.
+fn message_count(event: &FieldEvent) -> usize {
+    match event {
+        FieldEvent::Readings(readings) => readings.len(),
+        FieldEvent::Device { .. } => 1,
     }
 }
 

@@ -450,9 +450,10 @@ impl Uplink {
         link: &mut Link,
         packets: impl IntoIterator<Item = Packet>,
     ) -> Result<Vec<Packet>, LinkError> {
-        let mut for_session = Vec::new();
+        let (packets, now) = (packets.into_iter(), Instant::now());
+        let mut for_session = Vec::with_capacity(packets.size_hint().0);
         for packet in packets {
-            match link.handle_packet(packet, Instant::now())? {
+            match link.handle_packet(packet, now)? {
                 LinkEvent::ForSession(packet) => for_session.push(packet),
                 LinkEvent::SubscriptionRefused { filter, reason } => {
                     let uplink = &self.settings.name;
@@ -479,6 +480,7 @@ impl Uplink {
         let mut load = self.load.clone();
         let mut farewell: Option<Farewell> = None;
         let mut congested = false;
+        let mut events = VecDeque::new();
         let first_found = self.look_for_first();
         tokio::pin!(first_found);
         loop {
@@ -495,12 +497,13 @@ impl Uplink {
                         self.hub.packets(connection, for_session).await?;
                     }
                 }
-                event = inbound.recv() => {
-                    let mut event = Some(event.ok_or(HubError::Stopped)?);
-                    while let Some(next) = event.take() {
-                        match next {
+                came = inbound.recv_all(&mut events) => {
+                    came.ok_or(HubError::Stopped)?;
+                    let now = Instant::now();
+                    for event in events.drain(..) {
+                        match event {
                             ConnectionEvent::Packet(packet) => {
-                                link.handle_traffic(Instant::now());
+                                link.handle_traffic(now);
                                 self.queue(writer, &packet);
                             }
                             ConnectionEvent::Said => {
@@ -510,7 +513,6 @@ impl Uplink {
                             }
                             ConnectionEvent::Close(reason) => return Err(UplinkError::Closed(reason)),
                         }
-                        event = inbound.try_recv();
                     }
                     step::pass(Step::WriteBefore);
                     if step::is_due(Step::WriteTorn) {

@@ -2,7 +2,8 @@
 //!
 //! A block that is refused although each of its parts is answered has one of three reasons: it is longer than the
 //! device allows, there is a hole in a gap that was read over, or the device's table has a border there. The exception
-//! and the gap say which is likelier; an answer that speaks against it takes it back.
+//! and the gap say which is likelier; an answer that speaks against it takes it back. Once in a while it is held in doubt
+//! and found out again: a device may have got new firmware, or be another.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,6 +44,8 @@ pub struct Learnt {
     pub registers: Longest,
     /// How many bits it gives at a time.
     pub bits: Longest,
+    /// It was silent where others refuse: to find out again what it does not have would take it offline for a while.
+    pub by_silence: bool,
 }
 
 impl Learnt {
@@ -111,6 +114,8 @@ impl fmt::Display for HoleText {
 pub struct Known {
     told: Allowed,
     learnt: Learnt,
+    /// What was learnt and is being found out again: what is only confirmed is no news.
+    doubted: Learnt,
     /// Counts what changes plans.
     changes: u64,
 }
@@ -119,7 +124,7 @@ impl Known {
     /// Begins with what is told and what was learnt before.
     #[must_use]
     pub fn new(told: Allowed, learnt: Learnt) -> Self {
-        Self { told, learnt, changes: 0 }
+        Self { told, learnt, doubted: Learnt::default(), changes: 0 }
     }
 
     /// What was learnt so far.
@@ -160,6 +165,27 @@ impl Known {
     #[must_use]
     pub fn is_refused(&self, range: ReadRange) -> bool {
         self.learnt.refused.contains(&range)
+    }
+
+    /// It was silent to what it will be taken to refuse.
+    pub fn handle_silence(&mut self) {
+        self.learnt.by_silence = true;
+    }
+
+    /// Holds in doubt where reads must end and how long they may be, so that longer ones are tried again. Values that are
+    /// refused by themselves are not meant: those are asked for again all the time.
+    pub fn handle_doubt(&mut self) {
+        let Learnt { cuts, registers, bits, by_silence, .. } = &mut self.learnt;
+        if *by_silence || cuts.is_empty() && registers.refused.is_none() && bits.refused.is_none() {
+            return;
+        }
+        self.doubted = Learnt {
+            cuts: std::mem::take(cuts),
+            registers: Longest { refused: registers.refused.take(), ..registers.clone() },
+            bits: Longest { refused: bits.refused.take(), ..bits.clone() },
+            ..Learnt::default()
+        };
+        self.changes += 1;
     }
 
     /// `range` was answered.
@@ -208,28 +234,37 @@ impl Known {
         let longest = self.longest(table);
         if block.count() > longest.answered && (is_quantity || !has_gap) {
             let was = longest.clone();
+            let doubted =
+                if pdu::is_bits(table) { &self.doubted.bits } else { &self.doubted.registers };
+            // As long as it was before: that need not be halved towards again.
+            let is_confirmed =
+                |it: &ReadRange| was.answered < it.count() && it.count() <= block.count();
+            let confirmed = doubted.refused.filter(is_confirmed);
             let longest = self.longest_mut(table);
             longest.refused = Some(match longest.refused {
                 Some(refused) if refused.count() <= block.count() => refused,
-                Some(_) | None => block,
+                Some(_) | None => confirmed.unwrap_or(block),
             });
             // Cuts that its length explains.
             let is_bits = pdu::is_bits(table);
             self.learnt.cuts.retain(|(of, _), (_, count)| {
                 pdu::is_bits(*of) != is_bits || *count < block.count()
             });
-            return self.found(table, &was);
+            return self.found(table, &was).filter(|_| confirmed.is_none());
         }
         let address = right.address();
-        self.learnt.cuts.insert((table, address), (left_end, block.count()));
+        let cut = (left_end, block.count());
+        self.learnt.cuts.insert((table, address), cut);
         let inside = |witness: ReadRange| {
             witness.table() == table
                 && witness.address() < address
                 && u32::from(address) < witness.end()
         };
         self.explain(table, inside);
+        let is_news =
+            self.doubted.cuts.get(&(table, address)).is_none_or(|(end, _)| *end != left_end);
         let gap = u16::try_from(left_end).ok().filter(|_| has_gap);
-        Some(match gap {
+        is_news.then_some(match gap {
             Some(from) => Lesson::Hole(Hole { table, address: from, count: address - from }),
             None => Lesson::Border { table, address },
         })
@@ -343,5 +378,30 @@ mod tests {
         assert!(!known.allows(holding(30, 20)), "a hole in the gap is likelier");
         known.handle_parted(holding(100, 30), 115, holding(115, 15), true);
         assert!(known.allows(holding(36, 10)), "its length explains that as well");
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_confirmed_without_news_or_forgotten() {
+        let mut known = Known::default();
+        known.handle_answer(holding(0, 32));
+        known.handle_parted(holding(0, 33), 32, holding(32, 1), true);
+        known.handle_parted(holding(60, 20), 70, holding(75, 5), false);
+        assert!(!known.allows(holding(60, 20)));
+        let was = known.clone();
+        known.handle_doubt();
+        assert!(known.allows(holding(60, 20)) && known.allows(holding(0, 100)));
+        assert_eq!(known.handle_parted(holding(0, 100), 60, holding(60, 40), true), None);
+        assert_eq!(known.handle_parted(holding(60, 20), 70, holding(75, 5), false), None);
+        assert_eq!(known.learnt(), was.learnt());
+
+        known.handle_doubt();
+        known.handle_answer(holding(0, 100));
+        assert_eq!(known.handle_parted(holding(0, 120), 60, holding(60, 60), true), None);
+        assert_eq!(known.count_max(Table::Holding), 110);
+
+        let mut known = was;
+        known.handle_silence();
+        known.handle_doubt();
+        assert!(!known.allows(holding(60, 20)), "finding out again would cost too much");
     }
 }

@@ -258,6 +258,7 @@ impl Poller {
         let was_refused = was_silent && it.is_refused(step) && !device.health.is_sick();
         // It was known to say nothing to this, or that follows from how often it fell silent on it.
         if was_refused || was_silent && device.is_read_to_blame(range) {
+            device.known.handle_silence();
             self.refuse(group, step, range, failure, now);
             return;
         }

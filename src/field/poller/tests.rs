@@ -515,6 +515,28 @@ fn what_was_learnt_about_a_device_holds_after_a_restart() {
 }
 
 #[test]
+fn what_a_device_does_not_allow_is_found_out_again_once_a_day() {
+    let points: Vec<_> = (0..60).map(|address| (address, false)).collect();
+    let mut sim = Sim::new(vec![device(1, &points, 60_000)]);
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    sim.run(hours(25), |_, range| match range.count() {
+        21.. => Mood::Refuse { code: 3, delay_ms: 5 },
+        _ => Mood::Answer { delay_ms: 5 },
+    });
+    let learnt = sim.facts.iter().filter(|it| matches!(it, Fact::Learnt { .. })).count();
+    assert_eq!(learnt, 1, "what is only confirmed is no news");
+    let mut asked = |hours| {
+        let before = sim.asked.len();
+        sim.run(hours, |_, _| Mood::Answer { delay_ms: 5 });
+        sim.asked.len() - before
+    };
+    assert_eq!(asked(hours(1)), 3 * 60);
+    asked(hours(23));
+    assert_eq!(asked(hours(1)), 60, "all of it in one read");
+    assert!(sim.bad.is_empty());
+}
+
+#[test]
 fn a_bus_that_is_too_slow_says_so_once_and_when_it_is_over() {
     let mut sim = Sim::new(vec![device(1, &[(1, false)], 100)]);
     sim.run(Duration::from_secs(10), |_, _| Mood::Answer { delay_ms: 150 });

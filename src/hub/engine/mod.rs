@@ -52,6 +52,8 @@ use crate::store::{Change, SessionId, SessionOwner, Snapshot, StoreCommand, Stor
 const FETCH_COUNT: usize = 500;
 /// Payload bytes a fetch brings, at most (one message more).
 const FETCH_BYTES: usize = 512 * 1024;
+/// Changes for which the next batch has room from the start, at most.
+const BATCH_USUAL: usize = 256;
 /// How long after a read that failed the next one waits.
 const READ_PAUSE: Duration = Duration::from_secs(5);
 
@@ -384,7 +386,9 @@ impl Engine {
         if self.changes.is_empty() {
             return None;
         }
-        let changes = std::mem::take(&mut self.changes);
+        // The next batch is mostly as large as this one.
+        let room = Vec::with_capacity(self.changes.len().min(BATCH_USUAL));
+        let changes = std::mem::replace(&mut self.changes, room);
         self.uncommitted_bytes = 0;
         let batch = self.open_batch;
         self.open_batch += 1;
