@@ -86,7 +86,7 @@ fn on_a_line_where_all_goes_wrong_now_and_then_no_value_arrives_under_a_wrong_na
         let unit: u8 = unit[1..].parse().expect("a unit");
         let address: u16 = point.parse().expect("an address");
         if let Some(value) = json["value"].as_u64() {
-            assert_eq!(value, register(unit, address).into(), "{}: {json}", message.topic);
+            assert_eq!(value, u64::from(register(unit, address)), "{}: {json}", message.topic);
         }
         if json["quality"] == "good" {
             *good.entry(message.topic).or_default() += 1;
@@ -103,11 +103,10 @@ fn on_a_line_where_all_goes_wrong_now_and_then_no_value_arrives_under_a_wrong_na
 
 #[test]
 fn what_goes_wrong_with_a_write_makes_no_second_one_and_is_answered() {
-    // Only writes are struck, and the reads by which they are found out: a fifth of all.
     let wire = Wire::open(pace(), act(|heard| heard.number > 10));
     let upstream = Mosquitto::start();
     let site = Site::new();
-    site.write_config(&config(&wire, "10s", &upstream));
+    site.write_config(&config(&wire, "500ms", &upstream));
     let mut gateway = site.start();
     let port = port(&mut gateway);
     let near = mosquitto_sub(port, "gw/+/+/set/result", &["-q", "1"]);
@@ -115,7 +114,7 @@ fn what_goes_wrong_with_a_write_makes_no_second_one_and_is_answered() {
         gateway.log().matches("device answered").count() == usize::from(UNITS)
     });
     let mut answers = Vec::new();
-    for number in 0..40u16 {
+    for number in 0..30u16 {
         // Each with a value of its own, so that the wire tells them apart.
         let (unit, address, value) = (number % 4 + 1, number % REGISTERS, 20_000 + number);
         mosquitto_pub(
@@ -149,5 +148,5 @@ fn what_goes_wrong_with_a_write_makes_no_second_one_and_is_answered() {
         }
     }
     println!("{ends:?}");
-    assert!(ends.get("confirmed").is_some_and(|count| *count >= 30), "{ends:?}");
+    assert!(ends.get("confirmed").is_some_and(|count| *count >= 20), "{ends:?}");
 }
