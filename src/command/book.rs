@@ -31,14 +31,16 @@ impl Key {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
+    /// This waits for its turn. Its sender believes that it was taken.
+    Waiting(Begun),
     /// This is about to be sent to a device.
     Begun(Begun),
     /// It is answered.
     Answered(Key),
 }
 
-/// A request that is about to be sent to a device.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A request that is about to be sent to a device, and where its answer goes.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Begun {
     /// What it is told by; the first is its own.
     pub keys: Vec<Key>,
@@ -46,6 +48,12 @@ pub struct Begun {
     pub topic: String,
     /// What the sender knows it by.
     pub id: Option<Json>,
+    /// Where the sender wants the answer as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<String>,
+    /// What the sender tells the answer by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<Vec<u8>>,
 }
 
 /// The requests that were taken.
@@ -53,6 +61,8 @@ pub struct Begun {
 pub struct Book {
     taken: HashSet<Key>,
     order: VecDeque<Key>,
+    /// Taken, not begun and not answered.
+    waiting: Vec<Begun>,
     /// Begun and not answered.
     open: Vec<Begun>,
 }
@@ -69,11 +79,17 @@ impl Book {
     /// Takes a line that stands in the file.
     pub fn note(&mut self, line: &Line) {
         match line {
+            // Whether another may be taken under its keys is not for the next start: nothing of it was sent.
+            Line::Waiting(begun) => self.waiting.push(begun.clone()),
             Line::Begun(begun) => {
+                self.waiting.retain(|it| it.keys.first() != begun.keys.first());
                 begun.keys.iter().for_each(|key| _ = self.insert(*key));
                 self.open.push(begun.clone());
             }
-            Line::Answered(key) => self.open.retain(|it| it.keys.first() != Some(key)),
+            Line::Answered(key) => {
+                self.waiting.retain(|it| it.keys.first() != Some(key));
+                self.open.retain(|it| it.keys.first() != Some(key));
+            }
         }
     }
 
@@ -105,6 +121,12 @@ impl Book {
         self.order.retain(|key| !keys.contains(key));
     }
 
+    /// Requests that were taken, of which nothing was sent and that nobody has answered.
+    #[must_use]
+    pub fn waiting(&self) -> &[Begun] {
+        &self.waiting
+    }
+
     /// Requests that were begun and that nobody has answered.
     #[must_use]
     pub fn open(&self) -> &[Begun] {
@@ -114,14 +136,15 @@ impl Book {
     /// The shortest lines that say the same.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
-        let is_open = |key: &Key| self.open.iter().any(|begun| begun.keys.contains(key));
+        let unanswered = || self.open.iter().chain(&self.waiting);
+        let is_open = |key: &Key| unanswered().any(|begun| begun.keys.contains(key));
         let keys: Vec<Key> = self.order.iter().copied().filter(|key| !is_open(key)).collect();
         let mut lines = Vec::new();
         for keys in keys.chunks(64) {
-            let (topic, id) = (String::new(), None);
-            lines.push(Line::Begun(Begun { keys: keys.to_vec(), topic, id }));
+            lines.push(Line::Begun(Begun { keys: keys.to_vec(), ..Begun::default() }));
             lines.extend(keys.first().map(|key| Line::Answered(*key)));
         }
+        lines.extend(self.waiting.iter().cloned().map(Line::Waiting));
         lines.extend(self.open.iter().cloned().map(Line::Begun));
         lines
     }
@@ -140,8 +163,12 @@ mod tests {
         book.take(&keys, &keys)
     }
 
+    fn request(name: &str) -> Begun {
+        Begun { keys: vec![key(name)], topic: name.to_owned(), ..Begun::default() }
+    }
+
     fn begun(name: &str) -> Line {
-        Line::Begun(Begun { keys: vec![key(name)], topic: name.to_owned(), id: None })
+        Line::Begun(request(name))
     }
 
     #[test]
@@ -168,6 +195,18 @@ mod tests {
         let mut again = Book::new(book.lines());
         assert_eq!(again.open(), book.open());
         assert!(!take(&mut again, &["a"]) && !take(&mut again, &["b"]));
+    }
+
+    #[test]
+    fn what_waited_and_was_not_sent_is_found_after_a_start_and_may_come_again() {
+        let waiting = |name: &str| Line::Waiting(request(name));
+        let lines =
+            [waiting("a"), waiting("b"), begun("b"), waiting("c"), Line::Answered(key("c"))];
+        let book = Book::new(lines);
+        assert_eq!((book.waiting(), book.open()), (&[request("a")][..], &[request("b")][..]));
+        let mut again = Book::new(book.lines());
+        assert_eq!((again.waiting(), again.open()), (book.waiting(), book.open()));
+        assert!(take(&mut again, &["a"]) && !take(&mut again, &["b"]));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(super) struct Journal {
     path: PathBuf,
     file: File,
     lines: usize,
+    /// The last line may have been written in part.
+    is_torn: bool,
 }
 
 impl Journal {
@@ -23,20 +25,26 @@ impl Journal {
     /// relied on.
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Book)> {
         let path = state_dir.join(NAME);
-        let text = match fs::read_to_string(&path) {
+        let text = match fs::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
+        // A power cut may leave anything behind the last line that was relied on.
+        let text = String::from_utf8_lossy(&text);
         let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
         let book = Book::new(lines);
         let (file, lines) = rewrite(&path, &book)?;
-        Ok((Self { path, file, lines }, book))
+        Ok((Self { path, file, lines, is_torn: false }, book))
     }
 
     /// Adds a line; with `sync` it is on the disk when this returns.
     pub(super) fn add(&mut self, line: &Line, sync: bool) -> io::Result<()> {
-        self.file.write_all(text(line)?.as_bytes())?;
+        // What a full disk has cut off must not take the next line with it.
+        let end = if self.is_torn { "\n" } else { "" };
+        self.is_torn = true;
+        self.file.write_all(format!("{end}{}", text(line)?).as_bytes())?;
+        self.is_torn = false;
         self.lines += 1;
         if sync { self.file.sync_data() } else { Ok(()) }
     }
@@ -78,6 +86,7 @@ mod tests {
             keys: vec![Key::new(&[topic.as_bytes()])],
             topic: topic.to_owned(),
             id: Some("x".into()),
+            ..Begun::default()
         };
         let (mut journal, book) = Journal::open(dir.path()).expect("a file");
         assert_eq!(book.open(), []);
@@ -86,9 +95,13 @@ mod tests {
         }
         journal.add(&Line::Answered(begun("a").keys[0]), false).expect("room");
         journal.file.write_all(b"{\"begun\":{\"keys\":[1").expect("room");
+        // As after a write that failed.
+        journal.is_torn = true;
+        journal.add(&Line::Begun(begun("c")), true).expect("room");
+        journal.file.write_all(b"\xff\0\xfe{\"begun\"").expect("room");
         drop(journal);
         let (_, mut book) = Journal::open(dir.path()).expect("a file");
-        assert_eq!(book.open(), [begun("b")]);
+        assert_eq!(book.open(), [begun("b"), begun("c")]);
         assert!(!book.take(&[], &begun("a").keys));
     }
 }

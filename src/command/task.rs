@@ -70,10 +70,12 @@ struct Ledger {
 
 impl Ledger {
     fn note(&mut self, line: &Line) -> io::Result<()> {
-        let is_begun = matches!(line, Line::Begun(_));
-        self.journal.add(line, is_begun)?;
+        // What waits has only to outlive the program, not the power.
+        let sync = matches!(line, Line::Begun(_));
+        self.journal.add(line, sync)?;
         self.book.note(line);
-        if is_begun { Ok(()) } else { self.journal.tidy_up(&self.book) }
+        let is_over = matches!(line, Line::Answered(_));
+        if is_over { self.journal.tidy_up(&self.book) } else { Ok(()) }
     }
 }
 
@@ -127,16 +129,24 @@ impl Commands {
     }
 
     async fn answer_for_the_last_run(&self) {
-        let open = lock(&self.shared.ledger).book.open().to_vec();
-        for Begun { keys, topic, id } in open {
+        let (waiting, open) = {
+            let ledger = lock(&self.shared.ledger);
+            (ledger.book.waiting().to_vec(), ledger.book.open().to_vec())
+        };
+        let unsent = "the gateway was stopped before this was sent; nothing was written";
+        let unknown = "the gateway was stopped while this was under way; whether the device took it is not known, \
+                       and it is not sent again";
+        let waiting = waiting.into_iter().map(|begun| (begun, End::Refused, unsent));
+        let open = open.into_iter().map(|begun| (begun, End::Unknown, unknown));
+        for (begun, end, reason) in waiting.chain(open) {
+            let Begun { keys, topic, id, response, correlation } = begun;
             let Ok(request) = TopicName::new(&topic) else { continue };
-            let reason = "the gateway was stopped while this was under way; whether the device took it is not known, \
-                          and it is not sent again";
-            warn!(topic, "request was under way when the gateway was stopped");
-            let (response, correlation) = (None, None);
+            warn!(topic, result = %end, "request was under way when the gateway was stopped");
+            let response = response.and_then(|topic| TopicName::new(&topic).ok());
+            let correlation = correlation.map(Into::into);
             let reply = Reply { request, id, response, correlation, is_single: true };
             let reason = Some(reason.to_owned());
-            let outcome = Outcome { end: End::Unknown, value: None, before: None, reason };
+            let outcome = Outcome { end, value: None, before: None, reason };
             self.shared.answer(&reply, &[(Arc::from(""), outcome)]).await;
             self.shared.close(keys.first().copied()).await;
         }
@@ -153,7 +163,15 @@ impl Commands {
                 return self.refuse(&sender, &reply, outcomes).await;
             }
         };
-        if !lock(&self.shared.ledger).book.take(&order.keys, &order.unique) {
+        let is_new = {
+            let mut ledger = lock(&self.shared.ledger);
+            let is_new = ledger.book.take(&order.keys, &order.unique);
+            if is_new && let Err(cause) = ledger.note(&Line::Waiting(begun(&order))) {
+                warn!(%cause, "request cannot be noted; a crash before it is sent would lose it unanswered");
+            }
+            is_new
+        };
+        if !is_new {
             let reason = "this request was taken before and is not sent again; what became of it was said then";
             return self.refuse_all(&sender, &order, reason).await;
         }
@@ -163,6 +181,7 @@ impl Commands {
             lock(&self.shared.ledger).book.release(&order.keys);
             let reason = "too many requests wait for this device";
             self.refuse_all(&sender, &order, reason).await;
+            self.shared.close(order.keys.first().copied()).await;
         }
     }
 
@@ -195,7 +214,20 @@ async fn work(mut orders: mpsc::Receiver<(Order, Sender)>, bus: BusHandle, share
         } else {
             lock(&shared.ledger).book.release(&order.keys);
             shared.publish_answer(&order.reply, &outcomes).await;
+            shared.close(order.keys.first().copied()).await;
         }
+    }
+}
+
+/// What the book says of an order.
+fn begun(order: &Order) -> Begun {
+    let Reply { request, id, response, correlation, .. } = &order.reply;
+    Begun {
+        keys: order.keys.clone(),
+        topic: request.as_str().to_owned(),
+        id: id.clone(),
+        response: response.as_ref().map(|topic| topic.as_str().to_owned()),
+        correlation: correlation.as_ref().map(|data| data.to_vec()),
     }
 }
 
@@ -248,9 +280,7 @@ async fn ask(writing: &mut Writing<'_>, bus: &BusHandle, question: Question) {
 impl Shared {
     /// Notes durably that an order is about to be sent.
     async fn begin(&self, order: &Order) -> io::Result<()> {
-        let topic = order.reply.request.as_str().to_owned();
-        let (keys, id) = (order.keys.clone(), order.reply.id.clone());
-        let line = Line::Begun(Begun { keys, topic, id });
+        let line = Line::Begun(begun(order));
         let ledger = self.ledger.clone();
         let noted = spawn_blocking(move || lock(&ledger).note(&line)).await;
         noted.unwrap_or_else(|_| Err(io::Error::other("the program is stopping")))

@@ -39,7 +39,7 @@ const BANK: &[(&str, u16, u16)] = &[
     ("holding", 160, 7),
 ];
 
-fn configure(site: &Site, bus: &str, points: &str, more: &str) {
+pub(crate) fn configure(site: &Site, bus: &str, points: &str, more: &str) {
     let points: String = points.lines().map(|line| format!("      {line}\n")).collect();
     site.write_config(&format!(
         "gateway: {{ id: gw, state_dir: \"{{state}}\" }}\n\
@@ -250,7 +250,7 @@ fn whoever_the_rules_keep_from_a_topic_writes_nothing_there_and_hears_nothing_el
 
 /// A Modbus TCP device with one register, 7, which takes what is written and tells the test of it. It answers a write when
 /// it is told to.
-fn slow_device() -> (u16, Receiver<u16>, Sender<bool>) {
+pub(crate) fn slow_device() -> (u16, Receiver<u16>, Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let ((told, writes), (answer, may_answer)) = (channel(), channel());

@@ -20,6 +20,8 @@ pub struct Received {
     pub dup: bool,
     /// The packet id, 0 at QoS 0.
     pub mid: u64,
+    /// The correlation data (MQTT 5, `mosquitto_sub` only).
+    pub correlation: Option<String>,
 }
 
 /// A subscriber in a process of its own that writes down what it gets.
@@ -142,5 +144,6 @@ fn message(line: &str) -> Option<Received> {
         retain: flag("retain"),
         dup: flag("dup"),
         mid: number("mid"),
+        correlation: json["properties"]["correlation-data"].as_str().map(str::to_owned),
     })
 }

@@ -83,6 +83,12 @@ impl Framer {
         self.is_lost = false;
     }
 
+    /// Until when a frame that has begun may go on; `None` if none has.
+    #[must_use]
+    pub fn is_amid_until(&self) -> Option<Instant> {
+        (!self.buffer.is_empty()).then(|| self.last + self.gap())
+    }
+
     /// How many bytes have come that are no whole frame yet.
     #[must_use]
     pub fn waiting(&self) -> usize {

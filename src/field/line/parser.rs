@@ -29,6 +29,12 @@ impl<'f> Content<'f> {
         Self { bytes, json: OnceCell::new() }
     }
 
+    /// The frame.
+    #[must_use]
+    pub fn bytes(&self) -> &'f [u8] {
+        self.bytes
+    }
+
     /// The value of `point`; `None` if the frame is not for it.
     #[must_use]
     pub fn value(&self, point: &PointSettings, pick: &Pick) -> Option<(Option<Value>, Quality)> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::framer::{Damage, Framer};
+use super::owed::Owed;
 use super::parser::Content;
 use crate::field::device::Device;
 use crate::field::event::FieldEvent;
@@ -16,6 +17,9 @@ use crate::model::{Moment, Quality, Value};
 
 /// Characters of a frame that are shown.
 const SHOWN_MAX: usize = 60;
+
+/// How long a sick device is left alone whose answers are waited for until none can come any more.
+const SLOW_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long after the port was opened it is said which points were in no frame.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
@@ -37,6 +41,8 @@ pub(super) enum Fact {
     Unfit { frame: String },
     /// What came was no frame.
     Damaged { damage: Damage },
+    /// A frame fits a question of this device, and an older one of another or the same that stayed unanswered.
+    MixedUp { device: Arc<str>, older: Arc<str>, frame: String },
 }
 
 /// Points of one device that are asked for with the same words.
@@ -45,6 +51,8 @@ struct Request {
     device: usize,
     send: Arc<[u8]>,
     points: Vec<usize>,
+    /// Whether its answers fit another question as well; `None` while none was seen.
+    is_alike: Option<bool>,
 }
 
 /// The request that was sent last: until the next one, what comes is the answer to it.
@@ -62,6 +70,9 @@ struct Seen {
     damage: Option<Damage>,
     unfit: Option<String>,
 }
+
+/// Points of a device and what a frame says of them.
+type Found = Vec<(usize, (Option<Value>, Quality))>;
 
 /// A device and what is done about it.
 #[derive(Debug)]
@@ -87,6 +98,7 @@ pub(super) struct Talk {
     requests: Vec<Request>,
     schedule: Schedule,
     asked: Option<Asked>,
+    owed: Owed,
     seen: Seen,
     is_up: bool,
     /// When to say which points were in no frame; `None` once that is said.
@@ -117,7 +129,8 @@ impl Talk {
                     None => {
                         periods.push(point.every);
                         let send = Arc::clone(send);
-                        requests.push(Request { device: index, send, points: vec![at] });
+                        let points = vec![at];
+                        requests.push(Request { device: index, send, points, is_alike: None });
                     }
                 }
             }
@@ -129,6 +142,7 @@ impl Talk {
         let framer = Framer::new(settings.frame.clone(), settings.checksum, now);
         Self {
             framer,
+            owed: Owed::new(parties.len(), settings.timeout),
             parties,
             requests,
             schedule: Schedule::new(&periods, now),
@@ -145,6 +159,7 @@ impl Talk {
     /// The port is open.
     pub(super) fn handle_port_up(&mut self, now: Instant) {
         self.is_up = true;
+        self.owed.handle_port_up(matches!(self.settings.port, LinePort::Tcp(_)));
         self.look_at = Some(now + LOOK_AFTER);
         self.seen = Seen::default();
         self.framer = Framer::new(self.settings.frame.clone(), self.settings.checksum, now);
@@ -163,9 +178,11 @@ impl Talk {
         }
     }
 
-    /// What is to be sent: nothing while a device has time for its answer.
+    /// What is to be sent: nothing while a device has time for its answer, an older one may still give its own, or a frame
+    /// is on its way.
     pub(super) fn poll_send(&mut self, now: Instant) -> Option<Arc<[u8]>> {
-        if !self.is_up || self.is_waiting() {
+        self.owed.handle_timeout(now);
+        if !self.is_up || self.is_waiting() || self.held_until().is_some_and(|until| now < until) {
             return None;
         }
         let request = self.poll_probe(now).or_else(|| self.schedule.poll_due(now))?;
@@ -235,7 +252,8 @@ impl Talk {
         } else {
             let probes = parties.filter(|party| !party.requests.is_empty());
             let probe = probes.filter_map(|party| party.device.health.probe_at()).min();
-            [self.schedule.poll_timeout(), probe].into_iter().flatten().min()
+            let next = [self.schedule.poll_timeout(), probe].into_iter().flatten().min();
+            next.map(|next| self.held_until().map_or(next, |until| until.max(next)))
         };
         [self.framer.poll_timeout(), silent, next, self.look_at].into_iter().flatten().min()
     }
@@ -250,6 +268,11 @@ impl Talk {
 
     fn is_waiting(&self) -> bool {
         self.asked.is_some_and(|asked| asked.until.is_some())
+    }
+
+    /// Until when nobody may be asked, if nobody may be.
+    fn held_until(&self) -> Option<Instant> {
+        self.owed.poll_timeout().max(self.framer.is_amid_until())
     }
 
     fn is_late(&self, now: Instant) -> bool {
@@ -280,20 +303,7 @@ impl Talk {
 
     fn handle_frame(&mut self, frame: &[u8], now: Moment) {
         let content = Content::new(frame);
-        let mut fits = false;
-        if let Some(asked) = self.asked
-            && let Some(request) = self.requests.get(asked.request)
-            && let Some(party) = self.parties.get(request.device)
-        {
-            let values = values(&party.device.settings, &request.points, &content);
-            if !values.is_empty() {
-                let index = request.device;
-                fits = true;
-                self.asked = Some(Asked { until: None, ..asked });
-                self.schedule.handle_done(asked.request, now.mono);
-                self.handle_values(index, values, now);
-            }
-        }
+        let mut fits = self.handle_asked_for(&content, now);
         for index in 0..self.parties.len() {
             let Some(party) = self.parties.get_mut(index) else { continue };
             let values = values(&party.device.settings, &party.unasked, &content);
@@ -312,12 +322,59 @@ impl Talk {
         }
     }
 
-    fn handle_values(
+    /// Gives a frame to the question that was asked last, if it is the answer to that. Says whether it fits it.
+    fn handle_asked_for(&mut self, content: &Content<'_>, now: Moment) -> bool {
+        let Some(asked) = self.asked.filter(|_| !self.owed.is_resting()) else { return false };
+        let Some(values) = self.answer(asked.request, content) else { return false };
+        let device = self.requests.get(asked.request).map_or(0, |request| request.device);
+        let is_older = |older: &usize| self.answer(*older, content).is_some();
+        let older = self.owed.others(asked.request).find(is_older);
+        if let Some(older) = older {
+            self.handle_mixed_up(asked.request, older, content, now.mono);
+            return true;
+        }
+        let mut rest = (0..self.requests.len()).filter(|it| *it != asked.request);
+        let is_alike = rest.any(|other| self.answer(other, content).is_some());
+        if let Some(request) = self.requests.get_mut(asked.request) {
+            request.is_alike = Some(is_alike || request.is_alike == Some(true));
+        }
+        self.owed.handle_answered(asked.request, device, asked.until.is_some(), now.mono);
+        self.asked = Some(Asked { until: None, ..asked });
+        self.schedule.handle_done(asked.request, now.mono);
+        self.handle_values(device, values, now);
+        true
+    }
+
+    /// What the points of a request find in a frame, if any of them finds something.
+    fn answer(&self, request: usize, content: &Content<'_>) -> Option<Found> {
+        let request = self.requests.get(request)?;
+        let device = &self.parties.get(request.device)?.device;
+        let values = values(&device.settings, &request.points, content);
+        (!values.is_empty()).then_some(values)
+    }
+
+    /// Nobody knows which of two questions this frame answers. It is no failure of whom was asked last, who is asked again.
+    fn handle_mixed_up(
         &mut self,
-        index: usize,
-        values: Vec<(usize, (Option<Value>, Quality))>,
-        now: Moment,
+        request: usize,
+        older: usize,
+        content: &Content<'_>,
+        now: Instant,
     ) {
+        let device = |request: usize| self.requests.get(request).map_or(0, |it| it.device);
+        let name = |request: usize| {
+            let party = self.parties.get(device(request));
+            party.map_or_else(|| Arc::from(""), |party| Arc::clone(&party.device.settings.name))
+        };
+        let frame = shown(content.bytes());
+        let fact = Fact::MixedUp { device: name(request), older: name(older), frame };
+        self.owed.handle_mixed_up(request, device(request), older, now);
+        self.facts.push_back(fact);
+        self.give_up_asking(now);
+        self.asked = None;
+    }
+
+    fn handle_values(&mut self, index: usize, values: Found, now: Moment) {
         let Some(party) = self.parties.get_mut(index) else { return };
         for (point, _) in &values {
             party.found.get_mut(*point).into_iter().for_each(|found| *found = true);
@@ -377,9 +434,17 @@ impl Talk {
         let reason = self.reason(&format!("no answer within {:?}", self.settings.timeout));
         self.give_up_asking(now.mono);
         let Some((request, index)) = asked.zip(device) else { return };
+        let is_alike = self.requests.get(request).is_some_and(|it| it.is_alike != Some(false));
+        if is_alike && self.requests.len() > 1 {
+            self.owed.handle_unanswered(request, index, now.mono);
+        }
         let was_silent = self.seen.bytes == 0;
         let Some(party) = self.parties.get_mut(index) else { return };
         let change = party.device.health.handle_failure(was_silent, &reason, now.mono);
+        if self.owed.is_slow(index) {
+            // Each of its questions keeps the line for long.
+            party.device.health.handle_not_before(now.mono + SLOW_PAUSE);
+        }
         if party.device.health.is_sick() {
             self.schedule.handle_asleep(request);
         }
@@ -436,11 +501,7 @@ impl Talk {
 }
 
 /// What `points` of a device find in a frame.
-fn values(
-    device: &DeviceSettings,
-    points: &[usize],
-    content: &Content<'_>,
-) -> Vec<(usize, (Option<Value>, Quality))> {
+fn values(device: &DeviceSettings, points: &[usize], content: &Content<'_>) -> Found {
     let value = |index: &usize| {
         let point = device.points.get(*index)?;
         Some((*index, content.value(point, point.pick.as_ref()?)?))

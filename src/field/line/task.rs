@@ -297,6 +297,10 @@ impl Runner {
             Fact::NotFound { device, points } => {
                 info!(%bus, %device, points, "points were in no frame so far");
             }
+            Fact::MixedUp { device, older, frame } => warn!(
+                %bus, %device, %older, frame,
+                "frame may answer an older question as well and is left; the line rests until no late answer can come"
+            ),
             Fact::Unfit { frame } => debug!(%bus, frame, "frame fits no point"),
             Fact::Damaged { damage } => debug!(%bus, %damage, "frame damaged"),
         }

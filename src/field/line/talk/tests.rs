@@ -232,7 +232,143 @@ fn a_port_that_is_lost_takes_its_devices_with_it_and_brings_them_back() {
     assert_eq!(line.hear(b"N13\n"), "scale Online; net=13 good; ");
 }
 
+/// Two devices on one line whose answers nobody can tell apart.
+fn twins() -> Told {
+    let points = |name, send| vec![point(name, r"^(\d+)$", Some(send), 1)];
+    Told::new(vec![device("one", points("a", "1?")), device("two", points("b", "2?"))])
+}
+
+#[test]
+fn a_late_answer_is_that_of_its_own_question_while_nobody_else_is_asked() {
+    let mut line = twins();
+    assert_eq!(line.wait(0), "sent 1?@1000; ");
+    assert_eq!(line.hear(b"11\n"), "one Online; a=11 good; ");
+    assert_eq!(line.wait(0), "sent 2?@1000; ");
+    assert_eq!(line.hear(b"22\n"), "two Online; b=22 good; ");
+    assert_eq!(line.wait(500), "sent 2?@1500; ");
+    // Its time is over at 1800, and for as long again the line is left to it, although the other is due at 2000.
+    assert_eq!(line.wait(590), "");
+    assert_eq!(line.hear(b"23\n"), "b=23 good; ");
+    assert_eq!(line.wait(0), "sent 1?@2090; ");
+    assert_eq!(line.hear(b"12\n"), "a=12 good; ");
+}
+
+#[test]
+fn an_answer_that_may_be_that_of_an_older_question_is_nobodys() {
+    let mut line = twins();
+    line.wait(0);
+    line.hear(b"11\n");
+    line.wait(0);
+    line.hear(b"22\n");
+    assert_eq!(line.wait(1_100), "sent 2?@1500; sent 1?@2100; ", "once the line was quiet");
+    // What the second says so late would be a good value of the first.
+    assert_eq!(line.hear(b"23\n"), "");
+    assert_eq!(line.hear(b"12\n"), "", "nor is this believed");
+    let is_it = |fact: &Fact| matches!(fact, Fact::MixedUp { device, older, .. } if &**device == "one" && &**older == "two");
+    assert_eq!(line.facts().iter().filter(|it| is_it(it)).count(), 1);
+    assert_eq!(line.wait(4_999), "", "the line rests");
+    // From then on the slow one is waited for.
+    let told = line.wait(1);
+    assert_eq!(told, "sent 2?@7100; ");
+    assert!(!line.wait(2_000).contains("sent"));
+    assert_eq!(line.hear(b"24\n"), "two Online; b=24 good; ");
+    assert_eq!(line.wait(0), "sent 1?@9100; ");
+    assert_eq!(line.hear(b"13\n"), "a=13 good; ");
+}
+
+#[test]
+fn a_device_that_is_gone_costs_its_twin_a_tenth() {
+    let mut line = twins();
+    line.wait(0);
+    line.hear(b"11\n");
+    line.wait(0);
+    line.hear(b"22\n");
+    let mut good = 0;
+    for _ in 0..3_000 {
+        let told = line.wait(100);
+        assert!(!told.contains("two Offline"), "{told}");
+        if told.contains("sent 2?") {
+            good += line.hear(b"22\n").matches("b=22 good").count();
+        }
+    }
+    let rests = line.facts().iter().filter(|it| matches!(it, Fact::MixedUp { .. })).count();
+    assert_eq!(rests, 1);
+    assert!(good >= 265, "{good} answers in 300 s, one every second at best");
+}
+
+#[test]
+fn answers_that_can_be_told_apart_are_not_waited_for() {
+    let one = device("one", vec![point("a", r"^A(\d+)$", Some("1?"), 1)]);
+    let two = device("two", vec![point("b", r"^B(\d+)$", Some("2?"), 1)]);
+    let mut line = Told::new(vec![one, two]);
+    line.wait(0);
+    line.hear(b"A1\n");
+    line.wait(0);
+    line.hear(b"B2\n");
+    assert_eq!(line.wait(499), "");
+    line.ms += 240;
+    assert_eq!(line.wait(0), "sent 2?@1739; ");
+    assert_eq!(line.wait(300), "sent 1?@2039; ");
+    assert_eq!(line.hear(b"B9\n"), "", "it is late and fits nothing that is asked");
+    assert_eq!(line.hear(b"A3\n"), "a=3 good; ");
+}
+
+#[test]
+fn a_question_waits_for_the_end_of_a_frame_that_comes_by_itself() {
+    let points = vec![point("n", r"^N(\d+)$", None, 1), point("bare", r"^(\d+)$", Some("?"), 1)];
+    let mut line = Told::new(vec![device("it", points)]);
+    line.hear(b"N1");
+    assert_eq!(line.wait(50), "", "a frame is on its way");
+    assert_eq!(line.hear(b"23\n"), "it Online; n=123 good; ");
+    assert_eq!(line.wait(0), "sent ?@1050; ");
+    assert_eq!(line.hear(b"N4\n7\n"), "n=4 good; bare=7 good; ");
+    // One that stops in the middle is not waited for.
+    line.wait(900);
+    line.hear(b"N5");
+    assert_eq!(line.wait(100), "sent ?@2050; ");
+    assert_eq!(line.hear(b"8\n"), "bare=8 good; ");
+}
+
+/// What a device of these tests does with a question: answers this many milliseconds after it has done the one before.
+fn delays() -> impl Strategy<Value = Vec<(u64, bool)>> {
+    prop::collection::vec((0..1_500u64, prop::bool::weighted(0.1)), 1..40)
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 50, cases: 60, ..ProptestConfig::default() })]
+    /// Each device answers in order; up to five times later than its time is, or never.
+    #[test]
+    fn however_late_devices_answer_no_value_is_anothers(delays in delays()) {
+        let mut line = twins();
+        let mut delays = delays.into_iter();
+        let mut free = [0u64; 2];
+        let mut coming: Vec<(u64, usize)> = Vec::new();
+        let mut told = String::new();
+        while line.ms < 300_000 {
+            let next = coming.iter().map(|(at, _)| *at).min().unwrap_or(u64::MAX);
+            let step = next.saturating_sub(line.ms).min(20);
+            let now = line.wait(step);
+            for (index, send) in ["sent 1?", "sent 2?"].iter().enumerate() {
+                for _ in 0..now.matches(send).count() {
+                    let (delay, is_lost) = delays.next().unwrap_or((20, false));
+                    free[index] = free[index].max(line.ms) + delay;
+                    if !is_lost {
+                        coming.push((free[index], index));
+                    }
+                }
+            }
+            told += &now;
+            coming.sort_unstable();
+            while coming.first().is_some_and(|(at, _)| *at <= line.ms) {
+                let (_, index) = coming.remove(0);
+                told += &line.hear(if index == 0 { b"111\n" } else { b"222\n" });
+            }
+        }
+        prop_assert!(!told.contains("a=222") && !told.contains("b=111"), "{}", told);
+        let end = &told[told.len() - 400..];
+        prop_assert!(end.contains("a=111 good") && end.contains("b=222 good"), "{}", told);
+    }
+
     #[test]
     fn any_bytes_at_any_time_are_survived_and_a_device_comes_back(
         pieces in prop::collection::vec(
