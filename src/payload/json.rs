@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::number::push_number;
 use crate::model::{Reading, ReadingId, Value};
 
 /// What stands behind the time of a reading while the clock cannot be believed.
@@ -22,7 +23,9 @@ pub fn payload(reading: &Reading, gateway: &str, id: ReadingId, is_dated: bool) 
         json.push_str(",\"unit\":");
         push_text(&mut json, unit);
     }
-    _ = write!(json, ",\"quality\":\"{}\"", reading.quality.word());
+    json.push_str(",\"quality\":\"");
+    json.push_str(reading.quality.word());
+    json.push('"');
     if let Some(reason) = reading.quality.reason() {
         json.push_str(",\"reason\":");
         push_text(&mut json, reason);
@@ -32,9 +35,21 @@ pub fn payload(reading: &Reading, gateway: &str, id: ReadingId, is_dated: bool) 
         json.push_str(UNSYNCED_MARK);
     }
     json.push_str(",\"id\":");
-    // The gateway id has no character that JSON would escape.
-    _ = write!(json, "\"{gateway}-{}-{}\"}}", id.start, id.number);
+    push_id(&mut json, gateway, id);
+    json.push('}');
     json
+}
+
+/// Writes an id as JSON.
+pub(super) fn push_id(json: &mut String, gateway: &str, id: ReadingId) {
+    // The gateway id has no character that JSON would escape.
+    json.push('"');
+    json.push_str(gateway);
+    json.push('-');
+    push_number(json, id.start);
+    json.push('-');
+    push_number(json, id.number);
+    json.push('"');
 }
 
 /// Writes a value as JSON.
@@ -52,8 +67,10 @@ pub fn push_value(json: &mut String, value: &Value) {
             }
             json.push(']');
         }
+        Value::UInt(value) => push_number(json, *value),
+        Value::Int(value) if *value >= 0 => push_number(json, value.unsigned_abs()),
         // Writing to a String cannot fail.
-        Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float { .. } => {
+        Value::Bool(_) | Value::Int(_) | Value::Float { .. } => {
             _ = write!(json, "{value}");
         }
     }

@@ -5,10 +5,12 @@
 mod device;
 mod drops;
 mod json;
+mod number;
 mod publisher;
 mod retouch;
 mod settings;
 mod task;
+mod topics;
 mod words;
 
 pub use drops::drops_payload;
