@@ -236,9 +236,9 @@ impl Sim {
                 }
                 FieldEvent::Readings(readings) => {
                     readings.iter().for_each(|it| self.check(it));
-                    let told = |it: &Reading| match it.quality {
-                        Quality::Good => it.point.point.to_string(),
-                        _ => format!("{} {}", it.point.point, it.quality.word()),
+                    let told = |it: &Reading| {
+                        let word = if it.quality == Quality::Good { "" } else { it.quality.word() };
+                        format!("{} {word}", it.point.point).trim_end().to_owned()
                     };
                     let told: Vec<String> = readings.iter().map(told).collect();
                     self.batches.push(told.join(", "));
