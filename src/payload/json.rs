@@ -85,6 +85,11 @@ pub fn push_text(json: &mut String, text: &str) {
 
 /// Writes a text as it stands in a JSON string.
 pub(super) fn push_escaped(json: &mut String, text: &str) {
+    // Names and units stand in every message, and hardly one of them has anything to escape.
+    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        json.push_str(text);
+        return;
+    }
     for character in text.chars() {
         match character {
             '"' => json.push_str("\\\""),

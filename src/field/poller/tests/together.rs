@@ -1,4 +1,4 @@
-//! What a device says in one poll goes out together, whatever becomes of the poll.
+//! core: tests: what a device says in one poll goes out together, whatever becomes of the poll.
 
 use super::*;
 use crate::field::{Change, ReportSettings};
