@@ -121,11 +121,16 @@ mod heavy {
         // What is measured is a whole cycle: never shorter than the wire allows, never fewer reads than needed.
         assert!(line["ratio"].as_f64() >= Some(0.999), "{figures:#}");
         assert_eq!(line["silence_kept"], 1.0, "{figures:#}");
-        for key in ["dead_unit_slowdown", "tcp_values_per_s", "cpu_s_per_million"] {
+        for key in [
+            "dead_unit_slowdown",
+            "tcp_values_per_s",
+            "cpu_s_per_million",
+            "cpu_s_per_million_device",
+        ] {
             positive(&figures, key);
         }
         assert!(figures["period_error_p99_ms"].is_number(), "{figures:#}");
-        assert_eq!(figures["tcp"].as_array().map(Vec::len), Some(2));
+        assert_eq!(figures["tcp"].as_array().map(Vec::len), Some(3));
         positive(&figures["in_flight"], "ratio");
     }
 

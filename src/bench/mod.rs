@@ -18,7 +18,7 @@ pub use broker::{
     RetainedFigures, TrickleFigures, broker,
 };
 pub use drain::{DrainFigures, PeerFigures, drain};
-pub use poll::{LineFigures, PollFigures, PollOptions, TcpFigures, poll};
+pub use poll::{LineFigures, Messages, PollFigures, PollOptions, TcpFigures, poll};
 pub use powercut::{PowercutFigures, PowercutOptions, powercut};
 pub use queue::{QueueFigures, queue, start_ms_at_rows};
 pub use road::{RoadFigures, road};

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::ExitStatus;
 use super::bench::rounded;
 use super::run::runtime;
-use crate::bench::{self, LineFigures, PollFigures, PollOptions, TcpFigures};
+use crate::bench::{self, LineFigures, Messages, PollFigures, PollOptions, TcpFigures};
 
 /// Arguments of `bench poll`.
 #[derive(Debug, Clone, clap::Args)]
@@ -64,6 +64,7 @@ fn as_json(figures: &PollFigures) -> Value {
             "devices": tcp.devices,
             "values": tcp.values,
             "period_ms": tcp.period_ms,
+            "messages": messages(tcp.messages),
             "values_per_s": tcp.values_per_s.round(),
             "cpu_s_per_million": rounded(tcp.cpu_s_per_million, 2),
             "cpu_share": rounded(tcp.cpu_share, 4),
@@ -71,16 +72,25 @@ fn as_json(figures: &PollFigures) -> Value {
             "rss_mb": rounded(tcp.rss_mb, 1),
         })
     };
-    let PollFigures { lines, dead_unit_slowdown, fast, calm, in_flight: [one, eight] } = figures;
+    let PollFigures { lines, dead_unit_slowdown, fast, fast_device, calm, in_flight } = figures;
+    let [one, eight] = in_flight;
     json!({
         "lines": lines.iter().map(line).collect::<Vec<_>>(),
         "dead_unit_slowdown": rounded(*dead_unit_slowdown, 3),
         "tcp_values_per_s": fast.values_per_s.round(),
         "cpu_s_per_million": rounded(fast.cpu_s_per_million, 2),
+        "cpu_s_per_million_device": rounded(fast_device.cpu_s_per_million, 2),
         "period_error_p99_ms": rounded(calm.period_error_p99_ms, 2),
-        "tcp": [devices(fast), devices(calm)],
+        "tcp": [devices(fast), devices(fast_device), devices(calm)],
         "in_flight": { "1": one.round(), "8": eight.round(), "ratio": rounded(eight / one, 2) },
     })
+}
+
+fn messages(of: Messages) -> &'static str {
+    match of {
+        Messages::Value => "value",
+        Messages::Device => "device",
+    }
 }
 
 fn table(figures: &PollFigures) -> String {
@@ -101,14 +111,15 @@ fn table(figures: &PollFigures) -> String {
     }
     let dead = figures.dead_unit_slowdown;
     let _ = writeln!(text, "a dead unit makes the cycle of three others {dead:.3} times as long");
-    for tcp in [&figures.fast, &figures.calm] {
+    for tcp in [&figures.fast, &figures.fast_device, &figures.calm] {
         let _ = writeln!(
             text,
-            "{} TCP devices of {} values every {} ms: {:.0} values/s, {:.2} CPU s/million, {:.1}% of a core, {:.1} MB, \
-             99 of 100 questions within {:.2} ms of their period",
+            "{} TCP devices of {} values every {} ms, a message a {}: {:.0} values/s, {:.2} CPU s/million, {:.1}% of a core, \
+             {:.1} MB, 99 of 100 questions within {:.2} ms of their period",
             tcp.devices,
             tcp.values,
             tcp.period_ms,
+            messages(tcp.messages),
             tcp.values_per_s,
             tcp.cpu_s_per_million,
             tcp.cpu_share * 100.0,

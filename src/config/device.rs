@@ -27,9 +27,7 @@ const UNIT_TCP_DEFAULT: u8 = 255;
 
 const UNIT_HELP: &str = "the unit id is set on the device itself, by switches or in its menu";
 
-const LATER: &[Later] = &[
-    ("writable", "give it to each point that may be written"),
-];
+const LATER: &[Later] = &[("writable", "give it to each point that may be written")];
 
 const INSTEAD: &[Later] = &[
     ("slave", "unit"),

@@ -54,3 +54,50 @@ impl Gather {
         std::mem::take(&mut self.polls).into_iter().map(|(_, news)| news)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::model::{Moment, PointName, Quality, Timestamp, Value};
+
+    fn reading(point: &str, value: i64) -> Reading {
+        #[allow(clippy::disallowed_methods, reason = "a test needs some instant")]
+        let taken = Moment { mono: Instant::now(), wall: Timestamp::default(), boot_ms: 0 };
+        Reading {
+            point: PointName { device: "d".into(), point: point.into() },
+            value: Some(Value::Int(value)),
+            unit: None,
+            quality: Quality::Good,
+            taken,
+        }
+    }
+
+    fn news(before: &[(&str, i64)], together: &[(&str, i64)]) -> News {
+        let all = |of: &[(&str, i64)]| of.iter().map(|(point, it)| reading(point, *it)).collect();
+        News { own: Vec::new(), before: all(before), together: all(together) }
+    }
+
+    fn told(news: Option<News>) -> Vec<String> {
+        let News { own, before, together } = news.expect("something came");
+        assert!(own.is_empty());
+        let all = before.iter().chain(&together);
+        let value = |it: &Reading| it.value.as_ref().map(ToString::to_string).unwrap_or_default();
+        all.map(|it| format!("{}={}", it.point.point, value(it))).collect()
+    }
+
+    #[test]
+    fn each_poll_has_its_own_and_of_a_made_point_the_latest() {
+        let mut gather = Gather::default();
+        gather.handle(1, news(&[("a", 0)], &[("a", 1), ("sum", 5)]), 1);
+        gather.handle(2, news(&[], &[("slow", 7)]), 0);
+        gather.handle(1, news(&[], &[("b", 2), ("sum", 6)]), 1);
+        gather.handle(3, news(&[], &[]), 0);
+        assert_eq!(told(gather.take(1)), ["a=0", "a=1", "b=2", "sum=6"]);
+        assert_eq!(gather.take(1), None);
+        assert_eq!(gather.take(3), None);
+        assert_eq!(gather.take_all().count(), 1);
+        assert_eq!(gather.take(2), None);
+    }
+}

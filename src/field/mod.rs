@@ -3,7 +3,7 @@
 //! A [`Bus`] is one task that owns one serial port or TCP connection. What it does is decided by cores: when a group of
 //! points is due ([`schedule`]) and whether it keeps its periods ([`lag`]), who is sick and how often to ask them
 //! ([`health`]), how long to wait for them ([`patience`]), which reads bring the points and what a device refuses
-//! (`group`), what is kept of that ([`Memory`]), what all of it will cost ([`forecast`]), how a question and its answer look on the wire ([`modbus`]); `poller` joins them
+//! (`group`), what goes out together (`gather`), what is kept of that ([`Memory`]), what all of it will cost ([`forecast`]), how a question and its answer look on the wire ([`modbus`]); `poller` joins them
 //! for one bus, and the shells `port`, `bus` and `notebook` wait and do the reading and writing.
 //! Who wants to see how a bus is doing asks it ([`Onlooker`]); what passed on it lately is in its [`ring`], and [`traffic`]
 //! tells it frame by frame.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::json::{UNSYNCED_MARK, push_text, push_value};
+use super::json::{UNSYNCED_MARK, push_id, push_text, push_value};
 use crate::model::{ClockState, Moment, Quality, Reading, ReadingId, Value};
 
 /// Room for what stands around the values, and for each of them.
@@ -55,7 +55,8 @@ impl<'a> Together<'a> {
         if !clock.covers(self.last) {
             json.push_str(UNSYNCED_MARK);
         }
-        _ = write!(json, ",\"id\":\"{gateway}-{}-{}\"", id.start, id.number);
+        json.push_str(",\"id\":");
+        push_id(&mut json, gateway, id);
         let span_ms = self.last.boot_ms.saturating_sub(self.first.boot_ms);
         if span_ms > 0 {
             _ = write!(json, ",\"span_ms\":{span_ms}");

@@ -34,15 +34,22 @@ pub fn payload(reading: &Reading, gateway: &str, id: ReadingId, is_dated: bool) 
     if !is_dated {
         json.push_str(UNSYNCED_MARK);
     }
+    json.push_str(",\"id\":");
+    push_id(&mut json, gateway, id);
+    json.push('}');
+    json
+}
+
+/// Writes an id as JSON.
+pub(super) fn push_id(json: &mut String, gateway: &str, id: ReadingId) {
     // The gateway id has no character that JSON would escape.
-    json.push_str(",\"id\":\"");
+    json.push('"');
     json.push_str(gateway);
     json.push('-');
-    push_number(&mut json, id.start);
+    push_number(json, id.start);
     json.push('-');
-    push_number(&mut json, id.number);
-    json.push_str("\"}");
-    json
+    push_number(json, id.number);
+    json.push('"');
 }
 
 /// Writes a value as JSON.
@@ -78,6 +85,11 @@ pub fn push_text(json: &mut String, text: &str) {
 
 /// Writes a text as it stands in a JSON string.
 pub(super) fn push_escaped(json: &mut String, text: &str) {
+    // Names and units stand in every message, and hardly one of them has anything to escape.
+    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        json.push_str(text);
+        return;
+    }
     for character in text.chars() {
         match character {
             '"' => json.push_str("\\\""),

@@ -10,6 +10,7 @@ mod publisher;
 mod retouch;
 mod settings;
 mod task;
+mod topics;
 mod words;
 
 pub use drops::drops_payload;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::device::Together;
 use super::json::payload;
 use super::settings::{DeviceFormat, Format, PointFormat};
+use super::topics::Topics;
 use super::words::{Said, bare, filled, tells};
 use crate::model::{
     Body, ClockState, Message, QoS, Reading, ReadingId, Timestamp, TopicError, TopicFilter,
@@ -20,6 +21,7 @@ pub struct Publisher {
     gateway: Arc<str>,
     start: u64,
     last_number: u64,
+    topics: Topics,
     devices: HashMap<Arc<str>, Ways>,
 }
 
@@ -29,15 +31,14 @@ struct Ways {
     format: DeviceFormat,
     /// Where what goes out together is published; `None` until it is.
     topic: Option<TopicName>,
-    /// Where each point is published on its own, as far as it was.
-    topics: HashMap<Arc<str>, TopicName>,
 }
 
 impl Publisher {
     /// A publisher for the gateway's `start`-th start; readings are numbered from 1.
     #[must_use]
     pub fn new(gateway: Arc<str>, start: u64) -> Self {
-        Self { gateway, start, last_number: 0, devices: HashMap::new() }
+        let topics = Topics::new(Arc::clone(&gateway));
+        Self { gateway, start, last_number: 0, topics, devices: HashMap::new() }
     }
 
     /// With how the readings of devices look; those of others are JSON, each on a topic of its own.
@@ -118,7 +119,7 @@ impl Publisher {
                     None => together.push(reading),
                     Some(format) => {
                         let Some((text, body)) = written(format, said) else { continue };
-                        let topic = ways.topic_of(reading, &self.gateway)?;
+                        let topic = self.topics.of(&reading.point)?;
                         self.last_number += 1;
                         let message = message(topic, text.into(), false, reading.taken.wall);
                         messages.push(Message { body, ..message });
@@ -182,25 +183,11 @@ impl Publisher {
 impl Ways {
     /// How a reading looks; `None` if it goes out with others.
     fn format_of(&self, reading: &Reading) -> Option<&PointFormat> {
-        let own = match self.format.points.is_empty() {
-            true => None,
-            false => self.format.points.get(&reading.point.point),
-        };
+        let own = self.format.points.get(&reading.point.point);
         match &self.format.format {
             Format::Each(format) => Some(own.unwrap_or(format)),
             Format::Together { .. } => own,
         }
-    }
-
-    /// Where a reading on its own is published.
-    fn topic_of(&mut self, reading: &Reading, gateway: &str) -> Result<TopicName, TopicError> {
-        let point = &reading.point.point;
-        if let Some(topic) = self.topics.get(point) {
-            return Ok(topic.clone());
-        }
-        let topic = TopicName::new(&format!("{gateway}/{}/{point}", reading.point.device))?;
-        self.topics.insert(Arc::clone(point), topic.clone());
-        Ok(topic)
     }
 }
 

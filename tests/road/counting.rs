@@ -33,9 +33,20 @@ impl Counting {
         uplink: &str,
         port: impl FnOnce(&Mosquitto) -> u16,
     ) -> Self {
+        Self::start_with(site, (every, "json", "gw/+/+"), uplink, port)
+    }
+
+    /// The same with the `format` of the device, and the filter that the subscriber has for it.
+    #[track_caller]
+    pub fn start_with(
+        site: Site,
+        (every, format, filter): (&str, &str, &str),
+        uplink: &str,
+        port: impl FnOnce(&Mosquitto) -> u16,
+    ) -> Self {
         let device = ModbusServer::pymodbus_tcp(&[], Some(0));
         let broker = Mosquitto::start();
-        let far = Subscriber::paho(broker.port(), "far", "gw/+/+");
+        let far = Subscriber::paho(broker.port(), "far", filter);
         let points: String = (0..POINTS)
             .map(|point| format!("      p{point}: {{ holding: 0, type: u32 }}\n"))
             .collect();
@@ -47,6 +58,7 @@ devices:
     bus: plant
     unit: 1
     every: {every}
+    format: {format}
     points:
 {points}
 uplinks: {{ far: {{ url: \"mqtt://127.0.0.1:{}\"{uplink} }} }}

@@ -16,6 +16,7 @@ mod support;
 mod clock;
 mod counting;
 mod disk;
+mod formats;
 mod kill;
 mod lan;
 mod lines;

@@ -14,10 +14,12 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use serial::LineFigures;
-pub use tcp::TcpFigures;
+pub use tcp::{Messages, TcpFigures};
 
 /// Questions in flight beside one alone.
 const WINDOW: usize = 8;
+/// A plant that is not in a hurry: devices, values of each, their period.
+const CALM: (usize, usize, Duration) = (50, 40, Duration::from_secs(1));
 /// How long what is healthy runs before it counts.
 const WARM_UP: Duration = Duration::from_secs(2);
 
@@ -40,8 +42,10 @@ pub struct PollFigures {
     pub lines: Vec<LineFigures>,
     /// How many times longer the cycle of three units is with a dead one beside them, at 9600 baud.
     pub dead_unit_slowdown: f64,
-    /// Ten devices of a hundred registers, as fast as periods allow.
+    /// Ten devices of a hundred registers, as fast as periods allow, each value in a message of its own.
     pub fast: TcpFigures,
+    /// The same, what was read of a device in one poll in one message.
+    pub fast_device: TcpFigures,
     /// Fifty devices of forty values, every second.
     pub calm: TcpFigures,
     /// Questions a second over a link of 5 ms: one at a time, and eight.
@@ -63,8 +67,9 @@ pub async fn poll(program: &Path, options: &PollOptions) -> anyhow::Result<PollF
     Ok(PollFigures {
         lines,
         dead_unit_slowdown: serial::dead_unit_slowdown(program, times, *settle).await?,
-        fast: tcp::fast(program, times).await?,
-        calm: tcp::devices(program, (50, 40, Duration::from_secs(1)), times).await?,
+        fast: tcp::fast(program, Messages::Value, times).await?,
+        fast_device: tcp::fast(program, Messages::Device, times).await?,
+        calm: tcp::devices(program, CALM, Messages::Value, times).await?,
         in_flight: [
             tcp::in_flight(program, 1, times).await?,
             tcp::in_flight(program, WINDOW, times).await?,

@@ -21,6 +21,25 @@ const ROUND_TRIP: Duration = Duration::from_millis(5);
 /// Units behind that link.
 const UNITS: u8 = 16;
 
+/// How the values go up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Messages {
+    /// Each in a message of its own.
+    Value,
+    /// What was read of a device in one poll in one.
+    Device,
+}
+
+impl Messages {
+    /// The word for it in the configuration.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Value => "json",
+            Self::Device => "device",
+        }
+    }
+}
+
 /// Devices that are polled over TCP.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TcpFigures {
@@ -30,10 +49,12 @@ pub struct TcpFigures {
     pub values: usize,
     /// Their period, in milliseconds.
     pub period_ms: u128,
+    /// How they go up.
+    pub messages: Messages,
     /// Values read a second.
     pub values_per_s: f64,
-    /// Processor seconds of the gateway for a million values, from the device's answer to the PUBACK at QoS 1, each value
-    /// in a message of its own.
+    /// Processor seconds of the gateway for a million values, from the device's answer to the PUBACK at QoS 1, in messages of
+    /// this format.
     pub cpu_s_per_million: f64,
     /// The share of one core.
     pub cpu_share: f64,
@@ -50,6 +71,7 @@ pub struct TcpFigures {
 pub(super) async fn devices(
     program: &Path,
     (devices, values, period): (usize, usize, Duration),
+    messages: Messages,
     (settle, time): (Duration, Duration),
 ) -> anyhow::Result<TcpFigures> {
     let scratch = Scratch::new().context("cannot make a directory for temporary files")?;
@@ -66,9 +88,9 @@ pub(super) async fn devices(
         } else {
             "*points".to_owned()
         };
-        let every = humantime::format_duration(period);
+        let (every, format) = (humantime::format_duration(period), messages.word());
         units += &format!(
-            "  d{index}: {{ bus: b{index}, unit: 1, every: {every}, points: {points} }}\n"
+            "  d{index}: {{ bus: b{index}, unit: 1, every: {every}, format: {format}, points: {points} }}\n"
         );
         asked.push(plc.asked());
         tasks.spawn(plc.serve());
@@ -99,6 +121,7 @@ pub(super) async fn devices(
         devices,
         values,
         period_ms: period.as_millis(),
+        messages,
         values_per_s: read / elapsed.as_secs_f64(),
         cpu_s_per_million: cpu / read * 1e6,
         cpu_share: cpu / elapsed.as_secs_f64(),
@@ -110,9 +133,10 @@ pub(super) async fn devices(
 /// As fast as periods allow.
 pub(super) async fn fast(
     program: &Path,
+    messages: Messages,
     times: (Duration, Duration),
 ) -> anyhow::Result<TcpFigures> {
-    devices(program, (10, 100, SHORTEST), times).await
+    devices(program, (10, 100, SHORTEST), messages, times).await
 }
 
 /// Questions a second to sixteen units behind one link of 5 ms, with so many in flight.

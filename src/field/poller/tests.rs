@@ -1,6 +1,7 @@
 //! The decisions of a serial bus against simulated devices, in virtual time, over the real framing.
 
 mod golden;
+mod together;
 
 use std::collections::BTreeMap;
 
@@ -75,6 +76,8 @@ struct Sim {
     facts: Vec<Fact>,
     /// Readings that are not good, by point.
     bad: BTreeMap<String, usize>,
+    /// The names of the points of each event with readings, with the word of a quality that is not good.
+    batches: Vec<String>,
     /// What was asked and how it ended, a line each.
     transcript: String,
 }
@@ -122,6 +125,7 @@ impl Sim {
             states: Vec::new(),
             facts: Vec::new(),
             bad: BTreeMap::new(),
+            batches: Vec::new(),
             transcript: String::new(),
         }
     }
@@ -240,7 +244,15 @@ impl Sim {
                 FieldEvent::Device { device, state, .. } => {
                     self.states.push((device.to_string(), state == DeviceState::Online));
                 }
-                FieldEvent::Readings(readings) => readings.iter().for_each(|it| self.check(it)),
+                FieldEvent::Readings(readings) => {
+                    readings.iter().for_each(|it| self.check(it));
+                    let told = |it: &Reading| {
+                        let word = if it.quality == Quality::Good { "" } else { it.quality.word() };
+                        format!("{} {word}", it.point.point).trim_end().to_owned()
+                    };
+                    let told: Vec<String> = readings.iter().map(told).collect();
+                    self.batches.push(told.join(", "));
+                }
             }
         }
     }

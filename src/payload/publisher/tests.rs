@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::hub::Marks;
 use crate::model::{Moment, PointName, Quality, Value};
@@ -321,4 +323,88 @@ fn a_poll_during_which_the_clock_was_set_spans_what_has_passed() {
     let messages = all(&mut publisher, &readings, ClockState::Synced { since_ms: 60_010 });
     let begin = r#"{"time":"2026-11-21T03:10:00.123Z","id":"gw-7-1","span_ms":30,"#;
     assert!(text(&messages[0]).starts_with(begin), "{messages:?}");
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let float = (-1e12..1e12f64, prop::option::of(0..9u8));
+    let one = prop_oneof![
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Int),
+        any::<u64>().prop_map(Value::UInt),
+        float.prop_map(|(value, decimals)| Value::Float { value, decimals }),
+        any::<String>().prop_map(|text| Value::Text(text.into())),
+    ];
+    let list = prop::collection::vec(prop::option::of(one.clone()), 0..4);
+    prop_oneof![4 => one, 1 => list.prop_map(|list| Value::List(list.into()))]
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_device_says_its_message_is_json_and_every_good_value_is_in_it(
+        said in prop::collection::btree_map("[^/+#\\x00]{1,8}", (any_value(), any::<bool>()), 1..8),
+        is_synced in any::<bool>(),
+        units in any::<bool>(),
+    ) {
+        let quality = |is_good: bool| if is_good { Quality::Good } else { stale() };
+        let said: Vec<_> = said.into_iter().collect();
+        let readings = said.iter().map(|(name, (value, is_good))| {
+            of(name, value.clone(), quality(*is_good))
+        });
+        let readings: Vec<_> = readings.collect();
+        let mut publisher = publisher(Format::Together { units }, &[]);
+        let clock = if is_synced { ClockState::default() } else { ClockState::Unsynced };
+        let messages = all(&mut publisher, &readings, clock);
+        prop_assert_eq!(messages.len(), 1);
+        let marks = Marks { time: Some(RIGHT), late: true };
+        let touched = retouch(&messages[0].payload, messages[0].body, marks);
+        for payload in [&messages[0].payload, &touched] {
+            let json: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+            for (name, (value, is_good)) in &said {
+                let mut expected = String::new();
+                crate::payload::push_value(&mut expected, value);
+                let expected: serde_json::Value = serde_json::from_str(&expected).expect("JSON");
+                let (own, bad) = (&json["values"][name], &json["bad"][name]);
+                if *is_good {
+                    prop_assert_eq!(own, &expected);
+                    prop_assert!(bad.is_null());
+                } else {
+                    prop_assert!(own.is_null());
+                    prop_assert_eq!(&bad["value"], &expected);
+                }
+            }
+        }
+        let json: serde_json::Value = serde_json::from_slice(&touched).expect("JSON");
+        prop_assert_eq!(&json["time"], &RIGHT.to_string());
+        prop_assert_eq!((json.get("clock"), &json["late"]), (None, &true.into()));
+    }
+
+    #[test]
+    fn a_template_that_is_json_gives_json_whatever_a_device_says(value in any_value(), unit in any::<Option<String>>()) {
+        let text = r#"{"v":{value},"s":"<{value}>","u":{unit},"w":"{unit}","t":[{time},{time_ms}]}"#;
+        let mut publisher = publisher(Format::Each(template(text)), &[]);
+        let reading = Reading { unit: unit.as_deref().map(Into::into), ..good("flow", value.clone()) };
+        let message = one(&mut publisher, &reading, ClockState::Unsynced);
+        let right = Marks { time: Some(RIGHT), late: true };
+        for payload in [&message.payload, &retouch(&message.payload, message.body, right)] {
+            let json: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+            prop_assert_eq!(json["u"].as_str(), unit.as_deref());
+            prop_assert_eq!(json["w"].as_str(), unit.as_deref().or(Some("")));
+            if let Value::Text(text) = &value {
+                prop_assert_eq!(json["v"].as_str(), Some(&**text));
+                let quoted = format!("<{text}>");
+                prop_assert_eq!(json["s"].as_str(), Some(&*quoted));
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_template_or_an_error_and_what_is_no_field_stands(text in any::<String>()) {
+        if let Ok(template) = Template::parse(&text)
+            && !text.contains('{')
+        {
+            let mut publisher = publisher(Format::Each(PointFormat::Template(Arc::new(template))), &[]);
+            let message = one(&mut publisher, &good("flow", Value::Int(1)), ClockState::default());
+            prop_assert_eq!(self::text(&message), text);
+        }
+    }
 }

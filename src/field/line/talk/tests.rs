@@ -14,6 +14,8 @@ struct Told {
     talk: Talk,
     begun: Instant,
     ms: u64,
+    /// How many readings each event had.
+    batches: Vec<usize>,
 }
 
 impl Told {
@@ -35,7 +37,7 @@ impl Told {
         let mut talk = Talk::new(settings, devices, begun);
         talk.handle_port_up(begun);
         // What comes after a silence begins with a frame.
-        Self { talk, begun, ms: 1_000 }
+        Self { talk, begun, ms: 1_000, batches: Vec::new() }
     }
 
     fn now(&self) -> Moment {
@@ -74,11 +76,14 @@ impl Told {
         let mut told = String::new();
         while let Some(event) = self.talk.poll_event() {
             _ = match event {
-                FieldEvent::Readings(readings) => readings.iter().try_for_each(|reading| {
-                    let value = reading.value.as_ref().map_or("-".to_owned(), Value::to_string);
-                    let (point, quality) = (&reading.point.point, reading.quality.word());
-                    write!(told, "{point}={value} {quality}; ")
-                }),
+                FieldEvent::Readings(readings) => {
+                    self.batches.push(readings.len());
+                    readings.iter().try_for_each(|reading| {
+                        let value = reading.value.as_ref().map_or("-".to_owned(), Value::to_string);
+                        let (point, quality) = (&reading.point.point, reading.quality.word());
+                        write!(told, "{point}={value} {quality}; ")
+                    })
+                }
                 FieldEvent::Device { device, state, .. } => write!(told, "{device} {state:?}; "),
             };
         }
@@ -128,6 +133,18 @@ fn a_frame_gives_each_point_it_fits_its_value() {
     assert_eq!(line.hear(b"N12 "), "");
     assert_eq!(line.hear(b"G13\n"), "scale Online; net=12 good; gross=13 good; ");
     assert_eq!(line.hear(b"N14\r\n"), "net=14 good; ");
+}
+
+#[test]
+fn what_a_frame_gives_goes_out_together_and_so_does_silence() {
+    let points = vec![point("net", r"^N(\d+)", None, 1), point("gross", r"G(\d+)$", None, 1)];
+    let mut scale = device("scale", points);
+    scale.set_together(|_| true);
+    let mut line = Told::new(vec![scale]);
+    line.hear(b"N12 G13\nN14\n");
+    assert_eq!(line.batches, [2, 1]);
+    line.wait(20_000);
+    assert_eq!(line.batches, [2, 1, 2]);
 }
 
 #[test]
