@@ -8,8 +8,9 @@ use tokio::time::timeout;
 use super::desk::{DeskError, json};
 use super::frames::{FrameReport, FramesReport};
 use super::listener::Lines;
+use crate::field::Onlooker;
 use crate::field::traffic::passed;
-use crate::field::{BusView, Onlooker};
+use crate::field::view::BusView;
 
 /// How long a bus needs at most to answer: the transaction under way comes first.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -35,7 +36,7 @@ impl Buses {
         lines: &mut Lines,
     ) -> Result<FramesReport, DeskError> {
         let onlooker = self.find(bus)?;
-        let BusView { frames, framing } = look(onlooker, true).await?;
+        let BusView { frames, framing, .. } = look(onlooker, true).await?;
         let copy = frames.unwrap_or_default();
         for (count, passed) in passed(&copy, framing).enumerate() {
             if after.is_none_or(|after| passed.number > after) {

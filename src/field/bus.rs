@@ -23,7 +23,7 @@ use super::memory::Memory;
 use super::modbus::transaction::{Ended, Failure, Outcome, Question};
 use super::modbus::wire::Wire;
 use super::notebook::Notebook;
-use super::onlooker::{BusView, Look, Onlooker};
+use super::onlooker::{Look, Onlooker};
 use super::poller::{Ask, Next, Poller};
 use super::port::{Port, PortError, others};
 use super::ring::{Kind, Ring};
@@ -376,7 +376,7 @@ impl Runner {
     fn show(&mut self, Look { with_frames, teller }: Look) {
         let frames = with_frames.then(|| self.ring.copy());
         // Whoever asked may have gone meanwhile.
-        let _ = teller.send(BusView { frames, framing: Framing::from(&self.settings.port) });
+        let _ = teller.send(self.poller.view(frames, Instant::now()));
     }
 
     fn handle_useful(&mut self) {

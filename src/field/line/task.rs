@@ -16,7 +16,7 @@ use super::talk::{Fact, Talk};
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::field::health::Ailment;
-use crate::field::onlooker::{BusView, Look, Onlooker};
+use crate::field::onlooker::{Look, Onlooker};
 use crate::field::port::{Port, PortError, others_at};
 use crate::field::ring::{Kind, Ring};
 use crate::field::traffic::Framing;
@@ -151,7 +151,7 @@ impl Runner {
     fn show(&mut self, Look { with_frames, teller }: Look) {
         let frames = with_frames.then(|| self.ring.copy());
         // Whoever asked may have gone meanwhile.
-        let _ = teller.send(BusView { frames, framing: Framing::Plain });
+        let _ = teller.send(self.talk.view(frames, Instant::now()));
     }
 
     fn handle_down(&mut self, reason: &str) {
