@@ -23,6 +23,8 @@ mod queue;
 mod queue_text;
 mod reload;
 mod run;
+mod status;
+mod status_text;
 
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
 pub use bench_broker::BrokerBenchArgs;
@@ -37,6 +39,7 @@ pub use passwd::{PasswdArgs, passwd};
 pub use powercut::PowercutArgs;
 pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
 pub use run::{RunArgs, run};
+pub use status::{StatusArgs, status};
 
 use std::process::ExitCode;
 

@@ -1,10 +1,12 @@
 //! shell: answers what is asked about buses, out of their tasks.
+#![allow(clippy::disallowed_methods, reason = "dates what it is told")]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::bus_report::BusReport;
 use super::desk::{DeskError, json};
 use super::frames::{FrameReport, FramesReport};
 use super::listener::Lines;
@@ -47,6 +49,16 @@ impl Buses {
             }
         }
         Ok(FramesReport::new(bus, framing, &copy))
+    }
+
+    /// How each of them is doing, in the order of the configuration.
+    pub(super) async fn reports(&self) -> Result<Vec<BusReport>, DeskError> {
+        let mut reports = Vec::with_capacity(self.0.len());
+        for onlooker in &self.0 {
+            let view = look(onlooker, false).await?;
+            reports.push(BusReport::new(onlooker.bus(), &view, SystemTime::now().into()));
+        }
+        Ok(reports)
     }
 
     fn find(&self, bus: &str) -> Result<&Onlooker, DeskError> {

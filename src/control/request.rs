@@ -30,6 +30,9 @@ pub enum Request {
     /// Who the broker's clients are. Each is an item ([`ClientReport`](super::ClientReport)), done says a
     /// [`ClientsReport`](super::ClientsReport).
     Clients,
+    /// How the gateway is doing. Each bus is an item ([`BusReport`](super::BusReport)), done says a
+    /// [`GatewayReport`](super::GatewayReport).
+    Status,
     /// What passed on a bus lately. Each entry is an item ([`FrameReport`](super::FrameReport)), done says a
     /// [`FramesReport`](super::FramesReport).
     Frames {
