@@ -53,9 +53,15 @@ impl Buses {
 
     /// How each of them is doing, in the order of the configuration.
     pub(super) async fn reports(&self) -> Result<Vec<BusReport>, DeskError> {
-        let mut reports = Vec::with_capacity(self.0.len());
-        for onlooker in &self.0 {
-            let view = look(onlooker, false).await?;
+        // Each is asked at once: one that waits for a silent device holds up nobody else.
+        let ask = |onlooker: &Onlooker| {
+            let onlooker = onlooker.clone();
+            tokio::spawn(async move { look(&onlooker, false).await })
+        };
+        let asked: Vec<_> = self.0.iter().map(ask).collect();
+        let mut reports = Vec::with_capacity(asked.len());
+        for (onlooker, view) in self.0.iter().zip(asked) {
+            let view = view.await.map_err(|error| error.to_string())??;
             reports.push(BusReport::new(onlooker.bus(), &view, SystemTime::now().into()));
         }
         Ok(reports)

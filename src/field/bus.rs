@@ -373,7 +373,7 @@ impl Runner {
     }
 
     /// Shows somebody what there is to see.
-    fn show(&mut self, Look { with_frames, teller }: Look) {
+    fn show(&self, Look { with_frames, teller }: Look) {
         let frames = with_frames.then(|| self.ring.copy());
         // Whoever asked may have gone meanwhile.
         let _ = teller.send(self.poller.view(frames, Instant::now()));
@@ -406,7 +406,12 @@ impl Runner {
         let request = wire.ask(ticket, question, patience, Instant::now());
         match timeout(self.settings.timeout, port.write(&request)).await {
             Ok(written) => written?,
-            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
+            Err(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "nothing can be sent (the other side takes nothing; is it frozen?)",
+                ));
+            }
         }
         let now = clock::now();
         self.note("sent", Kind::Sent, &request, now);
@@ -500,6 +505,10 @@ impl Runner {
             } else {
                 tokio::select! {
                     permit = self.events.reserve() => permit.ok()?,
+                    Some(look) = self.looks.recv() => {
+                        self.show(look);
+                        continue;
+                    }
                     () = stopped(&mut self.stop) => continue,
                 }
             };
@@ -583,7 +592,7 @@ impl fmt::Display for Hex<'_> {
 
 /// There is no port to ask on.
 fn refuse((.., teller): Request) {
-    let result = Err(not_asked("the bus is lost"));
+    let result = Err(not_asked("the bus is lost (`fieldpost status` says why)"));
     // Whoever asked may have gone meanwhile.
     let _ = teller.send(Outcome { result, dropped: Vec::new() });
 }

@@ -272,7 +272,9 @@ impl Poller {
 
     fn ask_errand(&mut self, rank: Rank, now: Instant) -> Option<Ask> {
         while let Some(overdue) = self.errands.take_overdue(now) {
-            self.fail_errand(&overdue, not_asked("its time was over before its turn came"));
+            self.fail_errand(&overdue, not_asked(
+                    "its time was over before its turn came (the bus is busy, or others wait for a silent device)",
+                ));
         }
         let late = self.late.as_ref();
         let as_asked = |errand: &Errand| errand.question_as_asked(late);

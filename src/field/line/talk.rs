@@ -222,7 +222,9 @@ impl Talk {
             let is_silent =
                 |party: &Party| !party.unasked.is_empty() && now.mono >= party.heard + silence;
             if self.parties.get(index).is_some_and(is_silent) {
-                let reason = self.reason(&format!("nothing came for {silence:?}"));
+                let reason = self.reason(&format!(
+                    "nothing came for {silence:?} (is the device on and wired, and does it speak by itself?)"
+                ));
                 self.handle_unreachable(index, &reason, now);
             }
         }
@@ -390,7 +392,10 @@ impl Talk {
     fn handle_no_answer(&mut self, now: Moment) {
         let asked = self.asked.map(|asked| asked.request);
         let device = asked.and_then(|request| self.requests.get(request)).map(|it| it.device);
-        let reason = self.reason(&format!("no answer within {:?}", self.settings.timeout));
+        let reason = self.reason(&format!(
+            "no answer within {:?} (is the device on and wired, and is `send` what it waits for?)",
+            self.settings.timeout
+        ));
         self.give_up_asking(now.mono);
         let Some((request, index)) = asked.zip(device) else { return };
         let was_silent = self.seen.bytes == 0;
@@ -448,7 +453,9 @@ impl Talk {
         match (damage, unfit) {
             (Some(damage), _) => format!("what comes is damaged: {damage}"),
             (None, Some(frame)) => {
-                format!("frames come, and none fits a point; the last was `{frame}`")
+                format!(
+                    "frames come, and none fits a point; the last was `{frame}` (look at `match` or the places of the points)"
+                )
             }
             (None, None) if *bytes > 0 => format!(
                 "{bytes} bytes came, and no frame among them: look at `frame` and at baud, parity and data bits"

@@ -148,7 +148,7 @@ impl Runner {
     }
 
     /// Shows somebody what there is to see.
-    fn show(&mut self, Look { with_frames, teller }: Look) {
+    fn show(&self, Look { with_frames, teller }: Look) {
         let frames = with_frames.then(|| self.ring.copy());
         // Whoever asked may have gone meanwhile.
         let _ = teller.send(self.talk.view(frames, Instant::now()));
@@ -202,7 +202,12 @@ impl Runner {
         port.clear_input()?;
         match timeout(self.settings.timeout, port.write(request)).await {
             Ok(written) => written?,
-            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
+            Err(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "nothing can be sent (the other side takes nothing; is it frozen?)",
+                ));
+            }
         }
         let now = clock::now();
         self.note("sent", Kind::Sent, request, now);
@@ -264,6 +269,10 @@ impl Runner {
             } else {
                 tokio::select! {
                     permit = self.events.reserve() => permit.ok()?,
+                    Some(look) = self.looks.recv() => {
+                        self.show(look);
+                        continue;
+                    }
                     () = stopped(&mut self.stop) => continue,
                 }
             };
