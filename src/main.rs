@@ -27,6 +27,8 @@ enum Command {
     Queue(cli::QueueArgs),
     /// List the broker's clients: who, from where, what waits for them; or send one away
     Clients(cli::ClientsArgs),
+    /// Show how the running gateway is doing: its buses, devices, uplinks and queue
+    Status(cli::StatusArgs),
     /// Show what passed on a bus of the running gateway, byte by byte, or write it for Wireshark
     Frames(cli::FramesArgs),
     /// Set the password of a user of the broker, or take the user out
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => cli::bench(&args, &mut std::io::stdout().lock()),
         Command::Queue(args) => cli::queue(&args, &mut std::io::stdout().lock()),
         Command::Clients(args) => cli::clients(&args, &mut std::io::stdout().lock()),
+        Command::Status(args) => cli::status(&args, &mut std::io::stdout().lock()),
         Command::Frames(args) => cli::frames(&args, &mut std::io::stdout().lock()),
         Command::Passwd(args) => cli::passwd(&args),
         Command::Sub(args) => cli::subscribe(&args),

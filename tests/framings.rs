@@ -173,25 +173,24 @@ fn pieces() -> impl Strategy<Value = Vec<Piece>> {
 
 /// The data of the right answer to a read: each register is its address.
 fn data(question: &Question) -> Data {
-    let range = question.range;
+    let Some(range) = question.query.range() else { return Data::Written };
     let addresses = (0..range.count()).map(|offset| range.address() + offset);
-    match (&question.write, range.table()) {
-        (Some(_), _) => Data::Written,
-        (None, Table::Coil | Table::DiscreteInput) => {
+    match range.table() {
+        Table::Coil | Table::DiscreteInput => {
             Data::Bits(addresses.map(|at| at.is_multiple_of(3)).collect())
         }
-        (None, Table::Holding | Table::Input) => Data::Registers(addresses.collect()),
+        Table::Holding | Table::Input => Data::Registers(addresses.collect()),
     }
 }
 
 fn right_pdu(question: &Question) -> Vec<u8> {
     match data(question) {
         Data::Written => {
-            let mut pdu = question.request();
-            pdu.truncate(question.expected_len());
+            let mut pdu = question.query.request();
+            pdu.truncate(question.query.expected_len());
             pdu
         }
-        data => fieldpost::field::modbus::server::answer(&question.request(), |_| Some(data)),
+        data => fieldpost::field::modbus::server::answer(&question.query.request(), |_| Some(data)),
     }
 }
 
@@ -199,7 +198,7 @@ fn pdu(said: &Said, question: &Question) -> Vec<u8> {
     let right = right_pdu(question);
     match said {
         Said::Right => right,
-        Said::Refused(code) => vec![question.function() | 0x80, *code],
+        Said::Refused(code) => vec![question.query.function() | 0x80, *code],
         Said::More(more) => {
             let bytes = u8::try_from(*more).expect("few") * 2;
             let mut longer = right;
@@ -213,11 +212,11 @@ fn pdu(said: &Said, question: &Question) -> Vec<u8> {
             other
         }
         Said::OtherPlace => {
-            let mut other = question.request();
+            let mut other = question.query.request();
             other[2] ^= 1;
-            other.truncate(question.expected_len());
+            other.truncate(question.query.expected_len());
             // What another master asks looks like an answer to a read of 17 to 24 bits; no frame says which it is.
-            if question.write.is_none() {
+            if !question.query.is_write() {
                 other[0] ^= 0x40;
             }
             other
@@ -250,7 +249,7 @@ fn bytes(piece: &Piece, framing: Framing, question: &Question, request: &[u8]) -
             frame[..at.index(frame.len())].to_vec()
         }
         // Frames with a number are not on a line that anybody shares.
-        Piece::Echo if framing.wrap().is_none() && question.write.is_none() => Vec::new(),
+        Piece::Echo if framing.wrap().is_none() && !question.query.is_write() => Vec::new(),
         Piece::Echo => request.to_vec(),
     }
 }
@@ -266,7 +265,7 @@ fn says(piece: &Piece, framing: Framing, question: &Question, wanted: &[u8]) -> 
             framing.wrap() == Some(Wrap::Ascii) && pdu(said, question) == wanted
         }
         // The answer to some writes is the request again.
-        Piece::Echo => question.is_answered_by_itself() && question.request() == wanted,
+        Piece::Echo => question.query.is_answered_by_itself() && question.query.request() == wanted,
         // The first byte of what follows may be the last that was missing.
         Piece::Broken { said, .. } => framing.wrap().is_some() && pdu(said, question) == wanted,
         Piece::Frame { .. } | Piece::Noise(_) => false,
@@ -286,7 +285,7 @@ proptest! {
         let mut wire = Wire::new(&framing.bus(), ID, now);
         now = wire.poll_ready().map_or(now, |ready| ready.max(now));
         let request = wire.ask(1, question.clone(), TIMEOUT, now);
-        prop_assert_eq!(&request, &framing.encode(ID, UNIT, &question.request()));
+        prop_assert_eq!(&request, &framing.encode(ID, UNIT, &question.query.request()));
         let parts: Vec<Vec<u8>> =
             pieces.iter().map(|piece| bytes(piece, framing, &question, &request)).collect();
         // A datagram comes whole.
@@ -317,7 +316,7 @@ proptest! {
                 prop_assert!(pieces.iter().any(|it| says(it, framing, &question, &right)));
             }
             Err(Failure::Refused { code }) => {
-                let refusal = [question.function() | 0x80, code.code()];
+                let refusal = [question.query.function() | 0x80, code.code()];
                 prop_assert!(pieces.iter().any(|it| says(it, framing, &question, &refusal)));
             }
             Err(_) => {}

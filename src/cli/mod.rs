@@ -23,6 +23,8 @@ mod queue;
 mod queue_text;
 mod reload;
 mod run;
+mod status;
+mod status_text;
 mod templates;
 mod templates_text;
 
@@ -39,6 +41,7 @@ pub use passwd::{PasswdArgs, passwd};
 pub use powercut::PowercutArgs;
 pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
 pub use run::{RunArgs, run};
+pub use status::{StatusArgs, status};
 pub use templates::{TemplatesArgs, templates};
 
 use std::process::ExitCode;

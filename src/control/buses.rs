@@ -1,15 +1,18 @@
 //! shell: answers what is asked about buses, out of their tasks.
+#![allow(clippy::disallowed_methods, reason = "dates what it is told")]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::bus_report::BusReport;
 use super::desk::{DeskError, json};
 use super::frames::{FrameReport, FramesReport};
 use super::listener::Lines;
+use crate::field::Onlooker;
 use crate::field::traffic::passed;
-use crate::field::{BusView, Onlooker};
+use crate::field::view::BusView;
 
 /// How long a bus needs at most to answer: the transaction under way comes first.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -35,7 +38,7 @@ impl Buses {
         lines: &mut Lines,
     ) -> Result<FramesReport, DeskError> {
         let onlooker = self.find(bus)?;
-        let BusView { frames, framing } = look(onlooker, true).await?;
+        let BusView { frames, framing, .. } = look(onlooker, true).await?;
         let copy = frames.unwrap_or_default();
         for (count, passed) in passed(&copy, framing).enumerate() {
             if after.is_none_or(|after| passed.number > after) {
@@ -46,6 +49,22 @@ impl Buses {
             }
         }
         Ok(FramesReport::new(bus, framing, &copy))
+    }
+
+    /// How each of them is doing, in the order of the configuration.
+    pub(super) async fn reports(&self) -> Result<Vec<BusReport>, DeskError> {
+        // Each is asked at once: one that waits for a silent device holds up nobody else.
+        let ask = |onlooker: &Onlooker| {
+            let onlooker = onlooker.clone();
+            tokio::spawn(async move { look(&onlooker, false).await })
+        };
+        let asked: Vec<_> = self.0.iter().map(ask).collect();
+        let mut reports = Vec::with_capacity(asked.len());
+        for (onlooker, view) in self.0.iter().zip(asked) {
+            let view = view.await.map_err(|error| error.to_string())??;
+            reports.push(BusReport::new(onlooker.bus(), &view, SystemTime::now().into()));
+        }
+        Ok(reports)
     }
 
     fn find(&self, bus: &str) -> Result<&Onlooker, DeskError> {

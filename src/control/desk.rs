@@ -1,14 +1,16 @@
-//! shell: answers questions for a gateway that runs, out of its hub.
+//! shell: answers questions for a gateway that runs, out of its hub and its buses.
+#![allow(clippy::disallowed_methods, reason = "knows since when it sits there")]
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::bus_report::GatewayReport;
 use super::buses::Buses;
 use super::clients::{ClientReport, ClientsReport};
 use super::export::{ExportedMessage, Names, filter, find_session, selection};
@@ -40,6 +42,7 @@ pub struct Desk {
     buses: Buses,
     /// The Modbus buses whose units may be asked, by name.
     units: BTreeMap<Arc<str>, BusHandle>,
+    started: Instant,
 }
 
 /// Why there is no whole answer.
@@ -97,7 +100,8 @@ impl Desk {
     /// A desk beside a running hub; `queue` is what its store runs with.
     #[must_use]
     pub fn new(hub: HubHandle, queue: QueueSettings) -> Self {
-        Self { hub, queue, buses: Buses::default(), units: BTreeMap::new() }
+        let (buses, units) = (Buses::default(), BTreeMap::new());
+        Self { hub, queue, buses, units, started: Instant::now() }
     }
 
     /// The same with a view of the buses.
@@ -125,6 +129,12 @@ impl Desk {
             Request::QueueVerify => json(&self.verify(lines).await?),
             Request::AskUnit(request) => json(&units::ask(&self.units, request).await?),
             Request::Clients => json(&self.clients(lines).await?),
+            Request::Status => {
+                for report in self.buses.reports().await? {
+                    lines.item(json(&report)?).await?;
+                }
+                json(&self.gateway_status().await?)
+            }
             Request::Frames { bus, after } => json(&self.buses.frames(&bus, after, lines).await?),
             Request::SendAway { client_id } => json(&self.send_away(&client_id).await?),
         }
@@ -155,6 +165,14 @@ impl Desk {
         }
         info!(client_id, "client is sent away by command");
         Ok(())
+    }
+
+    async fn gateway_status(&self) -> Result<GatewayReport, DeskError> {
+        Ok(GatewayReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            running_s: self.started.elapsed().as_secs(),
+            queue: self.queue_status().await?,
+        })
     }
 
     async fn queue_status(&self) -> Result<QueueReport, DeskError> {

@@ -8,6 +8,7 @@
 //! Knows questions and what they are made of. Does not know the command line, what a terminal shows, or SQLite.
 
 mod base64;
+mod bus_report;
 mod buses;
 mod client;
 mod clients;
@@ -21,6 +22,7 @@ mod stopped;
 mod units;
 
 pub use base64::{decode_base64, encode_base64};
+pub use bus_report::{BusReport, DeviceReport, GatewayReport, GroupReport};
 pub use buses::Buses;
 pub use client::{Answers, ClientError, ask};
 pub use clients::{ClientReport, ClientsReport};

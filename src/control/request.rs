@@ -35,6 +35,9 @@ pub enum Request {
     Clients,
     /// Ask a unit of a bus. Done says the [`Outcome`](crate::field::modbus::transaction::Outcome).
     AskUnit(UnitRequest),
+    /// How the gateway is doing. Each bus is an item ([`BusReport`](super::BusReport)), done says a
+    /// [`GatewayReport`](super::GatewayReport).
+    Status,
     /// What passed on a bus lately. Each entry is an item ([`FrameReport`](super::FrameReport)), done says a
     /// [`FramesReport`](super::FramesReport).
     Frames {

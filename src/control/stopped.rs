@@ -100,7 +100,7 @@ impl StoppedQueue {
             Request::Clients | Request::SendAway { .. } => {
                 Err(Broken::Said("the gateway does not run, so it has no clients".to_owned()))
             }
-            Request::Frames { .. } => Err(Broken::Said(
+            Request::Status | Request::Frames { .. } => Err(Broken::Said(
                 "the gateway does not run, so nothing passes on its buses".to_owned(),
             )),
         };

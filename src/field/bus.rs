@@ -25,7 +25,7 @@ use super::memory::Memory;
 use super::modbus::transaction::{Ended, Failure, Outcome, Question};
 use super::modbus::wire::Wire;
 use super::notebook::Notebook;
-use super::onlooker::{BusView, Look, Onlooker};
+use super::onlooker::{Look, Onlooker};
 use super::poller::{Ask, Next, Poller};
 use super::port::{Port, PortError, others};
 use super::ring::{Kind, Ring};
@@ -389,10 +389,10 @@ impl Runner {
     }
 
     /// Shows somebody what there is to see.
-    fn show(&mut self, Look { with_frames, teller }: Look) {
+    fn show(&self, Look { with_frames, teller }: Look) {
         let frames = with_frames.then(|| self.ring.copy());
         // Whoever asked may have gone meanwhile.
-        let _ = teller.send(BusView { frames, framing: Framing::from(&self.settings.port) });
+        let _ = teller.send(self.poller.view(frames, Instant::now()));
     }
 
     fn handle_useful(&mut self) {
@@ -422,7 +422,12 @@ impl Runner {
         let request = wire.ask(ticket, question, patience, Instant::now());
         match timeout(self.settings.timeout, port.write(&request)).await {
             Ok(written) => written?,
-            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
+            Err(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "nothing can be sent (the other side takes nothing; is it frozen?)",
+                ));
+            }
         }
         let now = clock::now();
         self.note("sent", Kind::Sent, &request, now);
@@ -521,6 +526,10 @@ impl Runner {
             } else {
                 tokio::select! {
                     permit = self.events.reserve() => permit.ok()?,
+                    Some(look) = self.looks.recv() => {
+                        self.show(look);
+                        continue;
+                    }
                     () = stopped(&mut self.stop) => continue,
                 }
             };
@@ -604,7 +613,8 @@ impl fmt::Display for Hex<'_> {
 
 /// There is no port to ask on.
 fn refuse((.., teller): Request, outage: Option<&(Instant, String)>) {
-    let reason = outage.map_or("the bus is lost", |(_, reason)| reason);
+    let reason =
+        outage.map_or("the bus is lost (`fieldpost status` says why)", |(_, reason)| reason);
     let result = Err(not_asked(reason));
     // Whoever asked may have gone meanwhile.
     let _ = teller.send(Outcome { result, dropped: Vec::new() });

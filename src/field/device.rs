@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::account::DeviceAccount;
 use super::event::{DeviceState, Fact, FieldEvent};
 use super::gather::{Gather, News};
 use super::health::{Ailment, Health};
@@ -38,6 +39,7 @@ pub(super) struct Device {
     pub(super) settings: DeviceSettings,
     pub(super) health: Health,
     pub(super) patience: Patience,
+    pub(super) account: DeviceAccount,
     pub(super) known: Known,
     /// When what is known is held in doubt; counted from its first run on.
     doubt_at: Option<Instant>,
@@ -55,7 +57,12 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn new(settings: DeviceSettings, learnt: Learnt, timeout: Duration) -> Self {
+    pub(super) fn new(
+        settings: DeviceSettings,
+        learnt: Learnt,
+        timeout: Duration,
+        now: Instant,
+    ) -> Self {
         Self {
             last: vec![None; settings.points.len()],
             outlet: Outlet::new(&settings),
@@ -65,6 +72,7 @@ impl Device {
             settings,
             health: Health::default(),
             patience: Patience::new(timeout),
+            account: DeviceAccount::new(now),
             groups: Vec::new(),
             probes: 0,
             culprit: None,

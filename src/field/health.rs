@@ -26,6 +26,31 @@ pub enum Ailment {
     Refusing,
 }
 
+/// How a device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It has neither answered nor been found sick yet.
+    Unknown,
+    /// It answers.
+    Online,
+    /// It gives nothing, in this way.
+    Sick(Ailment),
+}
+
+impl Condition {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Online => "online",
+            Self::Sick(Ailment::Silent) => "silent",
+            Self::Sick(Ailment::Garbling) => "garbling",
+            Self::Sick(Ailment::Refusing) => "refusing",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// Has neither answered nor been found sick yet.
@@ -84,6 +109,16 @@ impl Default for Health {
 }
 
 impl Health {
+    /// How the device is.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        match self.state {
+            State::Unknown => Condition::Unknown,
+            State::Online => Condition::Online,
+            State::Sick { ailment, .. } => Condition::Sick(ailment),
+        }
+    }
+
     /// Whether the device counts as sick.
     #[must_use]
     pub fn is_sick(&self) -> bool {

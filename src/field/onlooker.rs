@@ -5,20 +5,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::BusStopped;
-use super::ring::RingCopy;
-use super::traffic::Framing;
+use super::view::BusView;
 
 /// Questions of onlookers that may wait for a bus.
 const LOOKS_MAX: usize = 8;
-
-/// What an onlooker is shown.
-#[derive(Debug, Clone)]
-pub struct BusView {
-    /// What passed lately, if that was asked for.
-    pub frames: Option<RingCopy>,
-    /// How frames are wrapped.
-    pub framing: Framing,
-}
 
 /// What an onlooker wants, and who it is.
 #[derive(Debug)]

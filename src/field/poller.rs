@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod outcome;
+mod view;
 
+use super::account::Account;
 use super::device::Device;
 use super::errand::{Errand, Errands, Rank, not_asked};
 use super::event::{Fact, FieldEvent};
@@ -95,6 +97,7 @@ pub(super) struct Poller {
     in_flight: usize,
     tickets: u64,
     lag: Lag,
+    account: Account,
     /// The changes of what is known when it was last handed out to be kept.
     kept_changes: u64,
     keep_at: Instant,
@@ -130,6 +133,7 @@ impl Poller {
             in_flight: bus.in_flight,
             tickets: 0,
             lag: Lag::default(),
+            account: Account::new(now.mono),
             kept_changes: 0,
             keep_at: now.mono,
             events: VecDeque::new(),
@@ -140,7 +144,7 @@ impl Poller {
         for settings in devices {
             let learnt = memory.of(&bus.port, &settings);
             let ByPeriod { periods: by_period, impossible } = plan::by_period(&settings);
-            let mut device = Device::new(settings, learnt, bus.timeout);
+            let mut device = Device::new(settings, learnt, bus.timeout, now.mono);
             for (every, points) in by_period {
                 periods.push(every);
                 device.groups.push(poller.groups.len());
@@ -274,6 +278,7 @@ impl Poller {
     fn ask(&mut self, whom: For, question: Question, now: Instant) -> Ask {
         self.tickets += 1;
         let ticket = self.tickets;
+        self.account.handle_asked(now);
         let timeout = match whom {
             For::Step { group, .. } => self.device_of(group).map(Device::timeout),
             // Nothing like it may have been asked before; a write takes longer than a read.
@@ -286,7 +291,9 @@ impl Poller {
 
     fn ask_errand(&mut self, rank: Rank, now: Instant) -> Option<Ask> {
         while let Some(overdue) = self.errands.take_overdue(now) {
-            self.fail_errand(&overdue, not_asked("its time was over before its turn came"));
+            self.fail_errand(&overdue, not_asked(
+                    "its time was over before its turn came (the bus is busy, or others wait for a silent device)",
+                ));
         }
         let late = self.late.as_ref();
         let as_asked = |errand: &Errand| errand.question_as_asked(late);
@@ -401,15 +408,17 @@ impl Poller {
 
     /// The port or connection is gone and did not come back at once.
     pub(super) fn handle_port_down(&mut self, reason: &str, now: Moment) {
-        self.handle_unasked(reason);
+        self.handle_unasked(reason, now.mono);
+        self.account.handle_port_down(reason, now.mono);
         for errand in self.errands.take_all() {
             self.fail_errand(&errand, not_asked(reason));
         }
         for index in 0..self.devices.len() {
             let Some(device) = self.devices.get_mut(index) else { continue };
-            if let Some(Change::FellSick { ailment, reason }) =
-                device.health.handle_unreachable(reason, now.mono)
-            {
+            let change = device.health.handle_unreachable(reason, now.mono);
+            device.account.handle_reason(reason, now.mono);
+            device.account.handle_condition(device.health.condition(), now.mono);
+            if let Some(Change::FellSick { ailment, reason }) = change {
                 self.facts.push_back(device.fell_sick(ailment, &reason));
                 self.events.extend(device.sick(&reason, now));
                 self.put_to_sleep(index);
@@ -419,13 +428,15 @@ impl Poller {
 
     /// The port or connection is open.
     pub(super) fn handle_port_up(&mut self, now: Instant) {
-        self.handle_unasked("the port was opened again meanwhile");
+        self.handle_unasked("the port was opened again meanwhile", now);
+        self.account.handle_port_up(now);
         self.probes.handle_hope(now);
         self.devices.iter_mut().for_each(|device| device.health.handle_hope(now));
     }
 
     /// No question is open any more, whatever became of them. Reads are asked again; an errand may have done its work.
-    fn handle_unasked(&mut self, reason: &str) {
+    fn handle_unasked(&mut self, reason: &str, now: Instant) {
+        self.account.handle_unasked(now);
         for asked in std::mem::take(&mut self.asked) {
             match asked.whom {
                 For::Step { group, step, .. } => self.group(group, |it| it.handle_unasked(step)),

@@ -31,15 +31,17 @@ pub(super) enum PortError {
     NotFound { path: Arc<str>, there: String },
     #[error("no permission to open {path}: {remedy}")]
     Permission { path: Arc<str>, remedy: String },
-    #[error("{path} is held by {holder}")]
+    #[error("{path} is held by {holder} (stop that, or give it another port)")]
     Busy { path: Arc<str>, holder: String },
     #[error("{path} cannot switch the direction of RS-485 by itself ({source}): remove `rs485`")]
     Rs485 { path: Arc<str>, source: io::Error },
-    #[error("cannot open {path} as a serial port: {detail}")]
+    #[error(
+        "cannot open {path} as a serial port: {detail} (is it one, and does it know this baud rate?)"
+    )]
     Serial { path: Arc<str>, detail: String },
     #[error("cannot connect to {host}:{port}: {}", network::words(source))]
     Connect { host: Arc<str>, port: u16, source: io::Error },
-    #[error("cannot connect to {host}:{port}: no answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    #[error("cannot connect to {host}:{port}: no answer within {} s (is it on, is the address right, does a firewall keep it away?)", CONNECT_TIMEOUT.as_secs())]
     ConnectTimeout { host: Arc<str>, port: u16 },
     #[error("cannot set up TLS: {0}")]
     Tls(#[from] TlsError),
@@ -115,11 +117,17 @@ impl Port {
             {
                 "the serial port is gone (was the adapter pulled out?)".to_owned()
             }
-            Self::Serial(_) => error.to_string(),
-            Self::Tcp(_) | Self::Tls(_) if !answered && network::is_closed(error) => format!(
-                "{} before it answered anything (does it allow one connection only, and another program has it?)",
-                network::words(error)
-            ),
+            Self::Serial(_) if error.kind() == io::ErrorKind::TimedOut => error.to_string(),
+            Self::Serial(_) => {
+                format!(
+                    "the serial port failed: {error} (is the adapter loose, or its driver gone?)"
+                )
+            }
+            Self::Tcp(_) | Self::Tls(_) if !answered && network::is_closed(error) => {
+                "the device closed the connection before it answered anything (does it allow one connection only, and \
+                 another program has it?)"
+                    .to_owned()
+            }
             Self::Udp(_) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 "nothing listens there".to_owned()
             }

@@ -301,7 +301,9 @@ impl Devices {
         let addresses = address..address.saturating_add(heard.count());
         let old = |registers: &HashMap<_, u16>, at: u16| {
             let kept = registers.get(&(unit, is_bit, at)).copied();
-            kept.unwrap_or_else(|| if is_bit { u16::from(at % 3 == 0) } else { register(unit, at) })
+            kept.unwrap_or_else(|| {
+                if is_bit { u16::from(at.is_multiple_of(3)) } else { register(unit, at) }
+            })
         };
         match function {
             1..=4 => {

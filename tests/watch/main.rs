@@ -14,3 +14,5 @@ mod support;
 
 mod frames;
 mod stage;
+mod status;
+mod words;

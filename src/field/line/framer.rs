@@ -16,22 +16,28 @@ const GAP: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     /// Its checksum is wrong.
-    #[error("{0}")]
+    #[error("{0} (parity, data bits, a weak line, or another `checksum` than the device's)")]
     Checksum(#[from] ChecksumError),
     /// It does not end.
-    #[error("a frame has not ended after {bytes_max} bytes")]
+    #[error(
+        "a frame has not ended after {bytes_max} bytes (is the end in `frame` the device's, is the baud rate right?)"
+    )]
     TooLong {
         /// What a frame has at most.
         bytes_max: usize,
     },
     /// Its length cannot be.
-    #[error("a frame says that it has {len} bytes")]
+    #[error(
+        "a frame says that it has {len} bytes (does its length stand where `frame` says, is the baud rate right?)"
+    )]
     Length {
         /// What it says, with what the number does not count.
         len: usize,
     },
     /// It ended too early.
-    #[error("a frame ended after {count} bytes")]
+    #[error(
+        "a frame ended after {count} bytes (a weak line, or another length in `frame` than the device's)"
+    )]
     CutOff {
         /// How many bytes came.
         count: usize,

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use super::framer::{Damage, Framer};
 use super::owed::Owed;
 use super::parser::Content;
+use crate::field::account::Account;
 use crate::field::device::Device;
 use crate::field::event::FieldEvent;
 use crate::field::health::{Ailment, Change};
 use crate::field::modbus::known::Learnt;
 use crate::field::schedule::Schedule;
+use crate::field::trouble::Trouble;
 use crate::field::{DeviceSettings, LinePort, LineSettings};
 use crate::model::{Moment, Quality, Value};
 
@@ -101,6 +103,7 @@ pub(super) struct Talk {
     owed: Owed,
     seen: Seen,
     is_up: bool,
+    account: Account,
     /// When to say which points were in no frame; `None` once that is said.
     look_at: Option<Instant>,
     events: VecDeque<FieldEvent>,
@@ -136,7 +139,7 @@ impl Talk {
             }
             let own = (first..requests.len()).collect();
             let found = vec![false; device.points.len()];
-            let device = Device::new(device, Learnt::default(), settings.timeout);
+            let device = Device::new(device, Learnt::default(), settings.timeout, now);
             parties.push(Party { device, unasked, requests: own, heard: now, probes: 0, found });
         }
         let framer = Framer::new(settings.frame.clone(), settings.checksum, now);
@@ -149,6 +152,7 @@ impl Talk {
             asked: None,
             seen: Seen::default(),
             is_up: false,
+            account: Account::new(now),
             look_at: None,
             events: VecDeque::new(),
             facts: VecDeque::new(),
@@ -160,6 +164,7 @@ impl Talk {
     pub(super) fn handle_port_up(&mut self, now: Instant) {
         self.is_up = true;
         self.owed.handle_port_up(matches!(self.settings.port, LinePort::Tcp(_)));
+        self.account.handle_port_up(now);
         self.look_at = Some(now + LOOK_AFTER);
         self.seen = Seen::default();
         self.framer = Framer::new(self.settings.frame.clone(), self.settings.checksum, now);
@@ -172,6 +177,7 @@ impl Talk {
     /// The port is of no use.
     pub(super) fn handle_port_down(&mut self, reason: &str, now: Moment) {
         (self.is_up, self.look_at) = (false, None);
+        self.account.handle_port_down(reason, now.mono);
         self.give_up_asking(now.mono);
         for party in 0..self.parties.len() {
             self.handle_unreachable(party, reason, now);
@@ -188,6 +194,7 @@ impl Talk {
         let request = self.poll_probe(now).or_else(|| self.schedule.poll_due(now))?;
         // Time runs from when it is sent; until then it must not be asked twice.
         self.asked = Some(Asked { request, until: Some(now + self.settings.timeout) });
+        self.account.handle_asked(now);
         self.requests.get(request).map(|request| Arc::clone(&request.send))
     }
 
@@ -232,7 +239,9 @@ impl Talk {
             let is_silent =
                 |party: &Party| !party.unasked.is_empty() && now.mono >= party.heard + silence;
             if self.parties.get(index).is_some_and(is_silent) {
-                let reason = self.reason(&format!("nothing came for {silence:?}"));
+                let reason = self.reason(&format!(
+                    "nothing came for {silence:?} (is the device on and wired, and does it speak by itself?)"
+                ));
                 self.handle_unreachable(index, &reason, now);
             }
         }
@@ -316,6 +325,7 @@ impl Talk {
         if fits {
             self.seen = Seen::default();
         } else {
+            self.account.handle_trouble(Trouble::Unfit);
             let frame = shown(frame);
             self.seen.unfit = Some(frame.clone());
             self.facts.push_back(Fact::Unfit { frame });
@@ -337,6 +347,9 @@ impl Talk {
         let is_alike = rest.any(|other| self.answer(other, content).is_some());
         if let Some(request) = self.requests.get_mut(asked.request) {
             request.is_alike = Some(is_alike || request.is_alike == Some(true));
+        }
+        if asked.until.is_some() {
+            self.account.handle_ended(None, 0, now.mono);
         }
         self.owed.handle_answered(asked.request, device, asked.until.is_some(), now.mono);
         self.asked = Some(Asked { until: None, ..asked });
@@ -381,6 +394,8 @@ impl Talk {
         }
         let name = Arc::clone(&party.device.settings.name);
         let change = party.device.health.handle_answer(now.mono);
+        party.device.account.handle_end(true, None);
+        party.device.account.handle_condition(party.device.health.condition(), now.mono);
         if let Some(change) = change {
             self.events.push_back(party.device.online(now));
             for request in &party.requests {
@@ -414,6 +429,7 @@ impl Talk {
     /// Something came that is no frame. Nobody knows whose it was: it counts against all who may have spoken.
     fn handle_damage(&mut self, damage: Damage, now: Moment) {
         self.seen.damage = Some(damage);
+        self.account.handle_trouble(Trouble::Checksum);
         self.facts.push_back(Fact::Damaged { damage });
         if self.is_waiting() {
             return;
@@ -422,6 +438,8 @@ impl Talk {
         for index in 0..self.parties.len() {
             let Some(party) = self.parties.get_mut(index) else { continue };
             if !party.unasked.is_empty() {
+                party.device.account.handle_end(false, Some(Trouble::Checksum));
+                party.device.account.handle_reason(&reason, now.mono);
                 let change = party.device.health.handle_failure(false, &reason, now.mono);
                 self.handle_change(index, change, now);
             }
@@ -431,7 +449,10 @@ impl Talk {
     fn handle_no_answer(&mut self, now: Moment) {
         let asked = self.asked.map(|asked| asked.request);
         let device = asked.and_then(|request| self.requests.get(request)).map(|it| it.device);
-        let reason = self.reason(&format!("no answer within {:?}", self.settings.timeout));
+        let reason = self.reason(&format!(
+            "no answer within {:?} (is the device on and wired, and is `send` what it waits for?)",
+            self.settings.timeout
+        ));
         self.give_up_asking(now.mono);
         let Some((request, index)) = asked.zip(device) else { return };
         let is_alike = self.requests.get(request).is_some_and(|it| it.is_alike != Some(false));
@@ -439,7 +460,11 @@ impl Talk {
             self.owed.handle_unanswered(request, index, now.mono);
         }
         let was_silent = self.seen.bytes == 0;
+        let trouble = if was_silent { Trouble::NoAnswer } else { Trouble::Noise };
+        self.account.handle_ended(Some(trouble), 0, now.mono);
         let Some(party) = self.parties.get_mut(index) else { return };
+        party.device.account.handle_end(false, Some(trouble));
+        party.device.account.handle_reason(&reason, now.mono);
         let change = party.device.health.handle_failure(was_silent, &reason, now.mono);
         if self.owed.is_slow(index) {
             // Each of its questions keeps the line for long.
@@ -456,18 +481,21 @@ impl Talk {
             && asked.until.take().is_some()
         {
             self.schedule.handle_done(asked.request, now);
+            self.account.handle_unasked(now);
         }
     }
 
     fn handle_unreachable(&mut self, index: usize, reason: &str, now: Moment) {
         let Some(party) = self.parties.get_mut(index) else { return };
         let change = party.device.health.handle_unreachable(reason, now.mono);
+        party.device.account.handle_reason(reason, now.mono);
         self.handle_change(index, change, now);
     }
 
     /// A device came to be sick, or is sick in another way.
     fn handle_change(&mut self, index: usize, change: Option<Change>, now: Moment) {
         let Some(party) = self.parties.get_mut(index) else { return };
+        party.device.account.handle_condition(party.device.health.condition(), now.mono);
         let device = Arc::clone(&party.device.settings.name);
         match change {
             Some(Change::FellSick { ailment, reason }) => {
@@ -490,7 +518,9 @@ impl Talk {
         match (damage, unfit) {
             (Some(damage), _) => format!("what comes is damaged: {damage}"),
             (None, Some(frame)) => {
-                format!("frames come, and none fits a point; the last was `{frame}`")
+                format!(
+                    "frames come, and none fits a point; the last was `{frame}` (look at `match` or the places of the points)"
+                )
             }
             (None, None) if *bytes > 0 => format!(
                 "{bytes} bytes came, and no frame among them: look at `frame` and at baud, parity and data bits"
@@ -515,6 +545,8 @@ fn shown(frame: &[u8]) -> String {
     let text = frame.get(..frame.len().min(SHOWN_MAX)).unwrap_or_default().escape_ascii();
     if frame.len() > SHOWN_MAX { format!("{text}…") } else { text.to_string() }
 }
+
+mod view;
 
 #[cfg(test)]
 mod tests;

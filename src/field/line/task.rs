@@ -17,7 +17,7 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::field::alarm::Alarm;
 use crate::field::health::Ailment;
-use crate::field::onlooker::{BusView, Look, Onlooker};
+use crate::field::onlooker::{Look, Onlooker};
 use crate::field::port::{Port, PortError, others_at};
 use crate::field::ring::{Kind, Ring};
 use crate::field::traffic::Framing;
@@ -151,10 +151,10 @@ impl Runner {
     }
 
     /// Shows somebody what there is to see.
-    fn show(&mut self, Look { with_frames, teller }: Look) {
+    fn show(&self, Look { with_frames, teller }: Look) {
         let frames = with_frames.then(|| self.ring.copy());
         // Whoever asked may have gone meanwhile.
-        let _ = teller.send(BusView { frames, framing: Framing::Plain });
+        let _ = teller.send(self.talk.view(frames, Instant::now()));
     }
 
     fn handle_down(&mut self, reason: &str) {
@@ -205,7 +205,12 @@ impl Runner {
         port.clear_input()?;
         match timeout(self.settings.timeout, port.write(request)).await {
             Ok(written) => written?,
-            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent")),
+            Err(_) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "nothing can be sent (the other side takes nothing; is it frozen?)",
+                ));
+            }
         }
         let now = clock::now();
         self.note("sent", Kind::Sent, request, now);
@@ -250,6 +255,9 @@ impl Runner {
             self.log(&fact);
             let made = match &fact {
                 Fact::Unfit { .. } => "this frame fits no point".to_owned(),
+                Fact::MixedUp { .. } => {
+                    "this frame may answer an older question as well".to_owned()
+                }
                 Fact::Damaged { damage } => damage.to_string(),
                 Fact::FellSick { device, reason, .. } => format!("{device}: {reason}"),
                 Fact::Answers { .. }
@@ -267,6 +275,10 @@ impl Runner {
             } else {
                 tokio::select! {
                     permit = self.events.reserve() => permit.ok()?,
+                    Some(look) = self.looks.recv() => {
+                        self.show(look);
+                        continue;
+                    }
                     () = stopped(&mut self.stop) => continue,
                 }
             };

@@ -11,13 +11,17 @@ const LENGTHS: std::ops::RangeInclusive<u16> = 2..=254;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MbapError {
     /// The protocol id is not 0.
-    #[error("the answer is not Modbus TCP: protocol id is {protocol}, not 0")]
+    #[error(
+        "the answer is not Modbus TCP: protocol id is {protocol}, not 0 (is it RTU or ASCII behind a converter? then `modbus-rtu-over-tcp` or `modbus-ascii-over-tcp`)"
+    )]
     Protocol {
         /// What stands there.
         protocol: u16,
     },
     /// The length is none a PDU can have.
-    #[error("the answer is not Modbus TCP: its length is {length}, not 2 to 254")]
+    #[error(
+        "the answer is not Modbus TCP: its length is {length}, not 2 to 254 (is it RTU or ASCII behind a converter? then `modbus-rtu-over-tcp` or `modbus-ascii-over-tcp`)"
+    )]
     Length {
         /// What stands there.
         length: u16,

@@ -313,21 +313,52 @@ impl From<u8> for ExceptionCode {
 }
 
 impl fmt::Display for ExceptionCode {
+    /// What it means and what to do: `the device has no such address (exception 2: …)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = match self {
-            Self::IllegalFunction => "the device does not know this function",
-            Self::IllegalDataAddress => "the device has no such address",
-            Self::IllegalDataValue => "the device does not accept this count or value",
-            Self::DeviceFailure => "the device reports a failure inside it",
-            Self::Acknowledge => "the device needs longer for this",
-            Self::DeviceBusy => "the device is busy",
-            Self::NegativeAcknowledge => "the device cannot do this",
-            Self::MemoryParity => "the device's memory failed its parity check",
-            Self::GatewayPathUnavailable => "the Modbus gateway has no path to this unit",
-            Self::GatewayTargetFailed => "the unit did not answer the Modbus gateway",
-            Self::Unknown(_) => "the device refuses with a code the specification does not name",
+        let (words, cause) = match self {
+            Self::IllegalFunction => (
+                "the device does not know this function",
+                "it may have the point in another table: `input` instead of `holding`, or the other way round",
+            ),
+            Self::IllegalDataAddress => (
+                "the device has no such address",
+                "addresses count from 0 here; a manual may count from 1, or from 40001",
+            ),
+            Self::IllegalDataValue => (
+                "the device does not accept this count or value",
+                "it may give less at a time, see `max_registers`; or the value written is out of its range",
+            ),
+            Self::DeviceFailure => (
+                "the device reports a failure inside it",
+                "look at its display or its log, or switch it off and on",
+            ),
+            Self::Acknowledge => {
+                ("the device needs longer for this", "it is asked again after a while")
+            }
+            Self::DeviceBusy => (
+                "the device is busy",
+                "it is asked again after a while; if it often is, ask it less often",
+            ),
+            Self::NegativeAcknowledge => (
+                "the device cannot do this",
+                "its manual says in which mode, or after which key or password, it can",
+            ),
+            Self::MemoryParity => {
+                ("the device's memory failed its parity check", "the device is likely broken")
+            }
+            Self::GatewayPathUnavailable => (
+                "the Modbus gateway has no path to this unit",
+                "is the unit id in its table, and is its serial port set up?",
+            ),
+            Self::GatewayTargetFailed => (
+                "the unit did not answer the Modbus gateway",
+                "is it on and wired, is its unit id right, do baud rate and parity in the gateway fit?",
+            ),
+            Self::Unknown(_) => {
+                ("the device refuses with a code the specification does not name", "its manual may")
+            }
         };
-        write!(f, "{words} (exception {})", self.code())
+        write!(f, "{words} (exception {}: {cause})", self.code())
     }
 }
 

@@ -88,15 +88,20 @@ impl fmt::Display for Question {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Failure {
     /// Not one byte came.
-    #[error("no answer")]
+    #[error(
+        "no answer (is the device on and wired, and are its unit id, baud rate and parity right?)"
+    )]
     NoAnswer,
     /// Only the request itself came back.
     #[error(
-        "no answer, only our own request came back (the adapter does not switch its direction; is the line open?)"
+        "no answer, only our own request came back (the adapter does not switch its direction, or the line to the device is \
+         open)"
     )]
     EchoOnly,
     /// Bytes came that belong to no frame.
-    #[error("{bytes} bytes of noise and no answer (check baud rate, parity and wiring)")]
+    #[error(
+        "{bytes} bytes of noise and no answer (most likely the baud rate; then parity, and whether A and B are swapped)"
+    )]
     Noise {
         /// How many bytes came.
         bytes: usize,
@@ -179,7 +184,9 @@ pub enum Failure {
         reason: String,
     },
     /// Only answers to older questions came.
-    #[error("only answers to older questions came (the device is slower than `timeout` allows)")]
+    #[error(
+        "only answers to older questions came (the device is slower than `timeout` allows, or another has its unit id)"
+    )]
     OnlyOlder {
         /// How many came.
         count: usize,
@@ -308,6 +315,8 @@ impl Silent {
         let (_, count) = self.units.get_mut(index)?;
         *count += 1;
         let is_over = *count >= SILENT_IN_A_ROW_MAX;
-        is_over.then(|| format!("{count} questions in a row without any answer"))
+        is_over.then(|| format!(
+                "{count} questions in a row without any answer (the connection may be dead at its far end; it is opened anew)"
+            ))
     }
 }

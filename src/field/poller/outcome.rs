@@ -13,6 +13,7 @@ use crate::field::lag::LagChange;
 use crate::field::modbus::pdu::{Data, ExceptionCode, ReadRange};
 use crate::field::modbus::plan::Wanted;
 use crate::field::modbus::transaction::{Failure, Outcome, Question, Verdict};
+use crate::field::trouble::Trouble;
 use crate::model::Moment;
 
 /// How long a busy device is left alone, try by try; after the last the points are given up (Modbus application
@@ -30,6 +31,9 @@ impl Poller {
             return;
         };
         let asked = self.asked.remove(index);
+        let failure = outcome.result.as_ref().err();
+        let (gap, unit) = (self.account.gap(), asked.question.unit);
+        self.account.handle_ended(failure.and_then(Trouble::of), outcome.dropped.len(), now.mono);
         self.keep_late(&asked.question, outcome, now.mono);
         match asked.whom {
             For::Errand(errand) => {
@@ -52,6 +56,10 @@ impl Poller {
                     self.end_run(group, now.mono);
                 }
             }
+        }
+        for device in self.devices.iter_mut().filter(|it| it.settings.unit == unit) {
+            device.account.handle_ended(failure, gap, now.mono);
+            device.account.handle_condition(device.health.condition(), now.mono);
         }
     }
 

@@ -129,7 +129,10 @@ pub(super) fn words(error: &io::Error) -> String {
             "refused (nothing listens there, or the device allows no further connection)"
         }
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            "the device closed the connection"
+            "the device closed the connection (was it switched off, or does another program take its place?)"
+        }
+        io::ErrorKind::UnexpectedEof => {
+            "the device closed the connection (it may close one that is idle, or serve another program)"
         }
         io::ErrorKind::HostUnreachable => "no such host in its network (is it on and plugged in?)",
         io::ErrorKind::NetworkUnreachable => "no way into its network (is the cable plugged in?)",

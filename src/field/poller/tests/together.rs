@@ -103,8 +103,8 @@ fn what_was_kept_back_before_a_jump_goes_out_by_itself_and_first() {
         before_jump: true,
     };
     device.points.iter_mut().for_each(|point| point.report = Some(report));
-    let mut device = Device::new(device, Default::default(), TIMEOUT);
     let begin = Sim::new(Vec::new()).now;
+    let mut device = Device::new(device, Default::default(), TIMEOUT, begin);
     let mut told = Vec::new();
     for (second, values) in [[1, 1], [2, 2], [9, 3], [9, 4]].into_iter().enumerate() {
         let good = |(point, value)| (point, (Some(Value::Int(value)), Quality::Good));
