@@ -252,7 +252,7 @@ impl Runner {
             self.log(&fact);
             let made = match &fact {
                 Fact::Unfit { .. } => "this frame fits no point".to_owned(),
-                Fact::Damaged { damage } => damage.to_string(),
+                Fact::Damaged { damage } => damage.explained(),
                 Fact::FellSick { device, reason, .. } => format!("{device}: {reason}"),
                 Fact::Answers { .. }
                 | Fact::AnswersAgain { .. }
