@@ -26,7 +26,7 @@ use crate::broker::{
 use crate::clock::{self, ClockTrust};
 use crate::command::{CommandSettings, Commands, request};
 use crate::config::Settings;
-use crate::control::{Buses, Control, Desk};
+use crate::control::{Buses, Control, Desk, announce};
 use crate::field::line::Line;
 use crate::field::{Bus, BusHandle, BusSettings, DeviceSettings, FieldEvent, LineSettings};
 use crate::hub::{
@@ -137,7 +137,8 @@ impl Gateway {
         let onlookers = buses.iter().map(Bus::onlooker).chain(lines.iter().map(Line::onlooker));
         let onlookers = Buses::new(onlookers.collect());
         let units = buses.iter().map(|bus| (Arc::clone(bus.name()), bus.handle())).collect();
-        let desk = Desk::new(hub.clone(), queue.clone()).with_buses(onlookers).with_units(units);
+        let desk = Desk::new(hub.clone(), queue.clone());
+        let desk = desk.with_buses(onlookers.clone()).with_units(units);
         let control = open_control(desk, &queue);
         // Before anybody comes in.
         hub.acl(gate.acl(), Vec::new()).await.context("cannot start the hub")?;
@@ -154,6 +155,10 @@ impl Gateway {
         if !broker.listeners.is_empty() {
             let (door, stop) = (door.clone(), inputs_stopped.clone());
             tokio::spawn(keep_visible(door, hub.clone(), broker.sys_interval, stop));
+        }
+        let topic = Publisher::state_topic(&gateway.id).context("gateway.id")?;
+        if bus_count > 0 {
+            tokio::spawn(announce(topic, onlookers, hub.clone(), inputs_stopped.clone()));
         }
         let (stop_uplinks, uplinks_stopped) = watch::channel(false);
         let (field_events, inbox) = mpsc::channel(FIELD_EVENTS_MAX);

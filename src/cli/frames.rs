@@ -26,6 +26,10 @@ const NOTES: &str = "\
 Wireshark checks the CRC of Modbus RTU when it is told to: Preferences, Protocols, Modbus RTU, or \
 `tshark -o mbrtu.crc_verification:TRUE -r FILE`. `--pcap - --follow | wireshark -k -i -` shows frames as they pass.
 
+Keys of --json: `number` grows from entry to entry, `wall_us` and `mono_us` are when it began (since the Unix epoch, since the bus \
+started), `kind` is sent, received, note, opened or lost, `hex` the bytes, `words` what they are, `sound` whether they are a frame \
+that came over as it was sent.
+
 Exit status: 0; 1 if no gateway runs there, or it has no such bus; 2 if the command line or the configuration is wrong.";
 
 /// How often it is looked for more.

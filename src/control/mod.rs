@@ -7,6 +7,7 @@
 //!
 //! Knows questions and what they are made of. Does not know the command line, what a terminal shows, or SQLite.
 
+mod announce;
 mod base64;
 mod bus_report;
 mod buses;
@@ -18,9 +19,11 @@ mod frames;
 mod listener;
 mod report;
 mod request;
+mod state;
 mod stopped;
 mod units;
 
+pub use announce::announce;
 pub use base64::{decode_base64, encode_base64};
 pub use bus_report::{BusReport, DeviceReport, GatewayReport, GroupReport};
 pub use buses::Buses;

@@ -89,6 +89,9 @@ impl Ledger {
     pub fn handle_message(&mut self, topic: &str, payload: &[u8], now: Moment) {
         let mut levels = topic.splitn(3, '/').skip(1);
         let (Some(device), Some(point)) = (levels.next(), levels.next()) else { return };
+        if device == "gateway" {
+            return;
+        }
         if point == "status" {
             self.devices.insert(device.into(), payload == b"online");
             return;
@@ -268,6 +271,7 @@ mod tests {
     fn what_is_no_reading_is_not_counted_as_one() {
         let mut ledger = Ledger::new("demo".into());
         ledger.handle_message("demo/status", b"online", now());
+        ledger.handle_message("demo/gateway/state", b"{}", now());
         ledger.handle_message("demo/boiler/status", b"online", now());
         ledger.handle_message("demo/meter/status", b"offline", now());
         assert_eq!((ledger.unreadable(), ledger.devices_online()), (0, 1));

@@ -84,6 +84,14 @@ impl Publisher {
         TopicName::new(&format!("{gateway}/gateway/dropped"))
     }
 
+    /// The topic where the gateway says how it is doing.
+    ///
+    /// # Errors
+    /// [`TopicError`] if the gateway id is no topic level.
+    pub fn state_topic(gateway: &str) -> Result<TopicName, TopicError> {
+        TopicName::new(&format!("{gateway}/gateway/state"))
+    }
+
     /// How many messages with readings were published since the start.
     #[must_use]
     pub fn published(&self) -> u64 {

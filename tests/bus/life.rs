@@ -41,7 +41,8 @@ async fn a_device_that_falls_silent_is_told_once_and_comes_back() {
     bus.good(&["1/h1", "2/h1", "2/h2"], 3).await;
     silent.store(true, Ordering::SeqCst);
     let (device, reason) = bus.until(offline).await;
-    assert_eq!((device.as_str(), reason.as_str()), ("2", "no answer"));
+    assert_eq!(device, "2");
+    assert!(reason.starts_with("no answer (is the device on"), "{reason}");
     let stale = bus
         .until(|event| match event {
             FieldEvent::Readings(readings) if &*readings[0].point.device == "2" => {
@@ -65,7 +66,8 @@ async fn a_device_that_was_never_there_has_errors_and_no_values() {
     let line = line(script(|_| Vec::new()));
     let mut bus = run(serial_bus(&line.path), vec![device(7, 50, &["h1", "c3"])]);
     let (device, reason) = bus.until(offline).await;
-    assert_eq!((device.as_str(), reason.as_str()), ("7", "no answer"));
+    assert_eq!(device, "7");
+    assert!(reason.starts_with("no answer (is the device on"), "{reason}");
     let FieldEvent::Readings(readings) = bus.next().await else { panic!("readings follow") };
     assert_eq!(readings.len(), 2);
     assert!(readings.iter().all(|it| it.value.is_none() && it.quality.word() == "error"));
@@ -127,10 +129,9 @@ async fn one_refused_point_does_not_take_its_block_along() {
     let bad: Vec<_> = readings.iter().filter(|it| it.quality != Quality::Good).collect();
     assert_eq!(bad.len(), 1, "{bad:?}");
     assert_eq!(bad[0].point.to_string(), "1/h13");
-    assert_eq!(
-        bad[0].quality.reason(),
-        Some("holding 13: the device has no such address (exception 2)")
-    );
+    let reason = bad[0].quality.reason().expect("words");
+    let seen = "holding 13: the device has no such address (exception 2: ";
+    assert!(reason.starts_with(seen), "{reason}");
     bus.stop().await;
 }
 

@@ -73,7 +73,7 @@ fn tshark_reads_units_functions_and_crc_status_of_a_serial_line_and_our_words_be
     let damaged = "CRC wrong: ";
     wait_until("a damaged and a refused answer pass", || {
         let text = told(&site, &["frames", "rs485"]);
-        text.contains(damaged) && text.contains("(exception 6)")
+        text.contains(damaged) && text.contains("(exception 6: ")
     });
     let text = told(&site, &["frames", "rs485"]);
     assert!(text.starts_with("rs485, Modbus RTU: "), "{text}");

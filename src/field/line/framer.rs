@@ -16,32 +16,46 @@ const GAP: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     /// Its checksum is wrong.
-    #[error("{0} (parity, data bits, a weak line, or another `checksum` than the device's)")]
+    #[error("{0}")]
     Checksum(#[from] ChecksumError),
     /// It does not end.
-    #[error(
-        "a frame has not ended after {bytes_max} bytes (is the end in `frame` the device's, is the baud rate right?)"
-    )]
+    #[error("a frame has not ended after {bytes_max} bytes")]
     TooLong {
         /// What a frame has at most.
         bytes_max: usize,
     },
     /// Its length cannot be.
-    #[error(
-        "a frame says that it has {len} bytes (does its length stand where `frame` says, is the baud rate right?)"
-    )]
+    #[error("a frame says that it has {len} bytes")]
     Length {
         /// What it says, with what the number does not count.
         len: usize,
     },
     /// It ended too early.
-    #[error(
-        "a frame ended after {count} bytes (a weak line, or another length in `frame` than the device's)"
-    )]
+    #[error("a frame ended after {count} bytes")]
     CutOff {
         /// How many bytes came.
         count: usize,
     },
+}
+
+impl Damage {
+    /// What it is with the likely cause, for the person with the screwdriver.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        let cause = match self {
+            Self::Checksum(_) => {
+                "parity, data bits, a weak line, or another `checksum` than the device's"
+            }
+            Self::TooLong { .. } => {
+                "is the end in `frame` the device's, and is the baud rate right?"
+            }
+            Self::Length { .. } => {
+                "does its length stand where `frame` says, and is the baud rate right?"
+            }
+            Self::CutOff { .. } => "a weak line, or another length in `frame` than the device's",
+        };
+        format!("{self} ({cause})")
+    }
 }
 
 /// Takes bytes, gives frames.

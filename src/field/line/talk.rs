@@ -434,7 +434,7 @@ impl Talk {
         if self.is_waiting() {
             return;
         }
-        let reason = damage.to_string();
+        let reason = damage.explained();
         for index in 0..self.parties.len() {
             let Some(party) = self.parties.get_mut(index) else { continue };
             if !party.unasked.is_empty() {
@@ -516,7 +516,7 @@ impl Talk {
     fn reason(&self, silence: &str) -> String {
         let Seen { bytes, damage, unfit } = &self.seen;
         match (damage, unfit) {
-            (Some(damage), _) => format!("what comes is damaged: {damage}"),
+            (Some(damage), _) => format!("what comes is damaged: {}", damage.explained()),
             (None, Some(frame)) => {
                 format!(
                     "frames come, and none fits a point; the last was `{frame}` (look at `match` or the places of the points)"

@@ -258,7 +258,7 @@ impl Runner {
                 Fact::MixedUp { .. } => {
                     "this frame may answer an older question as well".to_owned()
                 }
-                Fact::Damaged { damage } => damage.to_string(),
+                Fact::Damaged { damage } => damage.explained(),
                 Fact::FellSick { device, reason, .. } => format!("{device}: {reason}"),
                 Fact::Answers { .. }
                 | Fact::AnswersAgain { .. }

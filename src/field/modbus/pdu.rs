@@ -435,7 +435,7 @@ mod tests {
         for code in 0..=255 {
             let exception = ExceptionCode::from(code);
             assert_eq!(exception.code(), code);
-            assert!(exception.to_string().ends_with(&format!("(exception {code})")));
+            assert!(exception.to_string().contains(&format!("(exception {code}: ")));
         }
     }
 

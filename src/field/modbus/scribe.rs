@@ -252,7 +252,8 @@ mod tests {
             Framing::Tcp | Framing::Udp => mbap::encode(7, UnitId(3), &READ),
             Framing::Rtu | Framing::Plain => rtu::encode(UnitId(3), &READ),
         };
-        assert_eq!(scribe.handle_sent(request, 1000).words, "unit 3 read holding 100+2");
+        let words = if framing == Framing::Plain { "" } else { "unit 3 read holding 100+2" };
+        assert_eq!(scribe.handle_sent(request, 1000).words, words);
         scribe
     }
 
