@@ -17,7 +17,7 @@ use fieldpost::cli::{self, CheckArgs, ExitStatus};
 use fieldpost::clock::ClockTrust;
 use fieldpost::config::{
     self, Complaints, Parsed, SecretAnswer, SecretReference, SecretSource, Settings, Severity,
-    SystemSecrets,
+    SystemSecrets, TemplateAnswer, TemplateSource,
 };
 use fieldpost::field::{
     Change, ChecksumSettings, Encoding, Formula, FrameEnd, Half, Level, LinePort, Marker, Order,
@@ -859,13 +859,38 @@ fn judge(text: &str) -> Result<(), TestCaseError> {
     prop_assert!(!shown.contains(SECRET), "{}", shown);
     prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{:?}", shown);
     let lines: Vec<&str> = text.split('\n').collect();
-    for complaint in &complaints {
+    for complaint in complaints.iter().filter(|complaint| complaint.file == "any") {
         let line = lines.get(complaint.line - 1);
         prop_assert!(line.is_some(), "{}", complaint);
         let length = line.map_or(0, |line| line.chars().count());
         prop_assert!((1..=length + 1).contains(&complaint.column), "{}", complaint);
     }
     Ok(())
+}
+
+/// Whatever it is called.
+struct OneTemplate(String);
+
+impl TemplateSource for OneTemplate {
+    fn names(&self, _folder: Option<&str>) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn template(&self, _folder: Option<&str>, name: &str) -> TemplateAnswer {
+        TemplateAnswer::Found { file: format!("{name}.yaml"), text: self.0.clone() }
+    }
+}
+
+#[test]
+fn templates_that_unfold_into_too_much_are_refused() {
+    let points: String = (0..900)
+        .map(|at| format!("  \"p{at}_{{n}}\": {{ for: {{ n: 1..1000 }}, holding: \"{{n}}\" }}\n"))
+        .collect();
+    let text =
+        format!("name: it\ntitle: it\nclass: io\nsource: {{ title: it }}\npoints:\n{points}");
+    let (cards, wrong) = config::templates(&OneTemplate(text), None, Some("it"));
+    assert!(cards.is_empty());
+    assert!(wrong[0].to_string().contains("more than a gateway can hold"), "{}", wrong[0]);
 }
 
 fn reference() -> String {
@@ -875,11 +900,65 @@ fn reference() -> String {
 /// A fragment that YAML or this file gives a meaning to.
 fn fragment() -> impl Strategy<Value = String> {
     let known = [
-        ": ", "\n", "  ", "\t", "- ", "{", "}", "[", "]", ",", "&a ", "*a", "|\n", "> ", "\"", "'",
-        "#", "!", "%", "---\n", "...\n", "? ", "<<: ", "~", "\u{feff}", "\r\n", "°", "0x", "-1",
-        "65536", "é", "\0", "gateway", "id", "buses", "devices", "points", "holding", "enum",
-        "unit", "bit", "uplinks", "url", "mqtts://", "forward", "filter", "to", "{rest}", "queue",
-        "max_size", "1MiB", "300ms", "null",
+        ": ",
+        "\n",
+        "  ",
+        "\t",
+        "- ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "&a ",
+        "*a",
+        "|\n",
+        "> ",
+        "\"",
+        "'",
+        "#",
+        "!",
+        "%",
+        "---\n",
+        "...\n",
+        "? ",
+        "<<: ",
+        "~",
+        "\u{feff}",
+        "\r\n",
+        "°",
+        "0x",
+        "-1",
+        "65536",
+        "é",
+        "\0",
+        "gateway",
+        "id",
+        "buses",
+        "devices",
+        "points",
+        "holding",
+        "enum",
+        "unit",
+        "bit",
+        "uplinks",
+        "url",
+        "mqtts://",
+        "forward",
+        "filter",
+        "to",
+        "{rest}",
+        "queue",
+        "max_size",
+        "1MiB",
+        "300ms",
+        "null",
+        "template",
+        "eastron-sdm630",
+        "parameters",
+        "phases",
+        "only",
+        "off",
     ];
     prop_oneof![
         4 => prop::sample::select(known.to_vec()).prop_map(str::to_owned),
@@ -929,6 +1008,29 @@ proptest! {
         while !text.is_char_boundary(end) { end -= 1; }
         text.truncate(end);
         judge(&text)?;
+    }
+
+    #[test]
+    fn any_text_is_a_template_or_is_complained_about(
+        which in 0usize..3, at in 0usize..8_000, length in 0usize..40, put in fragment(), second in fragment(), after in 0usize..8_000,
+    ) {
+        let names = ["own-device", "bad-points", "sunspec-inverter"];
+        let folders = ["tests/data/config/valid/templates", "tests/data/config/invalid/templates", "config/templates"];
+        let file = root().join(folders[which]).join(format!("{}.yaml", names[which]));
+        let mut text = fs::read_to_string(file).expect("it is there");
+        for (at, length, put) in [(at, length, &put), (after, 0, &second)] {
+            let boundary = |mut at: usize| {
+                at = at.min(text.len());
+                while !text.is_char_boundary(at) { at -= 1; }
+                at
+            };
+            let from = at % (text.len() + 1);
+            text.replace_range(boundary(from)..boundary(from + length), put);
+        }
+        let (cards, wrong) = config::templates(&OneTemplate(text), None, Some(names[which]));
+        prop_assert_eq!(cards.len() + wrong.len(), 1);
+        let shown = wrong.iter().map(ToString::to_string).collect::<String>();
+        prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{:?}", shown);
     }
 
     #[test]

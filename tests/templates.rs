@@ -167,8 +167,9 @@ fn no_two_points_of_a_template_overlap_but_for_bits_of_one_register() {
         for point in &card.device.points {
             for at in point.place.address..point.place.address + point.width() {
                 let other = taken.insert((point.place.table, at), point);
-                let is_shared = |it: &PointSettings| it.place.address == point.place.address;
-                assert!(other.is_none_or(is_shared), "{}: {}", card.name, point.name);
+                let picks = |it: &PointSettings| it.place.bit.is_some() || !it.bit_names.is_empty();
+                let is_shared = other.is_none_or(|other| picks(other) && picks(point));
+                assert!(is_shared, "{}: {}", card.name, point.name);
             }
         }
     }
@@ -254,7 +255,14 @@ fn whole_gateways_publish_what_devices_of_five_templates_say() {
         "gateway: {{ id: gw, state_dir: \"{{state}}\" }}\nbuses:\n{buses}devices:\n{devices}uplinks: {{ far: {{ url: \"{}\" }} }}\n",
         broker.url(),
     ));
+    // The same again as a template of the operator's own.
+    let built_in = support::top().join("config/templates/waveshare-relay.yaml");
+    let text = fs::read_to_string(built_in).expect("it is there");
+    fs::create_dir(site.path().join("templates")).expect("a directory");
+    let own = site.path().join("templates/waveshare-relay.yaml");
+    fs::write(own, format!("{text}# ours\n")).expect("a file");
     let mut gateway = site.start();
+    gateway.wait_for_log("template of your own taken instead of the one that is built in");
     let arrived = || {
         let mut seen: BTreeMap<String, Json> = BTreeMap::new();
         for message in far.received() {

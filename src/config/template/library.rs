@@ -10,8 +10,8 @@ use super::super::tree;
 use super::Template;
 use super::builtin::BUILT_IN;
 
-/// Points that all templates of a file may make.
-const POINTS_MAX: usize = 100_000;
+/// Values that all templates of a file may unfold to.
+const VALUES_MAX: usize = 2_000_000;
 /// Bytes of a name.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -78,7 +78,7 @@ pub(in crate::config) struct Library<'s> {
     source: &'s dyn TemplateSource,
     folder: Option<Rc<str>>,
     known: HashMap<Rc<str>, Option<Shelved>>,
-    points_left: usize,
+    values_left: usize,
     pub(in crate::config) uses: Vec<TemplateUse>,
 }
 
@@ -95,7 +95,7 @@ pub(super) struct Shelved {
 impl<'s> Library<'s> {
     pub(in crate::config) fn new(source: &'s dyn TemplateSource) -> Self {
         let known = HashMap::new();
-        Self { source, folder: None, known, points_left: POINTS_MAX, uses: Vec::new() }
+        Self { source, folder: None, known, values_left: VALUES_MAX, uses: Vec::new() }
     }
 
     /// Takes what the configuration says under `templates`.
@@ -112,11 +112,9 @@ impl<'s> Library<'s> {
         names
     }
 
-    /// Whether `count` more points may be made.
-    pub(super) fn has_room_for(&mut self, count: usize) -> bool {
-        let left = self.points_left.checked_sub(count);
-        self.points_left = left.unwrap_or(self.points_left);
-        left.is_some()
+    /// How many more values may be unfolded.
+    pub(super) fn values_left(&mut self) -> &mut usize {
+        &mut self.values_left
     }
 
     /// The template called `name`, which `device` uses; `None` with a complaint.

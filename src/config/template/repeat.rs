@@ -64,11 +64,12 @@ pub(super) struct Unfolded {
     pub(super) class: Option<Rc<str>>,
 }
 
-/// The points that `entry` stands for.
+/// The points that `entry` stands for; none once the `budget` is spent.
 pub(super) fn unfold(
     entry: &Entry,
     values: &Values,
     group: &Spot,
+    budget: &mut usize,
     notes: &mut Notes<'_>,
 ) -> Vec<Unfolded> {
     let spot = group.key(&entry.key, entry.key_span);
@@ -97,6 +98,11 @@ pub(super) fn unfold(
         let entry = Entry { key: Rc::clone(&name), key_span: entry.key_span, value };
         Unfolded { name, entry, class: class.clone() }
     };
+    let times = repetition.as_ref().map_or(1, |(it, _)| it.over.len());
+    *budget = budget.saturating_sub(entry.value.weight().saturating_mul(times));
+    if *budget == 0 {
+        return Vec::new();
+    }
     let Some((repetition, for_spot)) = repetition else {
         let name = named(&entry.key, values, &spot, notes);
         return name
