@@ -13,28 +13,30 @@ use crate::field::{BusSettings, DeviceSettings, UnitId};
 
 const CONFIG_DEFAULT: &str = "/etc/fieldpost/fieldpost.yaml";
 
+const NO_BUS: &str = "no bus is named: write `--modbus-rtu /dev/ttyUSB0` or `--modbus-tcp 192.0.2.10`, or `--bus` or \
+                      `--device` with a name that the configuration has";
+
 /// Which bus, in the words of the configuration, or one that the configuration has.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Bus")]
-#[group(id = "bus-place", required = true, multiple = true)]
 pub struct BusArgs {
     /// A serial port with Modbus RTU
-    #[arg(long, value_name = "PORT", group = "bus-place", group = "bus-port")]
+    #[arg(long, value_name = "PORT", group = "bus-port")]
     pub modbus_rtu: Option<String>,
     /// A serial port with Modbus ASCII
-    #[arg(long, value_name = "PORT", group = "bus-place", group = "bus-port")]
+    #[arg(long, value_name = "PORT", group = "bus-port")]
     pub modbus_ascii: Option<String>,
     /// A Modbus TCP device or gateway
-    #[arg(long, value_name = "HOST[:PORT]", group = "bus-place", group = "bus-port")]
+    #[arg(long, value_name = "HOST[:PORT]", group = "bus-port")]
     pub modbus_tcp: Option<String>,
     /// Modbus TCP frames over UDP
-    #[arg(long, value_name = "HOST[:PORT]", group = "bus-place", group = "bus-port")]
+    #[arg(long, value_name = "HOST[:PORT]", group = "bus-port")]
     pub modbus_udp: Option<String>,
     /// A converter that passes the bytes of a serial line with Modbus RTU on
-    #[arg(long, value_name = "HOST:PORT", group = "bus-place", group = "bus-port")]
+    #[arg(long, value_name = "HOST:PORT", group = "bus-port")]
     pub modbus_rtu_over_tcp: Option<String>,
     /// A converter that passes the bytes of a serial line with Modbus ASCII on
-    #[arg(long, value_name = "HOST:PORT", group = "bus-place", group = "bus-port")]
+    #[arg(long, value_name = "HOST:PORT", group = "bus-port")]
     pub modbus_ascii_over_tcp: Option<String>,
     /// Bits per second of the serial port [default: 9600]
     #[arg(long, value_name = "RATE")]
@@ -52,10 +54,10 @@ pub struct BusArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub timeout: Option<Duration>,
     /// A bus of the configuration: asked through the gateway if that runs, so that its port need not be freed
-    #[arg(long, value_name = "NAME", group = "bus-place", conflicts_with = "bus-port")]
+    #[arg(long, value_name = "NAME", conflicts_with = "bus-port")]
     pub bus: Option<String>,
     /// A device of the configuration, which says bus and unit
-    #[arg(long, value_name = "NAME", group = "bus-place", conflicts_with_all = ["bus-port", "bus"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["bus-port", "bus"])]
     pub device: Option<String>,
     /// The gateway's configuration file
     #[arg(short, long, value_name = "FILE", default_value = CONFIG_DEFAULT)]
@@ -108,6 +110,9 @@ impl BusArgs {
         let keys = self.keys();
         let is_named = self.bus.is_some() || self.device.is_some();
         if !is_named {
+            if keys.is_empty() {
+                return Err(NO_BUS.to_owned());
+            }
             let at_zero = [("holding", "0".to_owned())];
             let snippet = snippet::parse(&keys, unit.unwrap_or(1), &at_zero)?;
             return Ok(self.with_its_gateway(snippet.bus, snippet.warnings));

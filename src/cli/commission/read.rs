@@ -44,14 +44,14 @@ pub struct ReadArgs {
     /// The unit id [default: that of --device, else 1]
     #[arg(short, long, value_name = "ID")]
     unit: Option<u8>,
-    #[command(flatten)]
-    point: PointArgs,
     /// Again and again, until Ctrl-C
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     every: Option<Duration>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    point: PointArgs,
     #[command(flatten)]
     bus: BusArgs,
 }

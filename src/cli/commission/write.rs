@@ -48,8 +48,6 @@ pub struct WriteArgs {
     /// The unit id [default: that of --device, else 1]
     #[arg(short, long, value_name = "ID", conflicts_with = "point")]
     unit: Option<u8>,
-    #[command(flatten)]
-    meaning: PointArgs,
     /// Write and read these holding registers in one transaction (function 23); nothing is read back then
     #[arg(long, value_name = "ADDRESS")]
     then_read: Option<u16>,
@@ -59,6 +57,8 @@ pub struct WriteArgs {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    meaning: PointArgs,
     #[command(flatten)]
     bus: BusArgs,
 }
