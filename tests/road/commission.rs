@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use super::lan::port;
-use crate::support::{ModbusServer, Site, mosquitto_sub, pty_pair, wait_until};
+use crate::support::{ModbusServer, Process, Site, mosquitto_sub, pty_pair, wait_until};
 
 const BANK: &[(&str, u16, u16)] = &[
     ("coil", 4, 1),
@@ -166,6 +166,20 @@ fn what_is_not_there_is_named_with_what_is_near_it() {
     }
     let said = fieldpost(&with(&["write", "warm", "--holding", "110"], &bus));
     assert_eq!((said.code, said.err.contains("`warm` is not a number")), (Some(1), true), "{said}");
+}
+
+#[test]
+fn a_read_that_repeats_itself_ends_well_with_ctrl_c() {
+    let device = ModbusServer::pymodbus_tcp(BANK, None);
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fieldpost"));
+    command.args(["read", "--holding", "300", "--json", "--every", "20ms", "--modbus-tcp"]);
+    command.arg(format!("127.0.0.1:{}", device.port()));
+    let mut reader = Process::spawn(command, &dir.path().join("read"));
+    wait_until("it reads again", || reader.log().lines().count() >= 3);
+    reader.signal("INT");
+    assert_eq!(reader.wait().code(), Some(0), "{}", reader.log());
+    assert!(reader.log().lines().all(|line| line.contains(r#""u16":7"#)), "{}", reader.log());
 }
 
 /// A gateway whose reads leave the line no gap.
