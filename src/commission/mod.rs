@@ -1,10 +1,12 @@
 //! Looking around on a bus: asks units of it one thing at a time, whoever has the port.
 //!
 //! An [`Asker`] asks a [`Question`](crate::field::modbus::transaction::Question) and says how it ended, over a port it opens
-//! itself or through the gateway that has it.
+//! itself or through the gateway that has it; [`Identification`] knows what to ask to learn what a unit is.
 //!
 //! Knows buses and the control socket. Does not know the command line, the configuration file or what a terminal shows.
 
 mod asker;
+mod identification;
 
 pub use asker::{AskError, Asker};
+pub use identification::{Identification, readable};

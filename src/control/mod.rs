@@ -27,7 +27,7 @@ pub use announce::announce;
 pub use base64::{decode_base64, encode_base64};
 pub use bus_report::{BusReport, DeviceReport, GatewayReport, GroupReport};
 pub use buses::Buses;
-pub use client::{Answers, ClientError, ask};
+pub use client::{Answers, ClientError, ask, is_listening};
 pub use clients::{ClientReport, ClientsReport};
 pub use desk::Desk;
 pub use export::ExportedMessage;

@@ -5,7 +5,8 @@ pymodbus_server.py (--tcp | --udp | --tls CERTIFICATE KEY CA | --rtu TTY | --asc
 
 The bank is {"coil": {"4": 1}, "discrete": {}, "holding": {"100": 215}, "input": {}}: table, address from 0, value.
 Registers that are not in it are answered with exception 2. The counter is a pair of holding registers, high word
-first, that grows by one with each read of both; the value answered goes to the log, a line each.
+first, that grows by one with each read of both; the value answered goes to the log, a line each. All of them say what
+they are when they are asked: vendor "Peer", product code "PM", version "3", and a product name.
 With --tcp, --udp and --tls a free port of 127.0.0.1 is taken; --framer says what goes over --tcp; --tls wants a
 certificate of the client that CA has signed. "ready PORT" (or "ready TTY") on standard output says that it answers.
 """
@@ -15,7 +16,7 @@ import asyncio
 import json
 import ssl
 
-from pymodbus import FramerType
+from pymodbus import FramerType, ModbusDeviceIdentification
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -77,6 +78,17 @@ def device(args, log):
     )
 
 
+def identity():
+    return ModbusDeviceIdentification(
+        info_name={
+            "VendorName": "Peer",
+            "ProductCode": "PM",
+            "MajorMinorRevision": "3",
+            "ProductName": "pymodbus device",
+        }
+    )
+
+
 def secured(certificate, key, ca):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -86,21 +98,22 @@ def secured(certificate, key, ca):
 
 
 def server_of(args, log):
-    here = ("127.0.0.1", 0)
+    here, who = ("127.0.0.1", 0), identity()
     if args.tcp:
-        return ModbusTcpServer(device(args, log), framer=FramerType(args.framer), address=here)
+        return ModbusTcpServer(device(args, log), framer=FramerType(args.framer), address=here, identity=who)
     if args.udp:
-        return ModbusUdpServer(device(args, log), address=here)
+        return ModbusUdpServer(device(args, log), address=here, identity=who)
     if args.tls:
         # Its own framer for TLS leaves the header out, which Modbus/TCP Security does not.
         context = secured(*args.tls)
-        return ModbusTlsServer(device(args, log), framer=FramerType.SOCKET, address=here, sslctx=context)
+        return ModbusTlsServer(device(args, log), framer=FramerType.SOCKET, address=here, identity=who, sslctx=context)
     return ModbusSerialServer(
         device(args, log),
         framer=FramerType.ASCII if args.ascii else FramerType.RTU,
         port=args.ascii or args.rtu,
         baudrate=args.baud,
         parity=args.parity,
+        identity=who,
         # A line has other units, too: no answer in their names.
         ignore_missing_devices=True,
     )
