@@ -11,6 +11,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod command;
+pub mod commission;
 pub mod config;
 pub mod control;
 pub mod demo;

@@ -29,6 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("broker", &["model", "mqtt", "access", "hub", "step", "quiet"]),
     ("payload", &["model", "field", "hub"]),
     ("control", &["model", "hub", "store"]),
+    ("commission", &["model", "field"]),
     ("command", &["model", "field", "hub", "payload", "clock", "quiet"]),
     ("console", &["model", "hub"]),
     ("config", &["model", "settings"]),
