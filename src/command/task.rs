@@ -221,7 +221,7 @@ async fn carry_out(
                 Next::Done(outcome) => break outcome,
                 Next::Pause(pause) => sleep(pause).await,
                 Next::Ask(question) => {
-                    if question.write.is_some() && !is_begun {
+                    if question.query.is_write() && !is_begun {
                         if let Err(cause) = shared.begin(order).await {
                             error!(%cause, "request cannot be noted, and is not sent");
                             break Outcome::refused(format!("the gateway cannot note it: {cause}"));

@@ -260,6 +260,7 @@ impl<'p> Writing<'p> {
             | Failure::WrongFunction { .. }
             | Failure::WrongLength { .. }
             | Failure::OtherWrite
+            | Failure::Malformed
             | Failure::OnlyOlder { .. }
             | Failure::RefusedSomething { .. }
             | Failure::Port { .. } => return self.read_back(Some(failure.to_string())),

@@ -1,7 +1,7 @@
 //! core: questions from outside the schedule: those that go before the next read and those that go when nothing is due.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::modbus::late::Late;
 use super::modbus::transaction::{Failure, Question};
@@ -11,7 +11,8 @@ use super::modbus::transaction::{Failure, Question};
 pub enum Rank {
     /// Before the next read: a write.
     First,
-    /// Only while no read is due: somebody looks around on the bus. On a bus with more reads than time, never.
+    /// While no read is due: somebody looks around on the bus. On a bus with more reads than time it gets a small share of
+    /// that, once it has waited for a moment.
     Idle,
 }
 
@@ -43,6 +44,8 @@ pub(super) fn not_asked(reason: &str) -> Failure {
 pub(super) struct Errands {
     first: VecDeque<Errand>,
     idle: VecDeque<Errand>,
+    /// Since when one of rank `Idle` waits and none was taken.
+    idle_since: Option<Instant>,
 }
 
 impl Errands {
@@ -54,7 +57,20 @@ impl Errands {
     pub(super) fn take(&mut self, rank: Rank, may: impl Fn(&Errand) -> bool) -> Option<Errand> {
         let waiting = self.of(rank);
         let index = waiting.iter().position(may)?;
-        waiting.remove(index)
+        let taken = waiting.remove(index);
+        if rank == Rank::Idle {
+            self.idle_since = None;
+        }
+        taken
+    }
+
+    /// How long those of rank `Idle` have waited at `now` without one being taken; asked again and again.
+    pub(super) fn idle_waits(&mut self, now: Instant) -> Duration {
+        if self.idle.is_empty() {
+            self.idle_since = None;
+            return Duration::ZERO;
+        }
+        now.saturating_duration_since(*self.idle_since.get_or_insert(now))
     }
 
     /// Takes one whose time is over.
@@ -66,7 +82,7 @@ impl Errands {
 
     /// Whether a write is to be asked next.
     pub(super) fn has_write(&self) -> bool {
-        self.first.iter().any(|errand| errand.question.write.is_some())
+        self.first.iter().any(|errand| errand.question.query.is_write())
     }
 
     /// All that wait.

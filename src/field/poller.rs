@@ -14,6 +14,7 @@ use super::health::{Budget, Change};
 use super::lag::Lag;
 use super::memory::Memory;
 use super::modbus::late::Late;
+use super::modbus::pdu::ReadRange;
 use super::modbus::plan::{self, ByPeriod, WireCost};
 use super::modbus::transaction::{Failure, Outcome, Question};
 use super::schedule::Schedule;
@@ -26,6 +27,12 @@ const PROBES_SAVED_MAX: Duration = Duration::from_secs(1);
 const NEWCOMERS_SHARE: u8 = 25;
 /// How much of that may be saved up.
 const NEWCOMERS_SAVED_MAX: Duration = Duration::from_millis(500);
+/// Share of bus time, in per cent, that questions of rank `Idle` get when reads leave none.
+const LOOKS_SHARE: u8 = 5;
+/// How much of that may be saved up.
+const LOOKS_SAVED_MAX: Duration = Duration::from_millis(100);
+/// How long such a question waits for a gap between reads before it takes of that share.
+const LOOK_AFTER: Duration = Duration::from_millis(250);
 /// How long between two times that what was learnt is handed out to be kept.
 const KEEP_PAUSE: Duration = Duration::from_secs(10);
 
@@ -51,7 +58,7 @@ pub(super) struct Ask {
 /// Whom an answer is for.
 #[derive(Debug, Clone)]
 enum For {
-    Step { group: usize, step: u64 },
+    Step { group: usize, step: u64, range: ReadRange },
     Errand(Errand),
 }
 
@@ -79,6 +86,8 @@ pub(super) struct Poller {
     probes: Budget,
     /// What first questions to unknown devices may cost while others have reads that are due.
     newcomers: Budget,
+    /// What questions of rank `Idle` may cost while reads are due.
+    looks: Budget,
     /// What a question without an answer costs.
     vain_cost: Duration,
     asked: Vec<Asked>,
@@ -115,6 +124,7 @@ impl Poller {
             late,
             probes: Budget::new(bus.probe_share, PROBES_SAVED_MAX, now.mono),
             newcomers: Budget::new(NEWCOMERS_SHARE, NEWCOMERS_SAVED_MAX, now.mono),
+            looks: Budget::new(LOOKS_SHARE, LOOKS_SAVED_MAX, now.mono),
             vain_cost: bus.timeout + wire.transaction,
             asked: Vec::new(),
             in_flight: bus.in_flight,
@@ -219,7 +229,7 @@ impl Poller {
     pub(super) fn poll_next(&mut self, now: Instant) -> Next {
         // A write goes alone: some devices lose what comes before they have answered.
         let writes =
-            self.errands.has_write() || self.asked.iter().any(|it| it.question.write.is_some());
+            self.errands.has_write() || self.asked.iter().any(|it| it.question.query.is_write());
         if self.asked.len() >= self.in_flight || writes && !self.asked.is_empty() {
             return Next::Wait(None);
         }
@@ -231,14 +241,21 @@ impl Poller {
         if let Some(ask) = self.ask_errand(Rank::First, now) {
             return Next::Ask(ask);
         }
+        let has_waited = self.errands.idle_waits(now) >= LOOK_AFTER;
+        if has_waited
+            && self.looks.affordable_at(Duration::ZERO) <= now
+            && let Some(ask) = self.ask_errand(Rank::Idle, now)
+        {
+            return Next::Ask(ask);
+        }
         self.begin_probes(now);
         while let Some(group) = self.schedule.poll_due(now) {
             self.begin(group, now);
         }
         while let Some(group) = self.most_urgent(now) {
-            if let Some((step, question)) = self.question(group) {
+            if let Some((step, range, question)) = self.question(group) {
                 self.group(group, |it| it.handle_asked(step));
-                return Next::Ask(self.ask(For::Step { group, step }, question, now));
+                return Next::Ask(self.ask(For::Step { group, step, range }, question, now));
             }
             // Every question near this one could be mixed up with an older one.
             let unit = self.device_of(group).map(|device| device.settings.unit);
@@ -344,7 +361,7 @@ impl Poller {
         Some(urgent.2)
     }
 
-    fn question(&self, group: usize) -> Option<(u64, Question)> {
+    fn question(&self, group: usize) -> Option<(u64, ReadRange, Question)> {
         let group = self.groups.get(group)?;
         let unit = self.devices.get(group.device)?.settings.unit;
         let step = group.next()?;
@@ -353,7 +370,7 @@ impl Poller {
             Some(late) => late.question(unit, read.range, read.shorter(), longer)?,
             None => Question::new(unit, read.range),
         };
-        Some((step.id, question))
+        Some((step.id, question.query.range()?, question))
     }
 
     fn free_at(&self, unit: Option<UnitId>) -> Option<Instant> {
@@ -401,7 +418,7 @@ impl Poller {
     fn handle_unasked(&mut self, reason: &str) {
         for asked in std::mem::take(&mut self.asked) {
             match asked.whom {
-                For::Step { group, step } => self.group(group, |it| it.handle_unasked(step)),
+                For::Step { group, step, .. } => self.group(group, |it| it.handle_unasked(step)),
                 For::Errand(errand) => {
                     self.fail_errand(&errand, Failure::Port { reason: reason.to_owned() });
                 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::field::modbus::encode::{Wish, encode};
+use crate::field::modbus::query::Query;
 use crate::field::{Place, Table, ValueType, Writable};
 
 const UNIT: UnitId = UnitId(3);
@@ -31,9 +32,12 @@ fn play(point: &PointSettings, script: Vec<Result<Data, Failure>>) -> (Vec<Strin
             }
             Next::Pause(_) => {}
             Next::Ask(question) => {
-                let words = match &question.write {
-                    Some(write) => format!("{:?}", write.what()),
-                    None => "read".to_owned(),
+                let words = match &question.query {
+                    Query::Write(write) => format!("{:?}", write.what()),
+                    other => {
+                        assert!(other.range().is_some(), "{other}");
+                        "read".to_owned()
+                    }
                 };
                 asked.push(words);
                 match script.next() {

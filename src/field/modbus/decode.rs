@@ -34,7 +34,7 @@ pub fn decode(point: &PointSettings, range: ReadRange, data: &Data) -> (Option<V
                 None => bit(bits.first()?),
             })
         }
-        Data::Written => None,
+        Data::Written | Data::ServerId(_) | Data::Identity(_) => None,
         Data::Registers(registers) => {
             let registers = registers.get(place)?;
             if point.count.is_none() {

@@ -45,7 +45,7 @@ impl Late {
         self.handle_timeout(now);
         self.open.push(Unanswered {
             unit: question.unit,
-            shape: question.shape(),
+            shape: question.query.shape(),
             given_free: now + self.latest,
         });
     }
@@ -57,7 +57,7 @@ impl Late {
 
     /// A late answer of this shape came and was dropped: the unit is past that question and all older ones.
     pub fn handle_dropped(&mut self, unit: UnitId, shape: Shape) {
-        let is_it = |older: &Unanswered| older.unit == unit && older.shape == shape;
+        let is_it = |older: &Unanswered| older.unit == unit && older.shape.is_like(shape);
         if let Some(last) = self.open.iter().position(is_it) {
             let mut index = 0;
             self.open.retain(|older| {
@@ -81,8 +81,7 @@ impl Late {
     /// Whether an answer to `range` could be told from those `unit` still owes.
     #[must_use]
     pub fn is_told_apart(&self, unit: UnitId, range: ReadRange) -> bool {
-        let shape = range.into();
-        !self.open.iter().any(|older| older.unit == unit && older.shape == shape)
+        self.is_free(unit, range.into())
     }
 
     /// Finds a question near `wanted` whose answer can be told from all that `unit` still owes: `wanted` itself, then
@@ -113,13 +112,16 @@ impl Late {
     /// `question` as it can be asked; `None` while its answer could be mixed up with one the unit still owes.
     #[must_use]
     pub fn as_it_is(&self, question: &Question) -> Option<Question> {
-        let (unit, shape) = (question.unit, question.shape());
-        let is_owed = |older: &Unanswered| older.unit == unit && older.shape == shape;
-        (!self.open.iter().any(is_owed)).then(|| self.placed(question.clone()))
+        let is_free = self.is_free(question.unit, question.query.shape());
+        is_free.then(|| self.placed(question.clone()))
+    }
+
+    fn is_free(&self, unit: UnitId, shape: Shape) -> bool {
+        !self.open.iter().any(|older| older.unit == unit && older.shape.is_like(shape))
     }
 
     fn placed(&self, question: Question) -> Question {
-        let (unit, function) = (question.unit, question.function());
+        let (unit, function) = (question.unit, question.query.function());
         let of_function =
             |older: &&Unanswered| older.unit == unit && older.shape.function == function;
         Question {
@@ -134,11 +136,17 @@ impl Late {
 mod tests {
     use super::*;
     use crate::field::Table;
+    use crate::field::modbus::fifo::Fifo;
+    use crate::field::modbus::query::Query;
 
     const UNIT: UnitId = UnitId(7);
 
     fn holding(address: u16, count: u16) -> ReadRange {
         ReadRange::new(Table::Holding, address, count).expect("the range is allowed")
+    }
+
+    fn range(question: &Question) -> ReadRange {
+        question.query.range().expect("it is a read")
     }
 
     fn late() -> (Late, Instant) {
@@ -155,14 +163,14 @@ mod tests {
         late.handle_unanswered(&asked, now);
 
         let next = late.question(UNIT, holding(20, 2), [1], true).expect("one register less");
-        assert_eq!((next.range, next.older_of_function), (holding(20, 1), 1));
+        assert_eq!((range(&next), next.older_of_function), (holding(20, 1), 1));
         late.handle_unanswered(&next, now);
         let next = late.question(UNIT, holding(20, 2), [1], true).expect("one register more");
-        assert_eq!((next.range, next.older_of_function), (holding(20, 3), 2));
+        assert_eq!((range(&next), next.older_of_function), (holding(20, 3), 2));
         assert_eq!(late.question(UNIT, holding(20, 2), [1], false), None);
 
         let other = late.question(UnitId(8), holding(20, 2), [1], true).expect("another unit");
-        assert_eq!((other.range, other.older_of_function), (holding(20, 2), 0));
+        assert_eq!((range(&other), other.older_of_function), (holding(20, 2), 0));
 
         late.handle_answered(UNIT);
         assert_eq!(late.free_at(UNIT), None);
@@ -186,6 +194,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_whose_length_the_device_chooses_is_like_any_of_its_function() {
+        let (mut late, now) = late();
+        let asked = Question::new(UNIT, Query::ServerId);
+        late.handle_unanswered(&asked, now);
+        assert_eq!(late.as_it_is(&asked), None);
+        let fifo = Question::new(UNIT, Query::Fifo(Fifo(0)));
+        assert!(late.as_it_is(&fifo).is_some(), "it is of another function");
+        late.handle_dropped(UNIT, Shape { function: 17, byte_count: Some(9) });
+        assert!(late.as_it_is(&asked).is_some());
+    }
+
+    #[test]
     fn shapes_are_given_free_after_ten_seconds_or_twenty_timeouts() {
         for (timeout, latest) in [(300, 10_000), (1_000, 20_000)] {
             let (_, now) = late();
@@ -205,12 +225,12 @@ mod tests {
         let (mut late, now) = late();
         late.handle_unanswered(&Question::new(UNIT, holding(65_535, 1)), now);
         let next = late.question(UNIT, holding(65_535, 1), [], true).expect("one register before");
-        assert_eq!(next.range, holding(65_534, 2));
+        assert_eq!(range(&next), holding(65_534, 2));
 
         let coils = |count| ReadRange::new(Table::Coil, 0, count).expect("the range is allowed");
         late.handle_unanswered(&Question::new(UNIT, coils(3)), now);
         let next = late.question(UNIT, coils(5), [], true).expect("one byte more");
-        assert_eq!(next.range, coils(13));
+        assert_eq!(range(&next), coils(13));
 
         late.handle_unanswered(&Question::new(UnitId(9), holding(0, 125)), now);
         assert_eq!(late.question(UnitId(9), holding(0, 125), [], true), None);

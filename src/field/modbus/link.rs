@@ -127,7 +127,7 @@ impl Link {
 
     /// Begins a transaction at `now`, not before [`Link::poll_ready`]; returns the bytes to send at once.
     pub fn ask(&mut self, question: Question, now: Instant) -> Vec<u8> {
-        let answer_len = self.wrap.frame_len(question.expected_len());
+        let answer_len = self.wrap.frame_len(question.query.expected_len());
         let mut receiver = Receiver::new(self.wrap, question.clone());
         if self.hears_itself {
             receiver.handle_echoing();

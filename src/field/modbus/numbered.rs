@@ -116,7 +116,7 @@ impl Numbered {
     ) -> Vec<u8> {
         self.last_id = self.last_id.wrapping_add(1);
         let (id, deadline) = (self.last_id, now + timeout);
-        let (unit, request) = (question.unit, question.request());
+        let (unit, request) = (question.unit, question.query.request());
         self.open.push(Open {
             ticket,
             question,
@@ -231,7 +231,7 @@ fn result(question: &Question, frame: &Frame) -> Result<Data, Failure> {
         let (asked, answered) = (question.unit.0, frame.unit.0);
         return Err(Failure::WrongUnit { asked, answered });
     }
-    match question.answer(&frame.pdu) {
+    match question.query.answer(&frame.pdu) {
         Ok(answer) => answer.into(),
         Err(Mismatch::Function { asked, answered }) => {
             Err(Failure::WrongFunction { asked, answered })
@@ -242,6 +242,7 @@ fn result(question: &Question, frame: &Frame) -> Result<Data, Failure> {
             Err(Failure::WrongLength { asked, answered })
         }
         Err(Mismatch::Content) => Err(Failure::OtherWrite),
+        Err(Mismatch::Malformed) => Err(Failure::Malformed),
     }
 }
 
@@ -275,7 +276,8 @@ mod tests {
 
     /// Asks with the count as the ticket.
     fn ask(link: &mut Numbered, question: Question, now: Instant) -> Vec<u8> {
-        link.ask(question.range.count().into(), question, TIMEOUT, now)
+        let count = question.query.range().expect("a read").count();
+        link.ask(count.into(), question, TIMEOUT, now)
     }
 
     fn ended(link: &mut Numbered) -> Vec<(u64, Result<Data, Failure>)> {

@@ -2,14 +2,15 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
+use super::identity::Identity;
 use crate::field::Table;
 
 /// Registers one read may ask for (application protocol 1.1b3, sections 6.3 and 6.4).
 pub const REGISTERS_MAX: u16 = 125;
 /// Coils or discrete inputs one read may ask for (application protocol 1.1b3, sections 6.1 and 6.2).
 pub const BITS_MAX: u16 = 2000;
-/// What a device adds to the function code of a request it refuses.
-const REFUSED: u8 = 0x80;
 
 /// Why a range cannot be read in one transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -123,27 +124,14 @@ impl ReadRange {
         [self.function(), a, b, c, d]
     }
 
-    /// Reads `pdu` as the answer to this request.
-    ///
-    /// # Errors
-    /// [`Mismatch`] says in which way it is not one.
-    pub fn answer(self, pdu: &[u8]) -> Result<Answer, Mismatch> {
-        let mismatch = Mismatch::Length { asked: self.expected_len(), answered: pdu.len() };
-        let (&function, rest) = pdu.split_first().ok_or(mismatch)?;
-        if function == self.function() | REFUSED {
-            let &[code] = rest else {
-                return Err(Mismatch::Length { asked: 2, answered: pdu.len() });
-            };
-            return Ok(Answer::Refused(ExceptionCode::from(code)));
-        }
-        if function != self.function() {
-            return Err(Mismatch::Function { asked: self.function(), answered: function });
-        }
-        let (&byte_count, data) = rest.split_first().ok_or(mismatch)?;
+    /// What an answer says after its function code: a byte count and the values.
+    pub(super) fn counted(self, body: &[u8]) -> Result<Data, Mismatch> {
+        let mismatch = Mismatch::Length { asked: self.expected_len(), answered: body.len() + 1 };
+        let (&byte_count, data) = body.split_first().ok_or(mismatch)?;
         if byte_count != self.byte_count() || data.len() != usize::from(byte_count) {
             return Err(mismatch);
         }
-        Ok(Answer::Data(self.data(data)))
+        Ok(self.data(data))
     }
 
     fn data(self, bytes: &[u8]) -> Data {
@@ -154,10 +142,15 @@ impl ReadRange {
             };
             Data::Bits((0..self.count).map(bit).collect())
         } else {
-            let (words, _) = bytes.as_chunks::<2>();
-            Data::Registers(words.iter().map(|word| u16::from_be_bytes(*word)).collect())
+            Data::Registers(words(bytes))
         }
     }
+}
+
+/// Two bytes a register, the high one first.
+pub(super) fn words(bytes: &[u8]) -> Vec<u16> {
+    let (words, _) = bytes.as_chunks::<2>();
+    words.iter().map(|word| u16::from_be_bytes(*word)).collect()
 }
 
 impl fmt::Display for ReadRange {
@@ -200,14 +193,18 @@ pub fn count_max(table: Table) -> u16 {
 }
 
 /// What a question brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Data {
     /// As many bits as were asked for.
     Bits(Vec<bool>),
-    /// As many registers as were asked for.
+    /// As many registers as were asked for, or as are in a queue.
     Registers(Vec<u16>),
     /// Nothing: it was a write, and the device has taken it.
     Written,
+    /// What the device is, in bytes of the vendor's choice; at least one.
+    ServerId(Vec<u8>),
+    /// What the device is, in named texts.
+    Identity(Identity),
 }
 
 /// A well-formed answer to the question that was asked.
@@ -238,10 +235,14 @@ pub enum Mismatch {
     },
     /// It tells of another write.
     Content,
+    /// Its inner lengths and numbers contradict each other, or what was asked.
+    Malformed,
 }
 
 /// Why a device refused (application protocol 1.1b3, section 7). The words of `Display` are the operator's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// In JSON it is its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "u8", into = "u8")]
 pub enum ExceptionCode {
     /// 1: the device does not know the function.
     IllegalFunction,
@@ -287,6 +288,12 @@ impl ExceptionCode {
     }
 }
 
+impl From<ExceptionCode> for u8 {
+    fn from(code: ExceptionCode) -> Self {
+        code.code()
+    }
+}
+
 impl From<u8> for ExceptionCode {
     fn from(code: u8) -> Self {
         match code {
@@ -327,6 +334,7 @@ impl fmt::Display for ExceptionCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::modbus::query::Query;
     use proptest::prelude::*;
 
     fn range(table: Table, address: u16, count: u16) -> ReadRange {
@@ -355,7 +363,7 @@ mod tests {
         // Section 6.1: coils 20 to 38; section 6.3: registers 108 to 110; addresses one lower on the wire.
         let coils = range(Table::Coil, 19, 19);
         assert_eq!(coils.request(), [1, 0, 0x13, 0, 0x13]);
-        let answer = coils.answer(&[1, 3, 0xcd, 0x6b, 0x05]);
+        let answer = Query::from(coils).answer(&[1, 3, 0xcd, 0x6b, 0x05]);
         let Ok(Answer::Data(Data::Bits(bits))) = answer else { panic!("{answer:?}") };
         assert_eq!(bits.len(), 19);
         assert_eq!(&bits[..8], [true, false, true, true, false, false, true, true]);
@@ -363,7 +371,7 @@ mod tests {
 
         let registers = range(Table::Holding, 107, 3);
         assert_eq!(registers.request(), [3, 0, 0x6b, 0, 3]);
-        let answer = registers.answer(&[3, 6, 0x02, 0x2b, 0, 0, 0, 0x64]);
+        let answer = Query::from(registers).answer(&[3, 6, 0x02, 0x2b, 0, 0, 0, 0x64]);
         assert_eq!(answer, Ok(Answer::Data(Data::Registers(vec![555, 0, 100]))));
     }
 
@@ -371,21 +379,24 @@ mod tests {
     fn an_answer_of_another_shape_is_not_an_answer() {
         let two = range(Table::Holding, 0, 2);
         assert_eq!(
-            two.answer(&[3, 2, 0, 1]),
+            Query::from(two).answer(&[3, 2, 0, 1]),
             Err(Mismatch::Length { asked: 6, answered: 4 }),
             "one register where two were asked"
         );
         assert_eq!(
-            two.answer(&[4, 4, 0, 1, 0, 2]),
+            Query::from(two).answer(&[4, 4, 0, 1, 0, 2]),
             Err(Mismatch::Function { asked: 3, answered: 4 })
         );
-        assert!(two.answer(&[3, 4, 0, 1, 0]).is_err());
-        assert!(two.answer(&[3, 4, 0, 1, 0, 2, 0]).is_err());
-        assert!(two.answer(&[]).is_err());
-        assert!(two.answer(&[3]).is_err());
-        assert!(two.answer(&[0x83]).is_err());
-        assert!(two.answer(&[0x84, 2]).is_err());
-        assert_eq!(two.answer(&[0x83, 2]), Ok(Answer::Refused(ExceptionCode::IllegalDataAddress)));
+        assert!(Query::from(two).answer(&[3, 4, 0, 1, 0]).is_err());
+        assert!(Query::from(two).answer(&[3, 4, 0, 1, 0, 2, 0]).is_err());
+        assert!(Query::from(two).answer(&[]).is_err());
+        assert!(Query::from(two).answer(&[3]).is_err());
+        assert!(Query::from(two).answer(&[0x83]).is_err());
+        assert!(Query::from(two).answer(&[0x84, 2]).is_err());
+        assert_eq!(
+            Query::from(two).answer(&[0x83, 2]),
+            Ok(Answer::Refused(ExceptionCode::IllegalDataAddress))
+        );
     }
 
     #[test]
@@ -405,10 +416,10 @@ mod tests {
             count in 1..=125u16,
         ) {
             for table in [Table::Coil, Table::Holding] {
-                match range(table, address, count).answer(&pdu) {
+                match Query::from(range(table, address, count)).answer(&pdu) {
                     Ok(Answer::Data(Data::Registers(words))) => prop_assert_eq!(words.len(), usize::from(count)),
                     Ok(Answer::Data(Data::Bits(bits))) => prop_assert_eq!(bits.len(), usize::from(count)),
-                    Ok(Answer::Data(Data::Written)) => prop_assert!(false, "nothing was written"),
+                    Ok(Answer::Data(other)) => prop_assert!(false, "nobody asked for {:?}", other),
                     Ok(Answer::Refused(_)) => prop_assert_eq!(pdu.len(), 2),
                     Err(_) => {}
                 }

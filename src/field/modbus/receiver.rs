@@ -1,6 +1,8 @@
 //! core: the search for the answer to one question in what comes after it, where frames carry no number.
 
+use super::length::{Length, answer_length};
 use super::pdu::{Answer, ExceptionCode};
+use super::query::Query;
 use super::transaction::{Failure, Question, Shape};
 use super::{ascii, rtu};
 use crate::field::UnitId;
@@ -122,8 +124,8 @@ impl Receiver {
     pub fn new(wrap: Wrap, question: Question) -> Self {
         Self {
             wrap,
-            request: wrap.encode(question.unit, &question.request()),
-            takes_echo: !question.is_answered_by_itself(),
+            request: wrap.encode(question.unit, &question.query.request()),
+            takes_echo: !question.query.is_answered_by_itself(),
             question,
             bytes: Vec::new(),
             received: 0,
@@ -223,8 +225,7 @@ impl Receiver {
         if let Some(suspicion) = &self.suspicion {
             return suspicion.clone();
         }
-        let expected = self.wrap.frame_len(self.question.expected_len());
-        if let Some(received) = self.broken_off() {
+        if let Some((received, expected)) = self.broken_off() {
             return Failure::Short { received, expected };
         }
         match (self.received, self.echoed) {
@@ -249,7 +250,7 @@ impl Receiver {
             Cut::Frame { length, unit, pdu, check } => (length, unit, pdu, check),
         };
         let ours = unit == self.question.unit;
-        let answer = self.question.answer(&pdu);
+        let answer = self.question.query.answer(&pdu);
         match (check, ours, answer) {
             (Check::Sound, true, Ok(answer)) => Found::Answer { length, answer },
             (Check::Sound, _, _) => Found::Other { length, unit, pdu },
@@ -266,22 +267,32 @@ impl Receiver {
         }
     }
 
-    /// How many characters came of an answer that began and did not end.
-    fn broken_off(&self) -> Option<usize> {
-        let (unit, function) = (self.question.unit, self.question.function());
+    /// How many characters came of an answer that began and did not end, and of how many, or how many at most.
+    fn broken_off(&self) -> Option<(usize, usize)> {
+        let (unit, function) = (self.question.unit, self.question.query.function());
         let beginning = match self.wrap {
             Wrap::Rtu => vec![unit.0, function],
             Wrap::Ascii => ascii::encode(unit, &[function]).get(..5)?.to_vec(),
         };
         let at = self.bytes.windows(beginning.len()).position(|window| window == beginning)?;
-        Some(self.bytes.len() - at)
+        let rest = self.bytes.get(at..)?;
+        let told = match self.wrap {
+            Wrap::Rtu => answer_length(rest.get(1..)?),
+            Wrap::Ascii => Length::Open,
+        };
+        let expected = match told {
+            Length::Is(length) => length,
+            Length::Open | Length::Nothing => self.question.query.expected_len(),
+        };
+        Some((rest.len(), self.wrap.frame_len(expected)))
     }
 
     fn note_other(&mut self, unit: UnitId, pdu: &[u8]) {
         let Some(code) = pdu.first() else { return };
         let function = code & 0x7f;
         let shape = Shape::of_answer(pdu);
-        let asked = self.question.shape();
+        let count = |shape: Option<Shape>| shape?.byte_count.map(usize::from);
+        let asked = self.question.query.shape();
         if let Some(shape) = shape {
             self.dropped.push((unit, shape));
         }
@@ -292,11 +303,14 @@ impl Receiver {
             Failure::WrongUnit { asked: self.question.unit.0, answered: unit.0 }
         } else if function != asked.function {
             Failure::WrongFunction { asked: asked.function, answered: function }
-        } else if shape == Some(asked) {
+        } else if let (Some(asked), Some(answered)) = (count(Some(asked)), count(shape))
+            && asked != answered
+        {
+            Failure::WrongLength { asked, answered }
+        } else if matches!(self.question.query, Query::Write(_)) {
             Failure::OtherWrite
         } else {
-            let answered = shape.map_or(0, |shape| usize::from(shape.byte_count));
-            Failure::WrongLength { asked: usize::from(asked.byte_count), answered }
+            Failure::Malformed
         });
     }
 }

@@ -1,17 +1,11 @@
 //! core: Modbus RTU frames (Modbus over serial line 1.02, section 2.5.1).
 
+use super::length::{Length, answer_length};
 use super::receiver::{Check, Cut};
 use crate::field::UnitId;
 
 /// Bytes around a PDU: the unit id before it and the CRC after it.
 pub(super) const FRAME_EXTRA: usize = 3;
-/// Bytes of the answer to a write: unit id, function code, address, value or count, CRC.
-const WRITTEN_LEN: usize = 8;
-/// The same with two masks.
-const MASKED_LEN: usize = 10;
-/// Bytes of a refusal: unit id, function code, exception code, CRC.
-const REFUSAL_LEN: usize = 5;
-
 /// The CRC-16 of Modbus over `bytes` (Modbus over serial line 1.02, section 6.2.2); goes low byte first.
 ///
 /// ```
@@ -46,8 +40,10 @@ pub fn encode(unit: UnitId, pdu: &[u8]) -> Vec<u8> {
 /// Looks at what stands at the front of `bytes`, which must not be empty. An RTU frame has no mark at its beginning, so
 /// what cannot begin the answer to a question is no frame.
 pub(super) fn cut(bytes: &[u8]) -> Cut {
-    let Some(length) = frame_length(bytes) else {
-        return if bytes.len() < 3 { Cut::Beginning } else { Cut::Nothing };
+    let length = match answer_length(bytes.get(1..).unwrap_or_default()) {
+        Length::Is(length) => length + FRAME_EXTRA,
+        Length::Open => return Cut::Beginning,
+        Length::Nothing => return Cut::Nothing,
     };
     let Some(frame) = bytes.get(..length) else { return Cut::Beginning };
     let Some((&[unit, ref pdu @ ..], check)) = frame.split_last_chunk::<2>() else {
@@ -56,19 +52,6 @@ pub(super) fn cut(bytes: &[u8]) -> Cut {
     let (body, received) = (&frame[..length - 2], u16::from_le_bytes(*check));
     let check = Check::of(received, crc(body));
     Cut::Frame { length, unit: UnitId(unit), pdu: pdu.to_vec(), check }
-}
-
-/// Length of the frame that `bytes` begin with, if they can begin an answer. Needs three bytes.
-fn frame_length(bytes: &[u8]) -> Option<usize> {
-    let &[_, function, third, ..] = bytes else { return None };
-    match (function, third) {
-        (1..=2, 1..=250) => Some(usize::from(third) + 2 + FRAME_EXTRA),
-        (3..=4, 2..=250) if third % 2 == 0 => Some(usize::from(third) + 2 + FRAME_EXTRA),
-        (5 | 6 | 15 | 16, _) => Some(WRITTEN_LEN),
-        (22, _) => Some(MASKED_LEN),
-        (0x81..=0x86 | 0x8f | 0x90 | 0x96, 1..) => Some(REFUSAL_LEN),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! core: the device's side of a read: which question came, and what goes back. For devices that are simulated.
 
-use super::pdu::{Data, ExceptionCode, RangeError, ReadRange};
+use super::pdu::{Data, ExceptionCode, ReadRange};
+use super::query::Query;
 use super::rtu;
-use crate::field::{Table, UnitId};
+use crate::field::UnitId;
 
 /// What a device adds to the function code of a request it refuses (application protocol 1.1b3, section 7).
 const REFUSED: u8 = 0x80;
@@ -23,8 +24,10 @@ const REQUEST_LEN: usize = 8;
 #[must_use]
 pub fn answer(request: &[u8], read: impl FnOnce(ReadRange) -> Option<Data>) -> Vec<u8> {
     let function = request.first().copied().unwrap_or_default();
-    let data = parse(request)
-        .and_then(|range| read(range).ok_or(ExceptionCode::IllegalDataAddress).map(bytes));
+    let range = Query::of_request(request)
+        .and_then(|query| query.range().ok_or(ExceptionCode::IllegalFunction));
+    let data =
+        range.and_then(|range| read(range).ok_or(ExceptionCode::IllegalDataAddress).map(bytes));
     match data {
         Ok(data) => {
             let count = u8::try_from(data.len()).expect("an answer holds no more than 250 bytes");
@@ -34,26 +37,10 @@ pub fn answer(request: &[u8], read: impl FnOnce(ReadRange) -> Option<Data>) -> V
     }
 }
 
-fn parse(request: &[u8]) -> Result<ReadRange, ExceptionCode> {
-    let table = match request.first() {
-        Some(1) => Table::Coil,
-        Some(2) => Table::DiscreteInput,
-        Some(3) => Table::Holding,
-        Some(4) => Table::Input,
-        _ => return Err(ExceptionCode::IllegalFunction),
-    };
-    let &[_, a, b, c, d] = request else { return Err(ExceptionCode::IllegalDataValue) };
-    let (address, count) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    ReadRange::new(table, address, count).map_err(|error| match error {
-        RangeError::Count { .. } => ExceptionCode::IllegalDataValue,
-        RangeError::Beyond { .. } => ExceptionCode::IllegalDataAddress,
-    })
-}
-
 fn bytes(data: Data) -> Vec<u8> {
     match data {
         Data::Registers(words) => words.into_iter().flat_map(u16::to_be_bytes).collect(),
-        Data::Written => Vec::new(),
+        Data::Written | Data::ServerId(_) | Data::Identity(_) => Vec::new(),
         Data::Bits(bits) => bits
             .chunks(8)
             .map(|eight| eight.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)))
@@ -100,6 +87,7 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::Table;
     use crate::field::modbus::pdu::Answer;
     use proptest::prelude::*;
 
@@ -142,11 +130,11 @@ mod tests {
                 let count = match &data {
                     Data::Registers(words) => words.len(),
                     Data::Bits(bits) => bits.len(),
-                    Data::Written => 0,
+                    Data::Written | Data::ServerId(_) | Data::Identity(_) => 0,
                 };
                 let range = ReadRange::new(table, 7, u16::try_from(count).expect("2000 at most")).expect("allowed");
                 let pdu = answer(&range.request(), |asked| (asked == range).then(|| data.clone()));
-                prop_assert_eq!(range.answer(&pdu), Ok(Answer::Data(data)));
+                prop_assert_eq!(Query::from(range).answer(&pdu), Ok(Answer::Data(data)));
             }
         }
     }

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use super::pdu::{Answer, Data, ExceptionCode, Mismatch, ReadRange};
+use serde::{Deserialize, Serialize};
+
+use super::length::{Length, answer_length};
+use super::pdu::{Answer, Data, ExceptionCode, ReadRange};
+use super::query::Query;
 use super::write::Write;
 use crate::field::UnitId;
 
@@ -12,25 +16,24 @@ use crate::field::UnitId;
 pub struct Shape {
     /// The function code.
     pub function: u8,
-    /// How many data bytes the answer holds; those of a write have no count in front.
-    pub byte_count: u8,
+    /// How many data bytes the answer holds, or how many follow its function code where no count stands in front;
+    /// `None` for a question to which the device chooses that.
+    pub byte_count: Option<u8>,
 }
 
 impl From<ReadRange> for Shape {
     fn from(range: ReadRange) -> Self {
-        Self { function: range.function(), byte_count: range.byte_count() }
+        Self { function: range.function(), byte_count: Some(range.byte_count()) }
     }
 }
 
-/// One read or write of one unit. Cheap to clone.
+/// One thing that is asked of one unit. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// Who is asked.
     pub unit: UnitId,
-    /// What is asked for, or written to.
-    pub range: ReadRange,
-    /// What is written; `None` for a read.
-    pub write: Option<Write>,
+    /// What is asked.
+    pub query: Query,
     /// How many older questions to this unit with the same function may still be answered. Exceptions carry nothing
     /// but the function, so only the one after that many is known to be the answer to this question. 0 on TCP.
     pub older_of_function: usize,
@@ -41,95 +44,48 @@ pub struct Question {
 impl Question {
     /// A question on a bus where nothing older is open.
     #[must_use]
-    pub fn new(unit: UnitId, range: ReadRange) -> Self {
-        Self { unit, range, write: None, older_of_function: 0, older_on_bus: false }
+    pub fn new(unit: UnitId, query: impl Into<Query>) -> Self {
+        Self { unit, query: query.into(), older_of_function: 0, older_on_bus: false }
     }
 
     /// A write on a bus where nothing older is open.
     #[must_use]
     pub fn write(unit: UnitId, write: &Write) -> Self {
-        Self { write: Some(write.clone()), ..Self::new(unit, write.range()) }
-    }
-
-    /// Whether the answer is the request again, byte by byte.
-    #[must_use]
-    pub fn is_answered_by_itself(&self) -> bool {
-        self.write.as_ref().is_some_and(Write::is_answered_by_itself)
-    }
-
-    /// The function code.
-    #[must_use]
-    pub fn function(&self) -> u8 {
-        self.write.as_ref().map_or(self.range.function(), Write::function)
-    }
-
-    /// The PDU of the request.
-    #[must_use]
-    pub fn request(&self) -> Vec<u8> {
-        self.write.as_ref().map_or_else(|| self.range.request().to_vec(), Write::request)
-    }
-
-    /// Length of the answer's PDU in bytes.
-    #[must_use]
-    pub fn expected_len(&self) -> usize {
-        self.write.as_ref().map_or(self.range.expected_len(), Write::expected_len)
-    }
-
-    /// Reads `pdu` as the answer.
-    ///
-    /// # Errors
-    /// [`Mismatch`] says in which way it is not one.
-    pub fn answer(&self, pdu: &[u8]) -> Result<Answer, Mismatch> {
-        match &self.write {
-            Some(write) => write.answer(pdu),
-            None => self.range.answer(pdu),
-        }
-    }
-
-    /// What the answer can be told by.
-    #[must_use]
-    pub fn shape(&self) -> Shape {
-        match &self.write {
-            Some(write) => Shape::of_write(write.function(), write.expected_len()),
-            None => self.range.into(),
-        }
+        Self::new(unit, write.clone())
     }
 }
 
 impl Shape {
-    /// Of an answer to a write whose PDU is that long.
-    fn of_write(function: u8, pdu_len: usize) -> Self {
-        Self { function, byte_count: u8::try_from(pdu_len.saturating_sub(1)).unwrap_or(u8::MAX) }
-    }
-
     /// Of a PDU that answers some question; `None` if it is no such thing, or a refusal.
     #[must_use]
     pub fn of_answer(pdu: &[u8]) -> Option<Self> {
-        match *pdu {
-            [function @ 1..=4, byte_count, ref data @ ..]
-                if usize::from(byte_count) == data.len() =>
-            {
-                Some(Self { function, byte_count })
-            }
-            [function @ (5 | 6 | 15 | 16), _, _, _, _] | [function @ 22, _, _, _, _, _, _] => {
-                Some(Self::of_write(function, pdu.len()))
-            }
-            _ => None,
+        let &[function @ ..=0x7f, second, ..] = pdu else { return None };
+        if answer_length(pdu) != Length::Is(pdu.len()) {
+            return None;
         }
+        let byte_count = match function {
+            1..=4 | 17 | 20 | 23 => second,
+            _ => u8::try_from(pdu.len() - 1).unwrap_or(u8::MAX),
+        };
+        Some(Self { function, byte_count: Some(byte_count) })
+    }
+
+    /// Whether two answers of these shapes could be taken for each other.
+    #[must_use]
+    pub fn is_like(self, other: Self) -> bool {
+        let counts = self.byte_count.zip(other.byte_count);
+        self.function == other.function && counts.is_none_or(|(one, two)| one == two)
     }
 }
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.write {
-            Some(write) => write!(f, "unit {} {write}", self.unit.0),
-            None => write!(f, "unit {} {}", self.unit.0, self.range),
-        }
+        write!(f, "unit {} {}", self.unit.0, self.query)
     }
 }
 
 /// Why a question brought no values. `Display` tells the person with the screwdriver what was seen.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Failure {
     /// Not one byte came.
     #[error("no answer")]
@@ -211,6 +167,11 @@ pub enum Failure {
     /// The device took another write than the one that was sent.
     #[error("the answer tells of another write (a late answer, or another master on the line)")]
     OtherWrite,
+    /// An answer of the right function came that contradicts itself, or what was asked.
+    #[error(
+        "the answer contradicts itself or what was asked (a late answer, or the device does not keep to the specification)"
+    )]
+    Malformed,
     /// It was not asked: its time was over before its turn came, or there is no port to ask on.
     #[error("{reason}")]
     NotAsked {
@@ -274,6 +235,7 @@ impl Failure {
             | Self::WrongFunction { .. }
             | Self::WrongLength { .. }
             | Self::OtherWrite
+            | Self::Malformed
             | Self::NotAsked { .. }
             | Self::OnlyOlder { .. }
             | Self::RefusedSomething { .. } => Verdict::AskAgain,

@@ -3,15 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::pdu::{Answer, Data, ExceptionCode, Mismatch, RangeError, ReadRange};
+use super::pdu::{Data, Mismatch, RangeError, ReadRange};
 use crate::field::Table;
 
 /// Registers one write may hold (section 6.12).
 pub const REGISTERS_MAX: u16 = 123;
 /// Coils one write may hold (section 6.11).
 pub const COILS_MAX: u16 = 1968;
-/// What a device adds to the function code of a request it refuses.
-const REFUSED: u8 = 0x80;
 /// What stands for a coil that is on (section 6.5).
 const ON: [u8; 2] = [0xff, 0];
 
@@ -142,30 +140,13 @@ impl Write {
         matches!(&*self.what, What::Coil(_) | What::Register(_) | What::Mask { .. })
     }
 
-    /// Reads `pdu` as the answer to this request.
-    ///
-    /// # Errors
-    /// [`Mismatch`] says in which way it is not one.
-    pub fn answer(&self, pdu: &[u8]) -> Result<Answer, Mismatch> {
+    /// Reads an answer of this function: whether it tells of this write.
+    pub(super) fn taken(&self, pdu: &[u8]) -> Result<Data, Mismatch> {
         let asked = self.expected_len();
-        let mismatch = Mismatch::Length { asked, answered: pdu.len() };
-        let (&function, rest) = pdu.split_first().ok_or(mismatch)?;
-        if function == self.function() | REFUSED {
-            let &[code] = rest else {
-                return Err(Mismatch::Length { asked: 2, answered: pdu.len() });
-            };
-            return Ok(Answer::Refused(ExceptionCode::from(code)));
-        }
-        if function != self.function() {
-            return Err(Mismatch::Function { asked: self.function(), answered: function });
-        }
         if pdu.len() != asked {
-            return Err(mismatch);
+            return Err(Mismatch::Length { asked, answered: pdu.len() });
         }
-        if pdu != self.expected() {
-            return Err(Mismatch::Content);
-        }
-        Ok(Answer::Data(Data::Written))
+        if pdu == self.expected() { Ok(Data::Written) } else { Err(Mismatch::Content) }
     }
 }
 
@@ -179,6 +160,8 @@ impl fmt::Display for Write {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::modbus::pdu::{Answer, ExceptionCode};
+    use crate::field::modbus::query::Query;
 
     fn write(address: u16, what: What) -> Write {
         Write::new(address, what).expect("it is allowed")
@@ -215,15 +198,16 @@ mod tests {
             assert_eq!(write.request(), request);
             assert_eq!(write.expected_len(), answer.len());
             assert_eq!(write.is_answered_by_itself(), request == answer);
-            assert_eq!(write.answer(answer), Ok(Answer::Data(Data::Written)));
+            let query = Query::from(write);
+            assert_eq!(query.answer(answer), Ok(Answer::Data(Data::Written)));
             let refused = [request[0] | 0x80, 4];
             let code = ExceptionCode::DeviceFailure;
-            assert_eq!(write.answer(&refused), Ok(Answer::Refused(code)));
+            assert_eq!(query.answer(&refused), Ok(Answer::Refused(code)));
             let mut other = answer.to_vec();
             other[2] ^= 1;
-            assert_eq!(write.answer(&other), Err(Mismatch::Content), "of another address");
-            assert!(write.answer(&answer[..4]).is_err());
-            assert!(write.answer(&[]).is_err());
+            assert_eq!(query.answer(&other), Err(Mismatch::Content), "of another address");
+            assert!(query.answer(&answer[..4]).is_err());
+            assert!(query.answer(&[]).is_err());
         }
     }
 

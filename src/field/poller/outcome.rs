@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Asked, For, Poller};
 use crate::field::device::Device;
+use crate::field::errand::Rank;
 use crate::field::event::Fact;
 use crate::field::group::{Group, Refusal};
 use crate::field::health::Change;
@@ -39,11 +40,14 @@ impl Poller {
                         .filter(of)
                         .for_each(|it| it.health.handle_hope(now.mono));
                 }
+                if errand.rank == Rank::Idle {
+                    self.looks.handle_cost(now.mono.saturating_duration_since(asked.at), now.mono);
+                }
                 self.errands_done.push_back((errand.id, outcome.clone()));
             }
-            For::Step { group, step } => {
-                self.keep_patience(group, &asked, outcome, now.mono);
-                self.handle_step(group, step, &asked, outcome, now);
+            For::Step { group, step, range } => {
+                self.keep_patience(group, range, &asked, outcome, now.mono);
+                self.handle_step(group, step, range, &asked, outcome, now);
                 if self.groups.get(group).is_some_and(Group::is_done) {
                     self.end_run(group, now.mono);
                 }
@@ -55,11 +59,11 @@ impl Poller {
         &mut self,
         group: usize,
         step: u64,
+        range: ReadRange,
         asked: &Asked,
         outcome: &Outcome,
         now: Moment,
     ) {
-        let range = asked.question.range;
         let failure = match &outcome.result {
             Ok(data) => return self.handle_data(group, step, range, data, now),
             Err(failure) => failure,
@@ -71,11 +75,11 @@ impl Poller {
             }
             Verdict::GiveUp => {
                 let points = self.group(group, |it| it.handle_given_up(step, range));
-                self.handle_refused(group, asked, &points, failure, now);
+                self.handle_refused(group, range, asked, &points, failure, now);
             }
-            Verdict::Later => self.handle_busy(group, step, asked, failure, now),
+            Verdict::Later => self.handle_busy(group, step, range, asked, failure, now),
             Verdict::Silent | Verdict::AskAgain => {
-                self.handle_failure(group, step, asked, failure, now);
+                self.handle_failure(group, step, range, asked, failure, now);
             }
             // Asked again once the port is back.
             Verdict::Reopen => self.group(group, |it| it.handle_unasked(step)),
@@ -118,13 +122,20 @@ impl Poller {
         }
     }
 
-    fn keep_patience(&mut self, group: usize, asked: &Asked, outcome: &Outcome, now: Instant) {
+    fn keep_patience(
+        &mut self,
+        group: usize,
+        range: ReadRange,
+        asked: &Asked,
+        outcome: &Outcome,
+        now: Instant,
+    ) {
         let Some(index) = self.groups.get(group).map(|group| group.device) else { return };
         let Some(device) = self.devices.get_mut(index) else { return };
         match &outcome.result {
             Ok(_) => {
                 let took = now.saturating_duration_since(asked.at);
-                let on_the_way = self.wire.on_the_way(asked.question.range);
+                let on_the_way = self.wire.on_the_way(range);
                 device.patience.handle_answer(took.saturating_sub(on_the_way));
             }
             Err(Failure::Refused { .. } | Failure::Crc { .. } | Failure::Lrc { .. }) => {}
@@ -165,6 +176,7 @@ impl Poller {
     fn handle_refused(
         &mut self,
         group: usize,
+        range: ReadRange,
         asked: &Asked,
         points: &[Wanted],
         why: &Failure,
@@ -175,7 +187,7 @@ impl Poller {
         let (was_sick, words) = (device.health.is_sick(), why.to_string());
         let change = device.health.handle_refused(&words, now.mono);
         if !was_sick {
-            self.events.extend(device.errors(points, asked.question.range, &words, now));
+            self.events.extend(device.errors(points, range, &words, now));
         }
         if device.health.is_sick() {
             self.probes.handle_cost(now.mono.saturating_duration_since(asked.at), now.mono);
@@ -183,16 +195,24 @@ impl Poller {
         self.handle_sick(index, change, now);
     }
 
-    fn handle_busy(&mut self, group: usize, step: u64, asked: &Asked, why: &Failure, now: Moment) {
+    fn handle_busy(
+        &mut self,
+        group: usize,
+        step: u64,
+        range: ReadRange,
+        asked: &Asked,
+        why: &Failure,
+        now: Moment,
+    ) {
         let code = ExceptionCode::Acknowledge;
         let is_acknowledged = *why == Failure::Refused { code };
         let pauses = if is_acknowledged { ACKNOWLEDGED_PAUSES } else { BUSY_PAUSES };
         let Some(it) = self.groups.get_mut(group) else { return };
         let Some(device) = self.devices.get_mut(it.device) else { return };
-        match it.handle_busy(step, asked.question.range, &pauses) {
+        match it.handle_busy(step, range, &pauses) {
             // It is as busy for every other question.
             Ok(pause) => device.hold_until = Some(now.mono + pause),
-            Err(points) => self.handle_refused(group, asked, &points, why, now),
+            Err(points) => self.handle_refused(group, range, asked, &points, why, now),
         }
     }
 
@@ -221,6 +241,7 @@ impl Poller {
         &mut self,
         group: usize,
         step: u64,
+        range: ReadRange,
         asked: &Asked,
         failure: &Failure,
         now: Moment,
@@ -230,7 +251,6 @@ impl Poller {
         let Some(device) = self.devices.get_mut(index) else { return };
         let is_ambiguous = matches!(failure, Failure::RefusedSomething { .. });
         let was_silent = failure.verdict() == Verdict::Silent;
-        let range = asked.question.range;
         let was_refused = was_silent && it.is_refused(step) && !device.health.is_sick();
         // It was known to say nothing to this, or that follows from how often it fell silent on it.
         if was_refused || was_silent && device.is_read_to_blame(range) {

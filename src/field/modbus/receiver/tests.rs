@@ -2,6 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::field::Table;
+use crate::field::modbus::exchange::Exchange;
+use crate::field::modbus::fifo::Fifo;
+use crate::field::modbus::file_record::FileRecord;
+use crate::field::modbus::identity::{Identity, IdentityQuery, Objects};
 use crate::field::modbus::pdu::{Data, ReadRange};
 use crate::field::modbus::write::{What, Write};
 
@@ -87,7 +91,7 @@ fn an_older_answer_is_passed_over_and_reported() {
     let mut receiver = Receiver::new(Wrap::Rtu, Question { older_on_bus: true, ..question(10, 2) });
     assert_eq!(receiver.handle_bytes(&answer_frame(7, 3, 200, 3)), None);
     assert_eq!(receiver.failure(), Failure::OnlyOlder { count: 1 });
-    assert_eq!(receiver.dropped(), [(UNIT, Shape { function: 3, byte_count: 6 })]);
+    assert_eq!(receiver.dropped(), [(UNIT, Shape { function: 3, byte_count: Some(6) })]);
     assert_eq!(receiver.handle_bytes(&answer_frame(7, 3, 10, 2)), registers(10, 2));
 }
 
@@ -155,7 +159,7 @@ fn an_ascii_answer_is_found_and_the_reason_says_what_was_seen() {
     assert_eq!(right, b":070304000A000BDD\r\n");
     assert_eq!(receive(&right).0, registers(10, 2));
     assert_eq!(receive(&right.to_ascii_lowercase()).0, registers(10, 2), "small letters");
-    let echo = Wrap::Ascii.encode(UNIT, &question(10, 2).range.request());
+    let echo = Wrap::Ascii.encode(UNIT, &question(10, 2).query.request());
     assert_eq!(receive(&[echo.clone(), right.clone()].concat()).0, registers(10, 2));
     assert_eq!(receive(&[b":0703".as_slice(), &right].concat()).0, registers(10, 2));
 
@@ -171,6 +175,73 @@ fn an_ascii_answer_is_found_and_the_reason_says_what_was_seen() {
         let mut damaged = right.clone();
         damaged[at] = if damaged[at] == b'5' { b'6' } else { b'5' };
         assert!(matches!(receive(&damaged), (None, Failure::Lrc { .. })), "at {at}");
+    }
+}
+
+/// One question of each of the rarer functions, an answer to it, and what that says.
+fn rarer() -> Vec<(Query, Vec<u8>, Data)> {
+    let exchange = Exchange::new(14, vec![0xff], 3, 2).expect("allowed");
+    let record = FileRecord::new(4, 1, 2).expect("allowed");
+    let identity = IdentityQuery { objects: Objects::Basic, from: 0 };
+    let words = || Data::Registers(vec![0x0dfe, 0x20]);
+    let told = Identity {
+        conformity: 1,
+        more_from: None,
+        objects: vec![(0, b"AB".to_vec()), (1, vec![])],
+    };
+    vec![
+        (Query::Exchange(exchange), vec![23, 4, 0x0d, 0xfe, 0, 0x20], words()),
+        (Query::FileRecord(record), vec![20, 6, 5, 6, 0x0d, 0xfe, 0, 0x20], words()),
+        (Query::Fifo(Fifo(7)), vec![24, 0, 6, 0, 2, 0x0d, 0xfe, 0, 0x20], words()),
+        (Query::ServerId, vec![17, 2, 9, 0xff], Data::ServerId(vec![9, 0xff])),
+        (
+            Query::Identity(identity),
+            vec![43, 14, 1, 1, 0, 0, 2, 0, 2, b'A', b'B', 1, 0],
+            Data::Identity(told),
+        ),
+    ]
+}
+
+#[test]
+fn answers_whose_length_stands_in_them_are_found_behind_echo_and_noise_byte_by_byte() {
+    for wrap in [Wrap::Rtu, Wrap::Ascii] {
+        for (query, pdu, data) in rarer() {
+            let mut receiver = Receiver::new(wrap, Question::new(UNIT, query.clone()));
+            let frame = wrap.encode(UNIT, &pdu);
+            let all =
+                [&[0, 7, 7][..], &receiver.request().to_vec(), &[UNIT.0, 0x11], &frame].concat();
+            let answers: Vec<_> =
+                all.chunks(1).filter_map(|byte| receiver.handle_bytes(byte)).collect();
+            assert_eq!(answers, [Answer::Data(data)], "{query}");
+
+            let mut receiver = Receiver::new(wrap, Question::new(UNIT, query.clone()));
+            let refusal = wrap.encode(UNIT, &[query.function() | 0x80, 1]);
+            let refused = Some(Answer::Refused(ExceptionCode::IllegalFunction));
+            assert_eq!(receiver.handle_bytes(&refusal), refused, "{query}");
+
+            let mut receiver = Receiver::new(wrap, Question::new(UNIT, query.clone()));
+            assert_eq!(receiver.handle_bytes(&frame[..frame.len() - 3]), None);
+            assert!(
+                matches!(receiver.failure(), Failure::Short { .. }),
+                "{:?}",
+                receiver.failure()
+            );
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_contradicts_itself_or_the_question_is_none_and_is_named() {
+    let identity = Query::Identity(IdentityQuery { objects: Objects::Regular, from: 0 });
+    let record = Query::FileRecord(FileRecord::new(4, 1, 1).expect("allowed"));
+    for (query, pdu) in [
+        (identity, vec![43, 14, 1, 1, 0, 0, 1, 0, 1, b'A']),
+        (Query::Fifo(Fifo(7)), vec![24, 0, 4, 0, 2, 0, 1]),
+        (record, vec![20, 4, 2, 6, 0, 1]),
+    ] {
+        let mut receiver = Receiver::new(Wrap::Rtu, Question::new(UNIT, query.clone()));
+        assert_eq!(receiver.handle_bytes(&rtu::encode(UNIT, &pdu)), None, "{query}");
+        assert_eq!(receiver.failure(), Failure::Malformed, "{query}");
     }
 }
 
@@ -190,6 +261,38 @@ proptest! {
             prop_assert!(receiver.bytes.len() < 600);
         }
         let _ = receiver.failure();
+    }
+
+    #[test]
+    fn random_bytes_are_no_answer_of_a_rarer_function_either(
+        chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..80), 0..30),
+        wrap in wraps(),
+        which in 0..5usize,
+    ) {
+        let (query, ..) = rarer().swap_remove(which);
+        let begun = [UNIT.0, query.function()];
+        let mut receiver = Receiver::new(wrap, Question::new(UNIT, query));
+        for chunk in chunks {
+            prop_assert_eq!(receiver.handle_bytes(&[&begun[..], &chunk].concat()), None);
+            prop_assert!(receiver.bytes.len() < 600);
+        }
+        let _ = receiver.failure();
+    }
+
+    #[test]
+    fn one_flipped_bit_is_never_another_answer_of_a_rarer_function(
+        bit: prop::sample::Index,
+        cut in 1..20usize,
+        wrap in wraps(),
+        which in 0..5usize,
+    ) {
+        let (query, pdu, data) = rarer().swap_remove(which);
+        let mut frame = wrap.encode(UNIT, &pdu);
+        let bit = bit.index(frame.len() * 8);
+        frame[bit / 8] ^= 1 << (bit % 8);
+        let mut receiver = Receiver::new(wrap, Question::new(UNIT, query));
+        let answers: Vec<_> = frame.chunks(cut).filter_map(|chunk| receiver.handle_bytes(chunk)).collect();
+        prop_assert!(answers.is_empty() || wrap == Wrap::Ascii && answers == [Answer::Data(data)]);
     }
 
     #[test]
