@@ -1,10 +1,13 @@
 """A Modbus server by pymodbus: the devices of the tests.
 
 pymodbus_server.py (--tcp | --udp | --tls CERTIFICATE KEY CA | --rtu TTY | --ascii TTY) [--framer socket|rtu|ascii]
-                   [--baud N] [--parity N|E|O] [--unit ID] [--bank JSON] [--counter ADDRESS] [--log FILE]
+                   [--baud N] [--parity N|E|O] [--unit ID] [--also ID] [--silent] [--vendor TEXT]
+                   [--bank JSON] [--counter ADDRESS] [--log FILE]
 
 The bank is {"coil": {"4": 1}, "discrete": {}, "holding": {"100": 215}, "input": {}}: table, address from 0, value.
-Registers that are not in it are answered with exception 2. The counter is a pair of holding registers, high word
+Registers that are not in it are answered with exception 2. --also adds a unit with the same bank. Other units are silent
+on a serial port and with --silent, elsewhere they are refused with exception 11. --vendor is said of all units (function
+43/14). The counter is a pair of holding registers, high word
 first, that grows by one with each read of both; the value answered goes to the log, a line each.
 With --tcp, --udp and --tls a free port of 127.0.0.1 is taken; --framer says what goes over --tcp; --tls wants a
 certificate of the client that CA has signed. "ready PORT" (or "ready TTY") on standard output says that it answers.
@@ -15,7 +18,7 @@ import asyncio
 import json
 import ssl
 
-from pymodbus import FramerType
+from pymodbus import FramerType, ModbusDeviceIdentification
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -32,6 +35,9 @@ def arguments():
     parser.add_argument("--baud", type=int, default=9600)
     parser.add_argument("--parity", choices="NEO", default="N")
     parser.add_argument("--unit", type=int, default=1)
+    parser.add_argument("--also", type=int, action="append", default=[])
+    parser.add_argument("--silent", action="store_true")
+    parser.add_argument("--vendor")
     parser.add_argument("--bank", type=json.loads, default={})
     parser.add_argument("--counter", type=int)
     parser.add_argument("--log", default="/dev/null")
@@ -59,22 +65,25 @@ def counting(address, log):
     return action
 
 
-def device(args, log):
+def devices(args, log):
     bank = args.bank
     if args.counter is not None:
         holding = bank.setdefault("holding", {})
         for address in (args.counter, args.counter + 1):
             holding.setdefault(str(address), 0)
-    return SimDevice(
-        args.unit,
-        simdata=(
-            table(bank, "coil", bool, DataType.BITS),
-            table(bank, "discrete", bool, DataType.BITS),
-            table(bank, "holding", int, DataType.UINT16),
-            table(bank, "input", int, DataType.UINT16),
-        ),
-        action=None if args.counter is None else counting(args.counter, log),
-    )
+    return [
+        SimDevice(
+            unit,
+            simdata=(
+                table(bank, "coil", bool, DataType.BITS),
+                table(bank, "discrete", bool, DataType.BITS),
+                table(bank, "holding", int, DataType.UINT16),
+                table(bank, "input", int, DataType.UINT16),
+            ),
+            action=None if args.counter is None else counting(args.counter, log),
+        )
+        for unit in (args.unit, *args.also)
+    ]
 
 
 def secured(certificate, key, ca):
@@ -87,20 +96,28 @@ def secured(certificate, key, ca):
 
 def server_of(args, log):
     here = ("127.0.0.1", 0)
+    identity = ModbusDeviceIdentification(info_name={"VendorName": args.vendor}) if args.vendor else None
     if args.tcp:
-        return ModbusTcpServer(device(args, log), framer=FramerType(args.framer), address=here)
+        return ModbusTcpServer(
+            devices(args, log),
+            framer=FramerType(args.framer),
+            address=here,
+            identity=identity,
+            ignore_missing_devices=args.silent,
+        )
     if args.udp:
-        return ModbusUdpServer(device(args, log), address=here)
+        return ModbusUdpServer(devices(args, log), address=here)
     if args.tls:
         # Its own framer for TLS leaves the header out, which Modbus/TCP Security does not.
         context = secured(*args.tls)
-        return ModbusTlsServer(device(args, log), framer=FramerType.SOCKET, address=here, sslctx=context)
+        return ModbusTlsServer(devices(args, log), framer=FramerType.SOCKET, address=here, sslctx=context)
     return ModbusSerialServer(
-        device(args, log),
+        devices(args, log),
         framer=FramerType.ASCII if args.ascii else FramerType.RTU,
         port=args.ascii or args.rtu,
         baudrate=args.baud,
         parity=args.parity,
+        identity=identity,
         # A line has other units, too: no answer in their names.
         ignore_missing_devices=True,
     )

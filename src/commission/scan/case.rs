@@ -29,6 +29,7 @@ impl Garble {
             Failure::WrongFunction { .. }
             | Failure::WrongLength { .. }
             | Failure::OtherWrite
+            | Failure::Malformed
             | Failure::OnlyOlder { .. } => Some(Self::Strange),
             Failure::NoAnswer
             | Failure::EchoOnly
@@ -133,10 +134,10 @@ impl Case {
         self.damaged + self.spoilt
     }
 
-    /// Whether nothing in it speaks against one unit on a sound line.
+    /// Whether a unit is there.
     #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.garbled() == 0 && self.again == 0 && !self.contradicts_itself
+    pub fn is_found(&self) -> bool {
+        self.standing == Standing::Found
     }
 
     pub(super) fn note_garble(&mut self, garble: Garble) {

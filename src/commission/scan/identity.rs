@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::field::modbus::identity as wire;
+
 /// What a unit says it is; empty when it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Identity {
@@ -16,6 +18,20 @@ pub struct Identity {
 const WORD_MIN: usize = 4;
 
 impl Identity {
+    /// What an answer to function 43/14 says.
+    #[must_use]
+    pub fn of(part: &wire::Identity) -> Self {
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        let objects = part.objects.iter().map(|(id, bytes)| (*id, text(bytes))).collect();
+        Self { objects, server_id: None }
+    }
+
+    /// What an answer to function 17 says.
+    #[must_use]
+    pub fn of_server_id(id: Vec<u8>) -> Self {
+        Self { objects: Vec::new(), server_id: Some(id) }
+    }
+
     /// Whether it says nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -62,17 +78,19 @@ impl Identity {
     }
 
     pub(super) fn contradicts(&self, other: &Self) -> bool {
-        let objects = !self.objects.is_empty() && !other.objects.is_empty();
-        // The last byte of an answer to function 17 may be anything, also what changes; only another length counts.
+        let differs = |(id, text): &(u8, String)| {
+            other.objects.iter().any(|(its, other)| its == id && other != text)
+        };
+        // An answer to function 17 may hold what changes; only another length counts.
         let server = self.server_id.as_ref().zip(other.server_id.as_ref());
-        objects && self.objects != other.objects
+        self.objects.iter().any(differs)
             || server.is_some_and(|(one, other)| one.len() != other.len())
     }
 
     pub(super) fn take_over(&mut self, other: Self) {
-        if !other.objects.is_empty() {
-            self.objects = other.objects;
-        }
+        self.objects.retain(|(id, _)| !other.objects.iter().any(|(its, _)| its == id));
+        self.objects.extend(other.objects);
+        self.objects.sort_unstable_by_key(|(id, _)| *id);
         self.server_id = other.server_id.or(self.server_id.take());
     }
 }

@@ -7,8 +7,10 @@ use super::case::{Case, Garble, Standing};
 use super::identity::Identity;
 use super::setting::Setting;
 use super::tally::Tally;
+use crate::field::modbus::identity::{IdentityQuery, Objects};
 use crate::field::modbus::pdu::{Data, ExceptionCode, ReadRange};
-use crate::field::modbus::transaction::Failure;
+use crate::field::modbus::query::Query;
+use crate::field::modbus::transaction::{Failure, Outcome};
 use crate::field::{Table, UnitId};
 
 /// Unit ids that are asked at every setting before the rest is asked at any: most devices come with one of these.
@@ -30,6 +32,11 @@ const CANARIES: usize = 3;
 const TROUBLES_MAX: u32 = 3;
 /// Questions after which the measured pace counts.
 const MEASURED_MIN: u32 = 5;
+/// What of the conformity of a device says how much of its identification it tells (application protocol 1.1b3, 6.21).
+const CONFORMITY_LEVEL: u8 = 0x7f;
+const CONFORMITY_BASIC: u8 = 1;
+/// The first object beyond the basic ones.
+const FIRST_REGULAR_OBJECT: u8 = 3;
 /// What a question takes beside its time-out where the wire is not known.
 const NETWORK_TURN: Duration = Duration::from_millis(5);
 
@@ -50,48 +57,17 @@ pub struct ScanSettings {
     pub is_network: bool,
 }
 
-/// What is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probe {
-    /// A read.
-    Read(ReadRange),
-    /// Function 43/14: who are you.
-    Identify,
-    /// Function 17: the same, older.
-    ServerId,
-}
-
 /// The next question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
     /// At which of the settings.
     pub setting: usize,
     /// Whom.
     pub unit: UnitId,
     /// What.
-    pub probe: Probe,
+    pub query: Query,
     /// How long the unit has, from the last character of the request to the first of its answer.
     pub timeout: Duration,
-}
-
-/// What a unit said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// To [`Probe::Read`].
-    Data(Data),
-    /// To [`Probe::Identify`]: objects by their ids.
-    Objects(Vec<(u8, String)>),
-    /// To [`Probe::ServerId`].
-    ServerId(Vec<u8>),
-}
-
-/// What came of a question.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heard {
-    /// The answer, or why there is none.
-    pub result: Result<Reply, Failure>,
-    /// Units of which sound frames came that were not the answer.
-    pub others: Vec<UnitId>,
 }
 
 /// What is worth a line while the scan goes on.
@@ -132,10 +108,10 @@ enum Why {
     Follow,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Job {
     unit: UnitId,
-    probe: Probe,
+    query: Query,
     timeout: Duration,
     why: Why,
 }
@@ -157,7 +133,7 @@ struct Pace {
 
 /// A scan of one bus.
 ///
-/// The machine is asked for one question at a time ([`Scan::poll_ask`]) and told how it ended ([`Scan::handle_heard`]).
+/// The machine is asked for one question at a time ([`Scan::poll_ask`]) and told how it ended ([`Scan::handle_outcome`]).
 #[derive(Debug)]
 pub struct Scan {
     settings: ScanSettings,
@@ -246,23 +222,23 @@ impl Scan {
                 self.asked += 1;
                 continue;
             }
-            let (probe, timeout) = (Probe::Read(self.settings.first), self.first_timeout(setting));
-            return Some(self.begin(Job { unit, probe, timeout, why: Why::First }, setting));
+            let (query, timeout) = (self.settings.first.into(), self.first_timeout(setting));
+            return Some(self.begin(Job { unit, query, timeout, why: Why::First }, setting));
         }
     }
 
     fn begin(&mut self, job: Job, setting: usize) -> Ask {
-        self.open = Some((job, setting));
         self.last = (setting, job.unit);
-        let Job { unit, probe, timeout, .. } = job;
-        Ask { setting, unit, probe, timeout }
+        let ask = Ask { setting, unit: job.unit, query: job.query.clone(), timeout: job.timeout };
+        self.open = Some((job, setting));
+        ask
     }
 
     /// How the question ended that was asked last, at `now`.
-    pub fn handle_heard(&mut self, heard: Heard, now: Instant) {
+    pub fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
         let Some((job, setting)) = self.open.take() else { return };
         let took = now.saturating_duration_since(std::mem::replace(&mut self.now, now));
-        if let Err(Failure::Port { reason } | Failure::NotAsked { reason }) = &heard.result {
+        if let Err(Failure::Port { reason } | Failure::NotAsked { reason }) = &outcome.result {
             self.handle_trouble(job, reason);
             return;
         }
@@ -271,9 +247,9 @@ impl Scan {
             self.asked += 1;
             self.tally(setting).asked += 1;
         }
-        let is_late = self.note_others(&heard, job.unit, setting);
-        match heard.result {
-            Ok(reply) => self.handle_sound(job, setting, Ok(reply)),
+        let is_late = self.note_others(&outcome, job.unit, setting);
+        match outcome.result {
+            Ok(data) => self.handle_sound(job, setting, Ok(data)),
             Err(Failure::Refused {
                 code: ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetFailed,
             }) => {
@@ -326,7 +302,7 @@ impl Scan {
         let (setting, unit) = self.last;
         let rest = self.visit.iter().chain(&self.visits);
         let waiting: usize = rest.map(|visit| visit.units.len()).sum();
-        let open = usize::from(self.open.is_some_and(|(job, _)| job.why == Why::First));
+        let open = usize::from(self.open.as_ref().is_some_and(|(job, _)| job.why == Why::First));
         let total = self.asked + u32::try_from(waiting + open).unwrap_or(u32::MAX);
         let found = u32::try_from(self.found().count()).unwrap_or(u32::MAX);
         Progress { setting, unit, asked: self.asked, total, found, left: self.left() }
@@ -393,9 +369,9 @@ impl Scan {
     }
 
     /// Notes sound frames of others; whether one of them is worth a question of its own.
-    fn note_others(&mut self, heard: &Heard, asked: UnitId, setting: usize) -> bool {
-        let mut others = heard.others.clone();
-        if let Err(Failure::WrongUnit { answered, .. }) = heard.result {
+    fn note_others(&mut self, outcome: &Outcome, asked: UnitId, setting: usize) -> bool {
+        let mut others: Vec<UnitId> = outcome.dropped.iter().map(|(unit, _)| *unit).collect();
+        if let Err(Failure::WrongUnit { answered, .. }) = outcome.result {
             others.push(UnitId(answered));
         }
         others.retain(|unit| *unit != asked && unit.0 != 0);
@@ -416,15 +392,15 @@ impl Scan {
                             self.cases.push(case);
                         }
                     }
-                    let (probe, timeout) = (Probe::Read(self.settings.first), self.patience());
-                    self.hurry(Job { unit: *unit, probe, timeout, why: Why::Late });
+                    let (query, timeout) = (self.settings.first.into(), self.patience());
+                    self.hurry(Job { unit: *unit, query, timeout, why: Why::Late });
                 }
             }
         }
         !others.is_empty()
     }
 
-    fn handle_sound(&mut self, job: Job, setting: usize, result: Result<Reply, ExceptionCode>) {
+    fn handle_sound(&mut self, job: Job, setting: usize, result: Result<Data, ExceptionCode>) {
         self.tally(setting).sound += 1;
         if job.why == Why::First {
             self.note_in_a_row();
@@ -432,22 +408,22 @@ impl Scan {
         let case = self.case_or_new(setting, job.unit);
         case.note_sound();
         let standing = std::mem::replace(&mut case.standing, Standing::Found);
-        match (job.probe, result) {
-            (Probe::Read(range), Ok(Reply::Data(data))) => case.note_read(range, Ok(data)),
-            (Probe::Read(range), Err(code)) => case.note_read(range, Err(code)),
-            (Probe::Identify, Ok(Reply::Objects(objects))) => {
+        match (&job.query, result) {
+            (Query::Read(range), result) => case.note_read(*range, result),
+            (query, Ok(Data::Identity(part))) => {
                 let is_first = case.identity.objects.is_empty();
-                case.note_identity(Identity { objects, server_id: None });
+                let knows_more = part.conformity & CONFORMITY_LEVEL > CONFORMITY_BASIC;
+                case.note_identity(Identity::of(&part));
                 if is_first {
-                    self.follow(job.unit, Probe::Identify);
+                    self.follow(job.unit, query.clone());
+                    if knows_more {
+                        self.follow(job.unit, identify(Objects::Regular, FIRST_REGULAR_OBJECT));
+                    }
                 }
             }
-            (Probe::ServerId, Ok(Reply::ServerId(id))) => {
-                case.note_identity(Identity { objects: Vec::new(), server_id: Some(id) });
-            }
+            (_, Ok(Data::ServerId(id))) => case.note_identity(Identity::of_server_id(id)),
             // Refused, which says that it is there, and no more.
-            (Probe::Identify | Probe::ServerId, Err(_)) => {}
-            (_, Ok(_)) => {}
+            (_, _) => {}
         }
         if standing != Standing::Found {
             self.handle_found(job.unit, setting);
@@ -472,14 +448,15 @@ impl Scan {
             }
             return;
         }
-        let first = Probe::Read(self.settings.first);
+        let first = Query::Read(self.settings.first);
         let tables = [Table::Holding, Table::Input, Table::Coil, Table::DiscreteInput];
         let asked = self.settings.first.table();
         let reads = tables.into_iter().filter(|table| *table != asked);
-        let reads = reads.filter_map(|table| ReadRange::new(table, 0, 1).ok()).map(Probe::Read);
-        let probes = [first, first, Probe::Identify, Probe::ServerId].into_iter();
-        for probe in probes.chain(reads.take(2)) {
-            self.follow(unit, probe);
+        let reads = reads.filter_map(|table| ReadRange::new(table, 0, 1).ok()).map(Query::Read);
+        let who = identify(Objects::Basic, 0);
+        let queries = [first.clone(), first, who, Query::ServerId].into_iter();
+        for query in queries.chain(reads.take(2)) {
+            self.follow(unit, query);
         }
     }
 
@@ -533,10 +510,10 @@ impl Scan {
     fn handle_suspect(&mut self, unit: UnitId, setting: usize) {
         for table in [Table::Input, Table::Coil] {
             if let Ok(range) = ReadRange::new(table, 0, 1) {
-                self.follow(unit, Probe::Read(range));
+                self.follow(unit, range);
             }
         }
-        self.follow(unit, Probe::Identify);
+        self.follow(unit, identify(Objects::Basic, 0));
         let Some(baud) = self.setting(setting).map(|it| it.baud) else { return };
         let settings = &self.settings.settings;
         let is_other = |visit: &Visit| {
@@ -709,8 +686,9 @@ impl Scan {
         (self.settings.timeout * PATIENCE_FACTOR).max(PATIENCE_MIN)
     }
 
-    fn follow(&mut self, unit: UnitId, probe: Probe) {
-        let job = Job { unit, probe, timeout: self.patience(), why: Why::Follow };
+    fn follow(&mut self, unit: UnitId, query: impl Into<Query>) {
+        let (query, timeout) = (query.into(), self.patience());
+        let job = Job { unit, query, timeout, why: Why::Follow };
         if let Some(visit) = &mut self.visit {
             visit.urgent.push_back(job);
         }
@@ -742,6 +720,10 @@ impl Scan {
         });
         self.cases.get_mut(index).expect("just found or made")
     }
+}
+
+fn identify(objects: Objects, from: u8) -> Query {
+    Query::Identity(IdentityQuery { objects, from })
 }
 
 #[cfg(test)]

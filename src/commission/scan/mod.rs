@@ -1,6 +1,6 @@
 //! Finds the units of a bus: settings of the line and unit ids, one question each, likely ones first.
 //!
-//! [`Scan`] is the machine: it says the next [`Ask`] and is told what was [`Heard`]. [`setting`] knows which settings of a
+//! [`Scan`] is the machine: it says the next [`Ask`] and is told how it ended. [`setting`] knows which settings of a
 //! serial line to try, [`case`](mod@case) gathers what was seen of one unit id and says what it means, [`identity`] what a unit says it
 //! is. What it came to is said as configuration ([`paste()`]), in [`words`], and, when nothing was found, as [`advice()`]. All
 //! of these are cores.
@@ -17,7 +17,7 @@ pub mod words;
 
 pub use advice::advice;
 
-pub use machine::{Ask, Heard, News, Probe, Progress, Reply, Scan, ScanSettings};
+pub use machine::{Ask, News, Progress, Scan, ScanSettings};
 pub use paste::paste;
 pub use place::{Place, Way};
 pub use tally::Tally;

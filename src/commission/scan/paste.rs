@@ -120,7 +120,7 @@ fn points(case: &Case) -> String {
         let value = match data {
             Data::Registers(words) => words.first().copied().unwrap_or_default(),
             Data::Bits(bits) => u16::from(bits.first() == Some(&true)),
-            Data::Written => 0,
+            Data::Written | Data::ServerId(_) | Data::Identity(_) => 0,
         };
         return entry(range, format!("{value} when scanned"));
     }

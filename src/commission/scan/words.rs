@@ -85,7 +85,7 @@ fn value(range: ReadRange, data: &Data) -> String {
         Data::Bits(bits) => {
             write!(text, "{}", if bits.first() == Some(&true) { "on" } else { "off" })
         }
-        Data::Written => write!(text, "written"),
+        Data::Written | Data::ServerId(_) | Data::Identity(_) => Ok(()),
     };
     text
 }

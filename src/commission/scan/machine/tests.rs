@@ -5,6 +5,7 @@ use super::*;
 use crate::commission::scan::case::Verdict;
 use crate::commission::scan::setting::Choice;
 use crate::field::Parity;
+use crate::field::modbus::identity as wire;
 
 /// What is at the other end of the line.
 enum Thing {
@@ -66,14 +67,6 @@ fn likely() -> ScanSettings {
     settings(all.into_iter().map(Some).collect())
 }
 
-fn function(probe: Probe) -> u8 {
-    match probe {
-        Probe::Read(range) => range.function(),
-        Probe::Identify => 43,
-        Probe::ServerId => 17,
-    }
-}
-
 impl World {
     fn new(things: Vec<Thing>) -> Self {
         let now = Instant::now();
@@ -85,10 +78,10 @@ impl World {
         let mut scan = Scan::new(settings, self.now);
         while let Some(ask) = scan.poll_ask(self.now) {
             let setting = scan.setting(ask.setting);
-            self.asked.push((ask.setting, ask.unit.0, function(ask.probe)));
+            self.asked.push((ask.setting, ask.unit.0, ask.query.function()));
             let (heard, took) = self.answer(ask, setting);
             self.now += took;
-            scan.handle_heard(heard, self.now);
+            scan.handle_outcome(heard, self.now);
             if stop(&scan) {
                 scan.handle_stop();
             }
@@ -96,13 +89,13 @@ impl World {
         scan
     }
 
-    fn answer(&mut self, ask: Ask, setting: Option<Setting>) -> (Heard, Duration) {
+    fn answer(&mut self, ask: Ask, setting: Option<Setting>) -> (Outcome, Duration) {
         let quick = Duration::from_millis(30);
         let wire = setting.map_or(Duration::ZERO, |it| it.characters(19));
-        let ends = |result, took| (Heard { result, others: Vec::new() }, took);
+        let ends = |result, took| (Outcome { result, dropped: Vec::new() }, took);
         let fails = |failure, took| ends(Err(failure), took);
         let damaged = Failure::Crc { received: 1, computed: 2 };
-        let (unit, function) = (ask.unit, function(ask.probe));
+        let unit = ask.unit;
         if let Some(answered) = self.late.take().filter(|late| *late != unit) {
             let wrong = Failure::WrongUnit { asked: unit.0, answered: answered.0 };
             return fails(wrong, quick);
@@ -117,20 +110,20 @@ impl World {
                         self.late = Some(unit);
                         return fails(Failure::NoAnswer, ask.timeout + wire);
                     }
-                    return ends(reply(ask.probe, takes), *after + wire);
+                    return ends(reply(&ask.query, takes), *after + wire);
                 }
                 Thing::Twins { unit: its, at } if *its == unit.0 && Some(*at) == setting => {
                     return fails(damaged, quick);
                 }
                 Thing::SlowTwins { unit: its, at } if *its == unit.0 && Some(*at) == setting => {
                     self.late = Some(unit);
-                    return ends(reply(ask.probe, &[3]), quick);
+                    return ends(reply(&ask.query, &[3]), quick);
                 }
                 Thing::Lenient { unit: its, at }
                     if *its == unit.0 && Some(at.baud) == setting.map(|it| it.baud) =>
                 {
                     if Some(*at) == setting {
-                        return ends(reply(ask.probe, &[3]), quick);
+                        return ends(reply(&ask.query, &[3]), quick);
                     }
                     return fails(damaged, quick);
                 }
@@ -138,10 +131,10 @@ impl World {
                     return fails(Failure::Noise { bytes: 7 }, ask.timeout);
                 }
                 Thing::Echo => echoes = true,
-                Thing::Anybody => return ends(reply(ask.probe, &[3]), quick),
+                Thing::Anybody => return ends(reply(&ask.query, &[3]), quick),
                 Thing::Gateway { units } => {
                     if units.contains(&unit.0) {
-                        return ends(reply(ask.probe, &[3]), quick);
+                        return ends(reply(&ask.query, &[3]), quick);
                     }
                     let code = ExceptionCode::GatewayTargetFailed;
                     return fails(Failure::Refused { code }, Duration::from_millis(300));
@@ -149,7 +142,6 @@ impl World {
                 _ => {}
             }
         }
-        let _ = function;
         fails(if echoes { Failure::EchoOnly } else { Failure::NoAnswer }, ask.timeout + wire)
     }
 
@@ -162,15 +154,22 @@ impl World {
     }
 }
 
-fn reply(probe: Probe, takes: &[u8]) -> Result<Reply, Failure> {
-    if !takes.contains(&function(probe)) {
+fn reply(query: &Query, takes: &[u8]) -> Result<Data, Failure> {
+    if !takes.contains(&query.function()) {
         return Err(Failure::Refused { code: ExceptionCode::IllegalFunction });
     }
-    Ok(match probe {
-        Probe::Read(range) if range.function() > 2 => Reply::Data(Data::Registers(vec![230])),
-        Probe::Read(_) => Reply::Data(Data::Bits(vec![true])),
-        Probe::Identify => Reply::Objects(vec![(0, "Acme".to_owned()), (1, "X1".to_owned())]),
-        Probe::ServerId => Reply::ServerId(b"\x01\xff".to_vec()),
+    Ok(match query {
+        Query::Read(range) if range.function() > 2 => Data::Registers(vec![230]),
+        Query::Read(_) => Data::Bits(vec![true]),
+        Query::Identity(asked) => {
+            let texts: &[(u8, &str)] = match asked.objects {
+                Objects::Basic => &[(0, "Acme"), (1, "X1")],
+                _ => &[(5, "Meter X1")],
+            };
+            let objects = texts.iter().map(|(id, text)| (*id, text.as_bytes().to_vec())).collect();
+            Data::Identity(wire::Identity { conformity: 0x82, more_from: None, objects })
+        }
+        _ => Data::ServerId(b"\x01\xff".to_vec()),
     })
 }
 
@@ -328,7 +327,7 @@ fn who_is_there_is_asked_who_it_is_and_what_it_has() {
     let mut world = World::new(vec![device]);
     let scan = world.scan(settings(vec![Some(at)]), to_the_end);
     let case = scan.found().next().expect("the unit");
-    assert_eq!(case.identity.to_string(), "Acme X1");
+    assert_eq!(case.identity.to_string(), "Acme Meter X1");
     let (range, values) = case.first_values().expect("its input register");
     assert_eq!((range.table(), values), (Table::Input, &Data::Registers(vec![230])));
 }
@@ -391,14 +390,14 @@ fn a_device_that_answers_to_every_id_is_one_device() {
 fn a_port_that_fails_again_and_again_ends_the_scan() {
     let now = Instant::now();
     let mut scan = Scan::new(settings(vec![None]), now);
-    let gone = || Heard {
+    let gone = || Outcome {
         result: Err(Failure::Port { reason: "the serial port is gone".to_owned() }),
-        others: Vec::new(),
+        dropped: Vec::new(),
     };
     for _ in 0..TROUBLES_MAX {
         let ask = scan.poll_ask(now).expect("it is tried again");
         assert_eq!(ask.unit, UnitId(1));
-        scan.handle_heard(gone(), now);
+        scan.handle_outcome(gone(), now);
     }
     assert_eq!(scan.poll_ask(now), None);
     assert_eq!(scan.failure(), Some("the serial port is gone"));
