@@ -126,13 +126,13 @@ impl Gateway {
         let now = Timestamp::from(SystemTime::now());
         let taken_back = publisher.taken_back(&snapshot.retained, &names, now);
         let (hub, hub_task) = Hub::start(options, sessions, store, snapshot, events);
-        let control = open_control(&hub, &queue);
         // Before anybody comes in.
         hub.acl(gate.acl(), Vec::new()).await.context("cannot start the hub")?;
         let filters = request::filters(&gateway.id).context("gateway.id")?;
         let requests = hub.listen(filters).await.context("cannot start the hub")?;
         let bus_count = buses.len();
         let (buses, reached) = buses_of(buses, &devices, &queue.state_dir);
+        let control = open_control(&hub, &queue, &buses);
         let (clock_teller, clock_state) = watch::channel(clock_state);
         let settings = CommandSettings { gateway: gateway.id.clone(), devices: reached };
         let commands = Commands::open(settings, &queue.state_dir, hub.clone(), clock_state.clone());
@@ -411,9 +411,10 @@ fn is_ready(task: &mut JoinHandle<()>, cx: &mut Context<'_>) -> bool {
 }
 
 /// Opens the control socket; a gateway that cannot be asked does its work all the same.
-fn open_control(hub: &HubHandle, queue: &QueueSettings) -> Option<Control> {
+fn open_control(hub: &HubHandle, queue: &QueueSettings, buses: &[Bus]) -> Option<Control> {
     let dir = queue.runtime_dir.as_deref().unwrap_or(&queue.state_dir);
-    match Control::start(dir, Desk::new(hub.clone(), queue.clone())) {
+    let buses = buses.iter().map(|bus| (Arc::clone(bus.name()), bus.handle())).collect();
+    match Control::start(dir, Desk::new(hub.clone(), queue.clone(), buses)) {
         Ok(control) => Some(control),
         Err(cause) => {
             let directory = dir.display();

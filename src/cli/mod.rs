@@ -20,6 +20,9 @@ mod queue;
 mod queue_text;
 mod reload;
 mod run;
+mod scan;
+mod scan_json;
+mod scan_screen;
 
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
 pub use bench_broker::BrokerBenchArgs;
@@ -33,6 +36,7 @@ pub use passwd::{PasswdArgs, passwd};
 pub use powercut::PowercutArgs;
 pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
 pub use run::{RunArgs, run};
+pub use scan::{ScanArgs, ScanParity, ScanTable, Units, scan};
 
 use std::process::ExitCode;
 

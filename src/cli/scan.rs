@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::scan_road::{Road, RoadError};
 use super::scan_screen::Screen;
 use super::{ExitStatus, scan_json};
+use crate::commission::Asker;
 use crate::commission::scan::setting::{Choice, Setting};
-use crate::commission::scan::{News, Place, Scan, ScanSettings, Way, advice, paste, words};
-use crate::config::Endpoint;
+use crate::commission::scan::{News, Place, Road, Scan, ScanSettings, Way, advice, paste, words};
+use crate::config::{self, Endpoint, SystemSecrets};
 use crate::field::modbus::pdu::ReadRange;
-use crate::field::{Parity, PortSettings, Table, TcpSettings, UnitId};
+use crate::field::{BusSettings, Parity, PortSettings, Table, TcpSettings, UnitId};
 use crate::service::Signals;
 
 /// How long a unit on a port of this machine has, beyond the silence that ends a request.
@@ -26,6 +26,8 @@ const TIMEOUT_CONVERTER: Duration = Duration::from_millis(300);
 const TIMEOUT_NETWORK: Duration = Duration::from_millis(1_100);
 /// Where Modbus TCP listens (Modbus messaging on TCP/IP 1.0b, section 3.1.3).
 const PORT_OF_MODBUS: u16 = 502;
+/// What many converters listen at.
+const PORT_OF_CONVERTERS: u16 = 4001;
 /// The highest unit id (Modbus over serial line 1.02, section 2.2).
 const UNIT_MAX: u8 = 247;
 
@@ -171,13 +173,16 @@ async fn run(
     screen: &mut Screen,
 ) -> anyhow::Result<Scan> {
     let mut signals = Signals::listen().context("cannot listen for Ctrl-C")?;
-    road.open().await?;
     let mut scan = Scan::new(settings, Instant::now());
+    let others = road.open(scan.setting(0)).await?;
+    if !others.is_empty() {
+        screen.say(&format!("{} has the port open, too; answers may go there", others.join(", ")));
+    }
     screen.say(&announced(&scan, place));
     while let Some(ask) = scan.poll_ask(Instant::now()) {
         let setting = scan.setting(ask.setting);
         tokio::select! {
-            heard = road.ask(ask, setting) => scan.handle_heard(heard?, Instant::now()),
+            outcome = road.ask(ask, setting) => scan.handle_outcome(outcome?, Instant::now()),
             _ = signals.next() => scan.handle_stop(),
         }
         while let Some(news) = scan.poll_news() {
@@ -185,8 +190,14 @@ async fn run(
                 News::Unit(index) => {
                     let case = scan.cases().get(index).filter(|case| case.is_found());
                     if let Some(case) = case {
-                        let at = scan.setting(case.setting).map_or(String::new(), |it| format!(" at {it}"));
-                        screen.say(&format!("unit {}{at}: {}", case.unit.0, words::unit(&scan, case, place)));
+                        let at = scan
+                            .setting(case.setting)
+                            .map_or(String::new(), |it| format!(" at {it}"));
+                        screen.say(&format!(
+                            "unit {}{at}: {}",
+                            case.unit.0,
+                            words::unit(&scan, case, place)
+                        ));
                     }
                 }
                 News::Left(setting) => {
@@ -207,7 +218,8 @@ fn announced(scan: &Scan, place: &Place) -> String {
         1 => scan.setting(0).map_or(String::new(), |it| format!(" at {it}")),
         count => format!(" at {count} settings"),
     };
-    let ids = if units.len() == 1 { "1 unit id".to_owned() } else { format!("{} unit ids", units.len()) };
+    let ids =
+        if units.len() == 1 { "1 unit id".to_owned() } else { format!("{} unit ids", units.len()) };
     let left = clock(scan.progress().left);
     format!("asking {ids}{settings} on {}: up to {left}, Ctrl-C ends it", place.address())
 }
@@ -216,7 +228,8 @@ fn told(scan: &Scan, took: Duration) -> String {
     let count = scan.found().count();
     let units = if count == 1 { "1 unit".to_owned() } else { format!("{count} units") };
     let stopped = if scan.is_stopped() { ", stopped before the end" } else { "" };
-    let failed = scan.failure().map_or(String::new(), |failure| format!(", ended because {failure}"));
+    let failed =
+        scan.failure().map_or(String::new(), |failure| format!(", ended because {failure}"));
     format!("{units} found in {}{stopped}{failed}", clock(took))
 }
 
@@ -275,7 +288,9 @@ fn settings(args: &ScanArgs, place: &Place) -> ScanSettings {
 fn units(text: &str) -> Result<Units, String> {
     let number = |text: &str| {
         let unit = text.trim().parse::<u8>().ok().filter(|unit| (1..=255).contains(unit));
-        unit.ok_or_else(|| format!("`{text}` is no unit id: write 1 to {UNIT_MAX}, such as `1-32,100`"))
+        unit.ok_or_else(|| {
+            format!("`{text}` is no unit id: write 1 to {UNIT_MAX}, such as `1-32,100`")
+        })
     };
     let mut all = Vec::new();
     for part in text.split(',') {
@@ -291,12 +306,135 @@ fn units(text: &str) -> Result<Units, String> {
     Ok(Units(all))
 }
 
-fn endpoint(text: &str, default: Option<u16>) -> Result<TcpSettings, String> {
-    let parsed = Endpoint::parse(text, default.unwrap_or(PORT_OF_MODBUS));
+/// Where to scan, and how to ask there.
+fn place(args: &ScanArgs) -> Result<(Place, Road), String> {
+    let serial = |path: &String| {
+        let usual = Setting { baud: 9_600, data_bits: 8, parity: Parity::None, stop_bits: 1 };
+        if path.starts_with('/') { Ok(usual.on(path)) } else { Err(no_path(path)) }
+    };
+    let to = |text: &String, usual| endpoint(text, usual);
+    let port = if let Some(bus) = &args.bus {
+        return through_gateway(args, bus);
+    } else if let Some(path) = &args.port {
+        PortSettings::Rtu(serial(path)?)
+    } else if let Some(path) = &args.modbus_ascii {
+        PortSettings::Ascii(serial(path)?)
+    } else if let Some(host) = &args.modbus_tcp {
+        PortSettings::Tcp(to(host, Some(PORT_OF_MODBUS))?)
+    } else if let Some(host) = &args.modbus_udp {
+        PortSettings::Udp(to(host, Some(PORT_OF_MODBUS))?)
+    } else if let Some(host) = &args.modbus_rtu_over_tcp {
+        PortSettings::RtuOverTcp(to(host, None)?)
+    } else if let Some(host) = &args.modbus_ascii_over_tcp {
+        PortSettings::AsciiOverTcp(to(host, None)?)
+    } else {
+        return Err(nowhere());
+    };
+    let is_port = port.serial().is_some();
+    if !is_port && is_line_chosen(args) {
+        return Err("a baud rate, parity or bits belong to a serial port of this machine: what stands at the far end \
+             has its own"
+            .to_owned());
+    }
+    let bus = BusSettings {
+        name: Arc::from(if is_port { "rs485" } else { "plant" }),
+        port: port.clone(),
+        timeout: TIMEOUT_NETWORK,
+        probe_share: 5,
+        in_flight: 1,
+    };
+    let place = Place { bus: bus.name.clone(), port, is_configured: false, known: Vec::new() };
+    let too_high = args.units.0.iter().find(|unit| **unit > UNIT_MAX);
+    if let Some(unit) = too_high.filter(|_| place.way() != Way::Network) {
+        return Err(format!("unit {unit} cannot be on a serial line: write 1 to {UNIT_MAX}"));
+    }
+    Ok((place, Road::direct(bus)))
+}
+
+/// A bus of the gateway that runs with the configuration in `args`.
+fn through_gateway(args: &ScanArgs, name: &str) -> Result<(Place, Road), String> {
+    let parsed = config::load(&args.config, &SystemSecrets::for_check());
+    let settings = parsed.map_err(|complaints| complaints.to_string())?.settings;
+    let Some(bus) = settings.buses.iter().find(|bus| &*bus.name == name) else {
+        let names: Vec<String> =
+            settings.buses.iter().map(|bus| format!("`{}`", bus.name)).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { words::list(&names) };
+        return Err(format!(
+            "{} has no Modbus bus `{name}`; it has {names}",
+            args.config.display()
+        ));
+    };
+    if is_line_chosen(args) || args.all_settings {
+        return Err(format!(
+            "a running bus keeps its settings{}: others would disturb its devices; to try them, stop the gateway and scan \
+             the port itself",
+            bus.port
+                .serial()
+                .map_or(String::new(), |serial| format!(" ({})", Setting::from(serial)))
+        ));
+    }
+    if args.timeout.is_some() {
+        return Err(format!(
+            "a running bus keeps its time-out ({} ms): leave `--timeout` out",
+            bus.timeout.as_millis()
+        ));
+    }
+    let devices = settings.devices.iter().filter(|device| device.bus == bus.name);
+    let place = Place {
+        bus: bus.name.clone(),
+        port: bus.port.clone(),
+        is_configured: true,
+        known: devices.map(|device| (device.unit, device.name.clone())).collect(),
+    };
+    let (state_dir, runtime_dir) = (settings.queue.state_dir, settings.queue.runtime_dir);
+    let gateway = super::place::Place { state_dir, runtime_dir };
+    let sockets = gateway.sockets();
+    let asker = Asker::through_gateway(sockets, gateway.state_dir, name.to_owned());
+    Ok((place, Road::Gateway(asker)))
+}
+
+fn is_line_chosen(args: &ScanArgs) -> bool {
+    !(args.baud.is_empty()
+        && args.parity.is_empty()
+        && args.stop_bits.is_empty()
+        && args.data_bits.is_empty())
+}
+
+fn endpoint(text: &str, usual: Option<u16>) -> Result<TcpSettings, String> {
+    let parsed = match usual {
+        Some(port) => Endpoint::parse(text, port),
+        None => Endpoint::parse_with_port(text, PORT_OF_CONVERTERS),
+    };
     let Endpoint { host, port } =
         parsed.map_err(|misread| format!("`{text}` {}: {}", misread.message, misread.remedy))?;
-    if default.is_none() && !text.ends_with(&format!(":{port}")) {
-        return Err(format!("`{text}` has no port: write `{host}:4001`, with the port of the converter"));
-    }
     Ok(TcpSettings { host: Arc::from(&*host), port })
+}
+
+fn no_path(path: &str) -> String {
+    if Endpoint::parse_with_port(path, PORT_OF_CONVERTERS).is_ok() {
+        return format!(
+            "`{path}` is no serial port: write `--modbus-tcp {path}`, or `--modbus-rtu-over-tcp {path}`"
+        );
+    }
+    format!(
+        "`{path}` is not the path of a serial port: write `/dev/{path}`; `ls -l /dev/serial/by-id` shows yours"
+    )
+}
+
+/// What to write when nothing was named: the adapters there are.
+fn nowhere() -> String {
+    let ports = std::fs::read_dir("/dev/serial/by-id").into_iter().flatten().flatten();
+    let mut ports: Vec<String> =
+        ports.map(|it| format!("\n  fieldpost scan {}", it.path().display())).collect();
+    ports.sort_unstable();
+    if ports.is_empty() {
+        ports.push(
+            "\n  fieldpost scan /dev/ttyUSB0    (no adapter is plugged in as far as can be seen)"
+                .to_owned(),
+        );
+    }
+    format!(
+        "where? Write one of{}\n  fieldpost scan --modbus-tcp HOST\n  fieldpost scan --bus NAME    (of the running gateway)",
+        ports.concat()
+    )
 }

@@ -1,9 +1,12 @@
-//! Commissioning: looking around on a bus before, and beside, a configuration.
+//! Looking around on a bus: asks units of it one thing at a time, whoever has the port.
 //!
-//! [`scan`] finds units. It is a core that says which question comes next and is told how it ended; whoever drives it
-//! knows the port.
+//! An [`Asker`] asks a [`Question`](crate::field::modbus::transaction::Question) and says how it ended, over a port it opens
+//! itself or through the gateway that has it. [`scan`] finds units: a core that says which question comes next and is told
+//! how it ended, and a road to ask it on.
 //!
-//! Knows Modbus and what its answers mean for the person with the screwdriver. Does not know ports, sockets, the
-//! configuration file or the terminal.
+//! Knows buses and the control socket. Does not know the command line, the configuration file or what a terminal shows.
 
+mod asker;
 pub mod scan;
+
+pub use asker::{AskError, Asker};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -16,6 +17,8 @@ use super::report::{
     VerifyReport,
 };
 use super::request::{ExportRequest, PurgeRequest, PurgeWhat, Request};
+use super::units;
+use crate::field::BusHandle;
 use crate::hub::{HubHandle, HubStatus, Looked, Oldest, Purge, SessionStatus};
 use crate::model::{Seq, Timestamp};
 use crate::store::{Damage, Purged, QueueSettings, Selection, SessionId, SessionOwner, StoreError};
@@ -32,6 +35,8 @@ const OLDEST_SLICES_MAX: usize = 400;
 pub struct Desk {
     hub: HubHandle,
     queue: QueueSettings,
+    /// The Modbus buses, by name.
+    buses: BTreeMap<Arc<str>, BusHandle>,
 }
 
 /// Why there is no whole answer.
@@ -86,10 +91,10 @@ impl Desk {
         &self.queue.state_dir
     }
 
-    /// A desk beside a running hub; `queue` is what its store runs with.
+    /// A desk beside a running hub; `queue` is what its store runs with, `buses` are those whose units may be asked.
     #[must_use]
-    pub fn new(hub: HubHandle, queue: QueueSettings) -> Self {
-        Self { hub, queue }
+    pub fn new(hub: HubHandle, queue: QueueSettings, buses: BTreeMap<Arc<str>, BusHandle>) -> Self {
+        Self { hub, queue, buses }
     }
 
     /// Answers a question: items go to `lines`, the sum comes back.
@@ -103,6 +108,7 @@ impl Desk {
             Request::QueueExport(request) => json(&self.export(&request, lines).await?),
             Request::QueuePurge(request) => json(&self.purge(&request).await?),
             Request::QueueVerify => json(&self.verify(lines).await?),
+            Request::AskUnit(request) => json(&units::ask(&self.buses, request).await?),
             Request::Clients => json(&self.clients(lines).await?),
             Request::SendAway { client_id } => json(&self.send_away(&client_id).await?),
         }

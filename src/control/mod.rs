@@ -16,6 +16,7 @@ mod listener;
 mod report;
 mod request;
 mod stopped;
+mod units;
 
 pub use base64::{decode_base64, encode_base64};
 pub use client::{Answers, ClientError, ask};
@@ -27,5 +28,5 @@ pub use report::{
     DamageReport, ExportReport, PurgeReport, PurgedReport, QueueReport, SessionKind, SessionReport,
     StuckReport, TotalsReport, VerifyReport,
 };
-pub use request::{Asked, ExportRequest, Line, PurgeRequest, PurgeWhat, Request};
+pub use request::{Asked, ExportRequest, Line, PurgeRequest, PurgeWhat, Request, UnitRequest};
 pub use stopped::StoppedQueue;

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::field::modbus::query::Query;
+use crate::field::{Rank, UnitId};
+
 /// What is sent to a gateway, one line of JSON: a question, and of whose queue it is. Gateways may have taken a runtime
 /// directory one after the other, and nobody wants the queue of another purged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,11 +33,27 @@ pub enum Request {
     /// Who the broker's clients are. Each is an item ([`ClientReport`](super::ClientReport)), done says a
     /// [`ClientsReport`](super::ClientsReport).
     Clients,
+    /// Ask a unit of a bus. Done says the [`Outcome`](crate::field::modbus::transaction::Outcome).
+    AskUnit(UnitRequest),
     /// End the connection of a client. Done says nothing more.
     SendAway {
         /// Which.
         client_id: String,
     },
+}
+
+/// A question for a unit of one of the gateway's buses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnitRequest {
+    /// The bus, by its key in the configuration.
+    pub bus: String,
+    /// The unit; it need be none of the configuration.
+    pub unit: UnitId,
+    /// When it may go.
+    pub rank: Rank,
+    /// What is asked.
+    pub query: Query,
 }
 
 /// Which messages are wanted; what is given must hold all at once.
@@ -157,8 +176,14 @@ mod tests {
             },
             dry_run: true,
         });
-        for request in [Request::QueueStatus, Request::QueueExport(ExportRequest::default()), purge]
-        {
+        let ask = Request::AskUnit(UnitRequest {
+            bus: "rs485".to_owned(),
+            unit: UnitId(3),
+            rank: Rank::Idle,
+            query: Query::ServerId,
+        });
+        let export = Request::QueueExport(ExportRequest::default());
+        for request in [Request::QueueStatus, export, purge, ask] {
             let text = serde_json::to_string(&request).unwrap();
             assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
         }

@@ -94,6 +94,9 @@ impl StoppedQueue {
             }
             Request::QueuePurge(request) => self.purge(request).and_then(|report| json(&report)),
             Request::QueueVerify => self.verify(&mut put).and_then(|report| json(&report)),
+            Request::AskUnit(_) => {
+                Err(Broken::Said("the gateway does not run, so it has no buses".to_owned()))
+            }
             Request::Clients | Request::SendAway { .. } => {
                 Err(Broken::Said("the gateway does not run, so it has no clients".to_owned()))
             }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -118,6 +119,12 @@ impl Bus {
         self
     }
 
+    /// The key under `buses`.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+
     /// Asks questions beside the schedule while the bus runs.
     #[must_use]
     pub fn handle(&self) -> BusHandle {
@@ -168,8 +175,8 @@ struct Runner {
     events: mpsc::Sender<FieldEvent>,
     stop: watch::Receiver<bool>,
     backoff: Backoff,
-    /// Since when the port cannot be used.
-    outage: Option<Instant>,
+    /// Since when the port cannot be used, and why.
+    outage: Option<(Instant, String)>,
     notebook: Option<Notebook>,
     errands: mpsc::Receiver<Request>,
     /// Who waits for which errand.
@@ -221,7 +228,9 @@ impl Runner {
             tokio::select! {
                 opened = &mut opening => return Some(opened),
                 () = stopped(&mut self.stop) => return None,
-                Some(request) = self.errands.recv(), if self.outage.is_some() => refuse(request),
+                Some(request) = self.errands.recv(), if self.outage.is_some() => {
+                    refuse(request, self.outage.as_ref());
+                }
             }
         }
     }
@@ -233,7 +242,9 @@ impl Runner {
             tokio::select! {
                 () = sleep_until(until.into()) => return Some(()),
                 () = stopped(&mut self.stop) => return None,
-                Some(request) = self.errands.recv(), if self.outage.is_some() => refuse(request),
+                Some(request) = self.errands.recv(), if self.outage.is_some() => {
+                    refuse(request, self.outage.as_ref());
+                }
             }
         }
     }
@@ -251,7 +262,7 @@ impl Runner {
 
     fn handle_down(&mut self, reason: &str) {
         if self.outage.is_none() {
-            self.outage = Some(Instant::now());
+            self.outage = Some((Instant::now(), reason.to_owned()));
             warn!(bus = %self.settings.name, reason, "bus lost");
         } else {
             debug!(bus = %self.settings.name, reason, "bus still lost");
@@ -332,7 +343,7 @@ impl Runner {
     }
 
     fn handle_useful(&mut self) {
-        if let Some(since) = self.outage.take() {
+        if let Some((since, _)) = self.outage.take() {
             let down_for = format_args!("{:.1}s", since.elapsed().as_secs_f64());
             info!(bus = %self.settings.name, %down_for, "bus is back");
         }
@@ -529,8 +540,9 @@ impl fmt::Display for Hex<'_> {
 }
 
 /// There is no port to ask on.
-fn refuse((.., teller): Request) {
-    let result = Err(not_asked("the bus is lost"));
+fn refuse((.., teller): Request, outage: Option<&(Instant, String)>) {
+    let reason = outage.map_or("the bus is lost", |(_, reason)| reason);
+    let result = Err(not_asked(reason));
     // Whoever asked may have gone meanwhile.
     let _ = teller.send(Outcome { result, dropped: Vec::new() });
 }

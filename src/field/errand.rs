@@ -3,11 +3,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::modbus::late::Late;
 use super::modbus::transaction::{Failure, Question};
 
 /// When a question from outside may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rank {
     /// Before the next read: a write.
     First,
@@ -28,9 +31,14 @@ pub(super) struct Errand {
 }
 
 impl Errand {
-    /// Its question as it can be asked: none that could be mixed up with an older one.
+    /// Its question as it can be asked: none that could be mixed up with an older one. Whoever looks around may ask the
+    /// same again: the older answer says the same, or what stood there a moment ago.
     pub(super) fn question_as_asked(&self, late: Option<&Late>) -> Option<Question> {
-        late.map_or_else(|| Some(self.question.clone()), |late| late.as_it_is(&self.question))
+        let may_repeat = self.rank == Rank::Idle && !self.question.query.is_write();
+        match late {
+            Some(late) => late.as_it_is(&self.question, may_repeat),
+            None => Some(self.question.clone()),
+        }
     }
 }
 

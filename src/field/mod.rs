@@ -28,6 +28,7 @@ mod poller;
 mod port;
 mod report;
 pub mod schedule;
+mod session;
 mod settings;
 
 pub use bus::{Bus, BusHandle, BusStopped};
@@ -35,6 +36,7 @@ pub use errand::Rank;
 pub use event::{DeviceState, FieldEvent};
 pub use memory::{Memory, MemoryError};
 pub use notebook::Notebook;
+pub use session::{NotOpened, Session};
 pub use settings::{
     Allowed, BusSettings, Change, ChecksumSettings, ComputedSettings, DeviceSettings, Encoding,
     Formula, FormulaError, FrameEnd, FrameSettings, Function, Half, Hole, Level, LinePort,

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::time::{timeout, timeout_at};
 use tracing::trace;
 
+use super::BusSettings;
 use super::modbus::transaction::{Ended, Failure, Outcome, Question};
 use super::modbus::wire::Wire;
 use super::port::{Port, others};
-use super::{BusSettings, Hex};
 
 /// The longest frame is 260 bytes; noise may come with it.
 const READ_BUFFER_LEN: usize = 512;
@@ -92,7 +92,7 @@ impl Session {
             self.port.clear_input()?;
         }
         let request = self.wire.ask(self.asked, question, patience, Instant::now());
-        trace!(target: "wire::modbus", bus = %self.settings.name, bytes = %Hex(&request), "sent");
+        trace!(target: "wire::modbus", bus = %self.settings.name, bytes = %format_args!("{request:02x?}"), "sent");
         timeout(SEND_MAX, self.port.write(&request))
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "nothing can be sent"))??;
@@ -112,7 +112,7 @@ impl Session {
         match timeout_at(deadline.into(), self.port.read(&mut buffer)).await {
             Ok(read) => {
                 let bytes = buffer.get(..read?).unwrap_or_default();
-                trace!(target: "wire::modbus", bus = %self.settings.name, bytes = %Hex(bytes), "received");
+                trace!(target: "wire::modbus", bus = %self.settings.name, bytes = %format_args!("{bytes:02x?}"), "received");
                 self.wire.handle_bytes(bytes, Instant::now());
             }
             Err(_) => self.wire.handle_timeout(Instant::now()),

@@ -9,6 +9,8 @@ mod value_type;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::tls::TlsSettings;
 pub use formula::{Formula, FormulaError, Function, Operator};
 pub use line::{
@@ -160,7 +162,7 @@ pub struct NamedTls {
 }
 
 /// A unit id, 0 to 255 on TCP and 1 to 247 on a serial line (Modbus over serial line 1.02, section 2.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UnitId(pub u8);
 
 /// A device: one unit on one bus.

@@ -3,7 +3,8 @@
 //! [`Scan`] is the machine: it says the next [`Ask`] and is told how it ended. [`setting`] knows which settings of a
 //! serial line to try, [`case`](mod@case) gathers what was seen of one unit id and says what it means, [`identity`] what a unit says it
 //! is. What it came to is said as configuration ([`paste()`]), in [`words`], and, when nothing was found, as [`advice()`]. All
-//! of these are cores.
+//! of these are cores. A [`Road`] is the shell that asks, over a port of its own that it sets anew, or through the gateway that
+//! has it.
 
 mod advice;
 pub mod case;
@@ -11,6 +12,7 @@ pub mod identity;
 mod machine;
 mod paste;
 mod place;
+mod road;
 pub mod setting;
 mod tally;
 pub mod words;
@@ -20,4 +22,5 @@ pub use advice::advice;
 pub use machine::{Ask, News, Progress, Scan, ScanSettings};
 pub use paste::paste;
 pub use place::{Place, Way};
+pub use road::{Road, RoadError};
 pub use tally::Tally;

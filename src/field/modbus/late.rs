@@ -9,6 +9,7 @@
 use std::time::{Duration, Instant};
 
 use super::pdu::{self, ReadRange};
+use super::query::Query;
 use super::transaction::{Question, Shape};
 use crate::field::UnitId;
 
@@ -22,6 +23,7 @@ const LONGER_MAX: u16 = 4;
 #[derive(Debug)]
 struct Unanswered {
     unit: UnitId,
+    query: Query,
     shape: Shape,
     given_free: Instant,
 }
@@ -45,6 +47,7 @@ impl Late {
         self.handle_timeout(now);
         self.open.push(Unanswered {
             unit: question.unit,
+            query: question.query.clone(),
             shape: question.query.shape(),
             given_free: now + self.latest,
         });
@@ -81,7 +84,7 @@ impl Late {
     /// Whether an answer to `range` could be told from those `unit` still owes.
     #[must_use]
     pub fn is_told_apart(&self, unit: UnitId, range: ReadRange) -> bool {
-        self.is_free(unit, range.into())
+        self.is_free(unit, range.into(), None)
     }
 
     /// Finds a question near `wanted` whose answer can be told from all that `unit` still owes: `wanted` itself, then
@@ -109,15 +112,21 @@ impl Late {
         Some(self.placed(Question::new(unit, range)))
     }
 
-    /// `question` as it can be asked; `None` while its answer could be mixed up with one the unit still owes.
+    /// `question` as it can be asked; `None` while its answer could be mixed up with one the unit still owes. With
+    /// `may_repeat` that to the very same question is taken as well.
     #[must_use]
-    pub fn as_it_is(&self, question: &Question) -> Option<Question> {
-        let is_free = self.is_free(question.unit, question.query.shape());
+    pub fn as_it_is(&self, question: &Question, may_repeat: bool) -> Option<Question> {
+        let same = may_repeat.then_some(&question.query);
+        let is_free = self.is_free(question.unit, question.query.shape(), same);
         is_free.then(|| self.placed(question.clone()))
     }
 
-    fn is_free(&self, unit: UnitId, shape: Shape) -> bool {
-        !self.open.iter().any(|older| older.unit == unit && older.shape.is_like(shape))
+    fn is_free(&self, unit: UnitId, shape: Shape, but_for: Option<&Query>) -> bool {
+        let is_owed = |older: &Unanswered| {
+            let is_like = older.unit == unit && older.shape.is_like(shape);
+            is_like && but_for != Some(&older.query)
+        };
+        !self.open.iter().any(is_owed)
     }
 
     fn placed(&self, question: Question) -> Question {
@@ -137,7 +146,6 @@ mod tests {
     use super::*;
     use crate::field::Table;
     use crate::field::modbus::fifo::Fifo;
-    use crate::field::modbus::query::Query;
 
     const UNIT: UnitId = UnitId(7);
 
@@ -198,11 +206,12 @@ mod tests {
         let (mut late, now) = late();
         let asked = Question::new(UNIT, Query::ServerId);
         late.handle_unanswered(&asked, now);
-        assert_eq!(late.as_it_is(&asked), None);
+        assert_eq!(late.as_it_is(&asked, false), None);
+        assert!(late.as_it_is(&asked, true).is_some(), "it is the very same");
         let fifo = Question::new(UNIT, Query::Fifo(Fifo(0)));
-        assert!(late.as_it_is(&fifo).is_some(), "it is of another function");
+        assert!(late.as_it_is(&fifo, false).is_some(), "it is of another function");
         late.handle_dropped(UNIT, Shape { function: 17, byte_count: Some(9) });
-        assert!(late.as_it_is(&asked).is_some());
+        assert!(late.as_it_is(&asked, false).is_some());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::field::UnitId;
 
 /// What an RTU answer can be told by besides its unit: function code and data bytes. A frame carries nothing else of
 /// the question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Shape {
     /// The function code.
     pub function: u8,
@@ -259,7 +259,7 @@ impl Failure {
 }
 
 /// How a transaction ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The values, or why there are none.
     pub result: Result<Data, Failure>,
