@@ -41,6 +41,8 @@ enum Command {
     Import(cli::ImportArgs),
     /// Check a configuration file and say everything that is wrong with it
     Check(cli::CheckArgs),
+    /// List the devices that are known by name, or show what is known of one
+    Templates(cli::TemplatesArgs),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Pub(args) => cli::publish(&args),
         Command::Import(args) => cli::import(&args, &mut std::io::stdout().lock()),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
+        Command::Templates(args) => cli::templates(&args, &mut std::io::stdout().lock()),
     };
     match result {
         Ok(status) => status.into(),

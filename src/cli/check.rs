@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{ExitStatus, plan};
 use crate::access::{AccessError, Gate};
-use crate::config::{self, Complaints, Parsed, Settings, Severity, SystemSecrets};
+use crate::config::{self, Complaints, Parsed, Settings, Severity, SystemSecrets, TemplateUse};
 use crate::field::forecast::Forecast;
 use crate::field::{BusSettings, Notebook};
 use crate::model::{TopicError, TopicName};
@@ -39,9 +39,9 @@ pub struct CheckArgs {
 /// `out` cannot be written to.
 pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus> {
     let result = config::load(&args.file, &SystemSecrets::for_check());
-    let (settings, complaints) = match &result {
-        Ok(Parsed { settings, warnings }) => (Some(settings), warnings),
-        Err(complaints) => (None, complaints),
+    let (settings, complaints, templates) = match &result {
+        Ok(Parsed { settings, warnings, templates }) => (Some(settings), warnings, &templates[..]),
+        Err(complaints) => (None, complaints, &[][..]),
     };
     let access = settings.and_then(|settings| Gate::check(&settings.broker.access).err());
     let is_absent = |error: &AccessError| matches!(error, AccessError::Unreadable { .. });
@@ -53,6 +53,7 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
         for (forecast, (message, remedy)) in &overloads {
             plan::add_overload(&mut report, forecast, message, remedy);
         }
+        report["templates"] = templates.iter().map(used).collect();
         if args.plan {
             report["buses"] = forecasts.iter().map(plan::to_json).collect();
         }
@@ -86,10 +87,31 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
             if roads.is_empty() { format!("no uplink takes `{topic}`\n") } else { roads.concat() }
         });
         let roads = roads.unwrap_or_default();
-        write!(out, "{complaints}{gap}{access}{overloads_text}{file}: {summary}\n{roads}{plan}")
+        let instead: String = templates.iter().filter_map(instead).collect();
+        write!(
+            out,
+            "{complaints}{gap}{access}{overloads_text}{file}: {summary}\n{instead}{roads}{plan}"
+        )
     };
     written.context("cannot write the complaints")?;
     Ok(if settings.is_some() { ExitStatus::Done } else { ExitStatus::Wrong })
+}
+
+/// Which template a device uses, for machines.
+fn used(it: &TemplateUse) -> Value {
+    json!({
+        "device": it.device,
+        "template": it.template,
+        "file": it.file,
+        "instead_of_built_in": it.is_instead,
+    })
+}
+
+/// A line about a template of the operator's own that hides one of the program's.
+fn instead(it: &TemplateUse) -> Option<String> {
+    let TemplateUse { device, template, file, .. } = it;
+    let file = file.as_deref().filter(|_| it.is_instead)?;
+    Some(format!("{device}: `{template}` is {file}, instead of the one that is built in\n"))
 }
 
 /// How the buses will be read, with what a gateway that ran here has learnt about their devices.

@@ -23,6 +23,8 @@ mod run;
 mod scan;
 mod scan_json;
 mod scan_screen;
+mod templates;
+mod templates_text;
 
 pub use bench::{BenchArgs, BenchWhat, CrashArgs, CrashPeer, CrashUpstream, bench};
 pub use bench_broker::BrokerBenchArgs;
@@ -37,6 +39,7 @@ pub use powercut::PowercutArgs;
 pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
 pub use run::{RunArgs, run};
 pub use scan::{ScanArgs, ScanParity, ScanTable, Units, scan};
+pub use templates::{TemplatesArgs, templates};
 
 use std::process::ExitCode;
 

@@ -29,7 +29,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
         eprintln!("fieldpost: {error}");
         return Ok(ExitStatus::Wrong);
     }
-    let Parsed { mut settings, warnings } =
+    let Parsed { mut settings, warnings, templates } =
         match config::load(&args.config, &SystemSecrets::for_run()) {
             Ok(parsed) => parsed,
             Err(complaints) => {
@@ -48,6 +48,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitStatus> {
     for warning in warnings.iter() {
         let (line, message) = (warning.line, &warning.message);
         warn!(file = %warning.file, line, path = %warning.path, "{message}");
+    }
+    for it in templates.iter().filter(|it| it.is_instead) {
+        let (device, template, file) = (&it.device, &it.template, it.file.as_deref());
+        info!(
+            device,
+            template, file, "template of your own taken instead of the one that is built in"
+        );
     }
     let runtime = runtime()?;
     let result = runtime.block_on(serve(settings, reload, |_| Ok(())));

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a command reads the clock and waits for its scan")]
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,12 @@ use super::scan_screen::Screen;
 use super::{ExitStatus, scan_json};
 use crate::commission::Asker;
 use crate::commission::scan::setting::{Choice, Setting};
-use crate::commission::scan::{News, Place, Road, Scan, ScanSettings, Way, advice, paste, words};
-use crate::config::{self, Endpoint, SystemSecrets};
+use crate::commission::scan::{
+    News, Place, Road, RoadError, Scan, ScanSettings, Way, advice, paste, words,
+};
+use crate::config::{self, Endpoint, SystemSecrets, TemplateFolder};
 use crate::field::modbus::pdu::ReadRange;
-use crate::field::{BusSettings, Parity, PortSettings, Table, TcpSettings, UnitId};
+use crate::field::{BusSettings, Fingerprint, Parity, PortSettings, Table, TcpSettings, UnitId};
 use crate::service::Signals;
 
 /// How long a unit on a port of this machine has, beyond the silence that ends a request.
@@ -63,14 +65,8 @@ pub struct ScanArgs {
     /// A bus of the running gateway: asked while nothing else is due, at the settings it has
     #[arg(long, value_name = "NAME", group = "where")]
     pub bus: Option<String>,
-    /// The configuration of the running gateway
-    #[arg(
-        short,
-        long,
-        value_name = "FILE",
-        requires = "bus",
-        default_value = "/etc/fieldpost/fieldpost.yaml"
-    )]
+    /// The configuration of the running gateway; templates of your own lie beside it
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/fieldpost/fieldpost.yaml")]
     pub config: PathBuf,
     /// Only these baud rates: 9600,19200
     #[arg(long, value_name = "RATES", value_delimiter = ',')]
@@ -160,8 +156,8 @@ pub fn scan(args: &ScanArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus>
         [] => (told(&scan, begin.elapsed()), Vec::new()),
         [first, rest @ ..] => (first.clone(), rest.to_vec()),
     };
-    screen.say(&first);
-    rest.iter().for_each(|line| screen.say(&format!("  - {line}")));
+    eprintln!("{first}");
+    rest.iter().for_each(|line| eprintln!("  - {line}"));
     let found = scan.found().next().is_some();
     Ok(if found { ExitStatus::Done } else { ExitStatus::Failed })
 }
@@ -174,7 +170,7 @@ async fn run(
 ) -> anyhow::Result<Scan> {
     let mut signals = Signals::listen().context("cannot listen for Ctrl-C")?;
     let mut scan = Scan::new(settings, Instant::now());
-    let others = road.open(scan.setting(0)).await?;
+    let others = road.open(scan.setting(0)).await.map_err(explained)?;
     if !others.is_empty() {
         screen.say(&format!("{} has the port open, too; answers may go there", others.join(", ")));
     }
@@ -182,7 +178,12 @@ async fn run(
     while let Some(ask) = scan.poll_ask(Instant::now()) {
         let setting = scan.setting(ask.setting);
         tokio::select! {
-            outcome = road.ask(ask, setting) => scan.handle_outcome(outcome?, Instant::now()),
+            outcome = road.ask(ask, setting) => match outcome {
+                Ok((outcome, more)) => scan.handle_outcome(outcome, more, Instant::now()),
+                Err(error) if scan.progress().asked == 0 => return Err(error.into()),
+                // What was found is worth more than the error.
+                Err(error) => scan.handle_failure(&error.to_string()),
+            },
             _ = signals.next() => scan.handle_stop(),
         }
         while let Some(news) = scan.poll_news() {
@@ -211,6 +212,16 @@ async fn run(
     Ok(scan)
 }
 
+/// A port that our own gateway has need not be freed.
+fn explained(error: RoadError) -> anyhow::Error {
+    let words = error.to_string();
+    if words.contains("fieldpost") {
+        anyhow::anyhow!("{words}: scan through it with `fieldpost scan --bus NAME`, or stop it")
+    } else {
+        error.into()
+    }
+}
+
 /// What will be done, and how long it may take.
 fn announced(scan: &Scan, place: &Place) -> String {
     let ScanSettings { settings, units, .. } = scan.settings();
@@ -226,6 +237,9 @@ fn announced(scan: &Scan, place: &Place) -> String {
 
 fn told(scan: &Scan, took: Duration) -> String {
     let count = scan.found().count();
+    if scan.answers_to_any() {
+        return format!("1 device found in {}; it answers to every unit id", clock(took));
+    }
     let units = if count == 1 { "1 unit".to_owned() } else { format!("{count} units") };
     let stopped = if scan.is_stopped() { ", stopped before the end" } else { "" };
     let failed =
@@ -281,7 +295,14 @@ fn settings(args: &ScanArgs, place: &Place) -> ScanSettings {
         timeout,
         goes_on: args.all_settings,
         is_network: place.way() == Way::Network,
+        fingerprints: fingerprints(&args.config),
     }
+}
+
+/// What the templates say of their devices; those that cannot be used are `fieldpost templates`' to complain of.
+fn fingerprints(config: &Path) -> Vec<Fingerprint> {
+    let (cards, _) = config::templates(&TemplateFolder::beside(config), None, None);
+    cards.into_iter().map(|card| card.fingerprint).collect()
 }
 
 /// Reads `1-32,100`.

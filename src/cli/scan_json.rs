@@ -47,7 +47,7 @@ fn unit(scan: &Scan, case: &Case, place: &Place) -> Value {
         (Standing::Found, _) => "weak line",
         (_, _) => "not understood",
     };
-    let identity = &case.identity;
+    let (identity, fits) = (&case.identity, scan.fits(case));
     let reads = case.reads.iter().map(|(range, read)| {
         let (value, exception) = match read {
             Ok(Data::Registers(words)) => (json!(words.first()), None),
@@ -72,6 +72,7 @@ fn unit(scan: &Scan, case: &Case, place: &Place) -> Value {
         "product": identity.object(5).or(identity.object(4)).or(identity.object(1)),
         "revision": identity.object(2),
         "server_id": identity.server_id,
+        "templates": fits.iter().map(|it| json!({ "name": &*it.template, "sure": it.is_sure() })).collect::<Vec<_>>(),
         "reads": reads.collect::<Vec<_>>(),
     })
 }

@@ -4,6 +4,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use super::scan::clock;
 use crate::commission::scan::{Progress, Scan};
 
 /// How often the bar is drawn.
@@ -102,7 +103,6 @@ fn line(scan: &Scan) -> String {
 
 fn told(scan: &Scan, progress: &Progress) -> String {
     let setting = scan.setting(progress.setting).map_or(String::new(), |it| format!("{it}, "));
-    let seconds = progress.left.as_secs_f64().ceil();
-    let left = format!("{}:{:02}", (seconds / 60.0).floor(), seconds % 60.0);
+    let left = clock(progress.left);
     format!("{setting}unit {}, {} found, {left} left", progress.unit.0, progress.found)
 }

@@ -93,8 +93,8 @@ impl Limits {
             hole.table == table && u32::from(hole.address) < end && u32::from(address) < hole.end()
         };
         if let Some(hole) = self.holes.iter().find(|hole| touches(&hole.value)) {
-            let line = notes.source.place(hole.spot.span.start).line;
-            let message = format!("the point `{name}` stands in the hole of line {line}");
+            let line = notes.source.line_words(hole.spot.span.start);
+            let message = format!("the point `{name}` stands in the hole of {line}");
             notes.error(spot, message, "remove the point, or make the hole smaller");
         }
         let parts = |(of, at): (Table, u16)| of == table && address < at && u32::from(at) < end;

@@ -69,12 +69,14 @@ impl fmt::Display for Complaint {
 pub struct Complaints(Vec<Complaint>);
 
 impl Complaints {
-    /// Sorts `complaints` by place. One text that is read twice, through an alias, is complained about once.
+    /// `complaints` in the order of the file. One text that is read twice, through an alias or as a template, is complained
+    /// about once.
     #[must_use]
     pub(super) fn new(mut complaints: Vec<Complaint>) -> Self {
-        complaints.sort_by_key(|complaint| (complaint.line, complaint.column, complaint.severity));
         complaints.dedup_by(|later, first| {
-            (later.line, later.column, &later.message) == (first.line, first.column, &first.message)
+            let place = |it: &Complaint| (it.line, it.column);
+            place(later) == place(first)
+                && (&later.file, &later.message) == (&first.file, &first.message)
         });
         Self(complaints)
     }

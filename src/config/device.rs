@@ -26,7 +26,6 @@ const UNIT_TCP_DEFAULT: u8 = 255;
 const UNIT_HELP: &str = "the unit id is set on the device itself, by switches or in its menu";
 
 const LATER: &[Later] = &[
-    ("template", "remove it and write the points out under `points`"),
     ("format", "remove it: each point has its own topic"),
     ("writable", "give it to each point that may be written"),
 ];
@@ -82,6 +81,14 @@ impl Device {
         let limits = Limits::read(&mut fields, notes);
         let send = fields.given("send", notes, point::pick::send);
         let points = fields.take("points");
+        // What a template gives has been laid under these keys.
+        fields.take("template");
+        for key in ["parameters", "only"] {
+            if let Some(field) = fields.take(key) {
+                let message = format!("`{key}` speaks to a template, and this device uses none");
+                notes.error(&field.key_spot, message, "add `template: NAME`, or remove it");
+            }
+        }
         if bus.is_absent() {
             notes.error(&head, "this device does not say which bus it is on", "add `bus: NAME`");
         }

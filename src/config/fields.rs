@@ -136,6 +136,26 @@ fn field<'n>(group: &Spot, entry: &'n Entry) -> Field<'n> {
 }
 
 impl<'n> Field<'n> {
+    /// A key that nobody wrote, with its value.
+    pub(super) fn named(name: &str, spot: &Spot, node: &'n Node) -> Self {
+        Self { name: Rc::from(name), key_spot: spot.clone(), spot: spot.clone(), node }
+    }
+
+    /// The same key with another value.
+    pub(super) fn with<'m>(&self, node: &'m Node) -> Field<'m> {
+        let (name, key_spot, spot) =
+            (Rc::clone(&self.name), self.key_spot.clone(), self.spot.clone());
+        Field { name, key_spot, spot, node }
+    }
+
+    /// The keys as they are written, if the value is a group.
+    pub(super) fn entries(&self) -> Option<&'n [Entry]> {
+        match &self.node.kind {
+            Kind::Map(entries) => Some(entries),
+            Kind::Scalar(_) | Kind::Null | Kind::Broken | Kind::List(_) => None,
+        }
+    }
+
     /// The value as a group of keys.
     pub(super) fn fields(&self, example: &str, notes: &mut Notes<'_>) -> Option<Fields<'n>> {
         Fields::open(self.node, self.spot.clone(), example, notes)

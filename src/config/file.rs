@@ -16,6 +16,7 @@ use super::name;
 use super::notes::{At, Given, Notes, Spot};
 use super::secret::SecretSource;
 use super::settings::{GatewaySettings, LogSettings, Settings};
+use super::template::{self, Library};
 use super::tree::Node;
 use super::uplink::{self, Uplink};
 use crate::clock::ClockTrust;
@@ -32,10 +33,7 @@ const COMMIT_EVERY_DEFAULT: Duration = Duration::from_secs(1);
 const AGE_DEFAULT: Duration = Duration::from_secs(30 * 86_400);
 const ID_CHARACTERS_MAX: usize = 64;
 
-const LATER: &[Later] = &[
-    ("console", "remove it: this version has no web page"),
-    ("templates", "remove it; a group of points can be marked `&meter` and repeated as `*meter`"),
-];
+const LATER: &[Later] = &[("console", "remove it: this version has no web page")];
 
 /// `gateway` as written.
 #[derive(Debug)]
@@ -64,10 +62,18 @@ pub(super) struct File {
 }
 
 impl File {
-    pub(super) fn read(root: &Node, notes: &mut Notes<'_>) -> Option<Self> {
+    pub(super) fn read(
+        root: &Node,
+        library: &mut Library<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Option<Self> {
         let spot = Spot::root().at(root.span);
         let mut fields = Fields::open(root, spot, EXAMPLE, notes)?;
         let gateway = read_gateway(&mut fields, notes);
+        let folder = fields.given("templates", notes, |field, notes| {
+            field.text("write a directory such as `/etc/fieldpost/templates`", notes)
+        });
+        library.open(folder.written().map(|at| Rc::clone(&at.value)));
         let broker = fields.take_filled("broker");
         // Without devices it serves its clients all the same, and what they publish has somewhere to go.
         let needs_devices = broker.is_none();
@@ -78,7 +84,7 @@ impl File {
         let example = "meter: { bus: rs485, unit: 1, points: { power: { input: 52, type: f32 } } }";
         let devices: Vec<Device> = section(&mut fields, "devices", needs_devices, example, notes)
             .into_iter()
-            .filter_map(|field| Device::read(&field, notes))
+            .filter_map(|field| read_device(&field, library, notes))
             .collect();
         let uplinks = read_uplinks(&mut fields, needs_devices, notes);
         let broker = broker.and_then(|field| Broker::read(&field, notes));
@@ -218,6 +224,18 @@ impl File {
                 notes.warning(&bus.name.spot, message, "remove it, or add its devices");
             }
         }
+    }
+}
+
+/// Reads a device, with the template it uses under it.
+fn read_device(
+    field: &Field<'_>,
+    library: &mut Library<'_>,
+    notes: &mut Notes<'_>,
+) -> Option<Device> {
+    match template::apply(field, library, notes) {
+        Some(node) => Device::read(&field.with(&node), notes),
+        None => Device::read(field, notes),
     }
 }
 

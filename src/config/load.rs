@@ -7,15 +7,16 @@ use std::path::Path;
 use super::complaint::Complaints;
 use super::parse::{self, FILE_BYTES_MAX, Parsed};
 use super::secret::SecretSource;
+use super::template::TemplateFolder;
 
-/// Reads the file at `path` and turns it into settings. `secrets` is asked for each secret the file names.
+/// Reads the file at `path`, with the templates beside it, and turns it into settings. `secrets` is asked for each secret the file names.
 ///
 /// # Errors
 /// Everything that is wrong with the file, or that it cannot be read.
 pub fn load(path: &Path, secrets: &dyn SecretSource) -> Result<Parsed, Complaints> {
     let name = path.display().to_string();
     match read(path) {
-        Ok(bytes) => parse::parse_bytes(&name, &bytes, secrets),
+        Ok(bytes) => parse::parse_bytes(&name, &bytes, secrets, &TemplateFolder::beside(path)),
         Err(error) => {
             let (message, remedy) = words(&error);
             Err(parse::whole_file(&name, message, remedy))

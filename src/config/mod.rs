@@ -8,10 +8,13 @@
 //! 3. `bus` (with `bus_kind` and `bus_tls`, `line_frame` and `line_checksum`), `device`, `allowed`, `point`, `uplink`, `rule`, `broker`, `listener` and `file` hold what is written; their `settle` applies defaults and
 //!    checks what concerns more than one key.
 //!
+//! What a device takes from a `template` is laid under its keys between 1 and 2, so nobody behind knows of it; a template's text
+//! stands behind the file's in `source`, and its complaints name its file.
+//!
 //! Nothing stops at the first complaint: all of them go into `notes`, and settings come out only without an error.
 //! Secrets are named in the file and fetched through [`SecretSource`]; what may be a secret is hidden in every excerpt.
 //!
-//! No room knows this one. It opens no port "just to check"; `load` and `system_secrets` are its only shells.
+//! No room knows this one. It opens no port "just to check"; `load`, `system_secrets` and the folder of templates are its only shells.
 
 mod access;
 mod allowed;
@@ -47,6 +50,7 @@ mod settings;
 mod source;
 mod syntax;
 mod system_secrets;
+mod template;
 mod tree;
 mod uplink;
 mod url;
@@ -60,3 +64,7 @@ pub use parse::{Parsed, parse};
 pub use secret::{SecretAnswer, SecretReference, SecretSource};
 pub use settings::{GatewaySettings, LogSettings, Settings};
 pub use system_secrets::SystemSecrets;
+pub use template::{
+    NoTemplates, TemplateAnswer, TemplateCard, TemplateFolder, TemplateOrigin, TemplateParameter,
+    TemplateSource, TemplateUse, templates,
+};

@@ -48,9 +48,9 @@ pub(super) fn warn_of_twins<'a>(
         };
         // The same group, read twice through an alias, is its own twin.
         if first.value != name.value {
-            let line = notes.source.place(first.spot.span.start).line;
+            let line = notes.source.line_words(first.spot.span.start);
             let message = format!(
-                "`{}` differs from `{}` on line {line} only in upper and lower case",
+                "`{}` differs from `{}` on {line} only in upper and lower case",
                 name.value, first.value
             );
             notes.warning(&name.spot, message, "give one of them another name: people mix them up");

@@ -64,8 +64,8 @@ pub(super) fn check(
             );
         }
         if let Some(first) = known.insert(number, &name.spot) {
-            let line = notes.source.place(first.span.start).line;
-            let message = format!("{number} has two names, the first on line {line}");
+            let line = notes.source.line_words(first.span.start);
+            let message = format!("{number} has two names, the first on {line}");
             notes.error(&name.spot, message, "keep one of the two");
         }
     }

@@ -147,20 +147,26 @@ impl<'t> Notes<'t> {
         self.found.iter().any(|found| found.severity == Severity::Error)
     }
 
-    /// Everything that was found, for the file called `file`.
+    /// Everything that was found, in the order of the file called `file` and of those it uses.
     pub(super) fn into_complaints(self, file: &str) -> Complaints {
-        let complaints = self.found.into_iter().map(|found| {
-            let place = self.source.place(found.spot.span.start);
+        let Self { source, mut found } = self;
+        found.sort_by_key(|found| {
+            let at = found.spot.span.start;
+            (source.file_at(at).0, source.place(at), found.severity)
+        });
+        let complaints = found.into_iter().map(|found| {
+            let at = found.spot.span.start;
+            let place = source.place(at);
             Complaint {
                 severity: found.severity,
-                file: file.to_owned(),
+                file: source.file_at(at).1.as_deref().unwrap_or(file).to_owned(),
                 line: place.line,
                 column: place.column,
                 path: printable(&found.spot.path),
-                text: self.source.text_at(found.spot.span),
+                text: source.text_at(found.spot.span),
                 message: printable(&found.message),
                 remedy: printable(&found.remedy),
-                excerpt: Some(self.source.excerpt(found.spot.span)),
+                excerpt: Some(source.excerpt(found.spot.span)),
             }
         });
         Complaints::new(complaints.collect())

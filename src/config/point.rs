@@ -256,8 +256,8 @@ impl Point {
     fn settle_writable(&self, point: &PointSettings, notes: &mut Notes<'_>) -> Option<Writable> {
         let written = self.writable.written()?;
         if let Some(scale_by) = self.scale_by.spot() {
-            let line = notes.source.place(scale_by.span.start).line;
-            let message = format!("this point is scaled by another (line {line}) and only read");
+            let line = notes.source.line_words(scale_by.span.start);
+            let message = format!("this point is scaled by another ({line}) and only read");
             notes.error(&written.spot, message, "give the register a writable point of its own");
             return None;
         }
@@ -334,9 +334,9 @@ impl Point {
         ];
         for (what, spot) in keys {
             if let Some(spot) = spot {
-                let line = notes.source.place(expression.span.start).line;
+                let line = notes.source.line_words(expression.span.start);
                 let message = format!(
-                    "this point is made of others (`expression`, line {line}), and {what} belongs to one that is read"
+                    "this point is made of others (`expression`, {line}), and {what} belongs to one that is read"
                 );
                 notes.error(spot, message, "remove it, or give it to a point of its own");
             }
@@ -419,6 +419,10 @@ impl Point {
 
     fn warn_of_manual_numbers(&self, point: &PointSettings, notes: &mut Notes<'_>) {
         let Some(place) = self.place.written() else { return };
+        // A template is written with a manual beside it, and 40000 is where SunSpec begins.
+        if notes.source.file_at(place.spot.span.start).0 > 0 {
+            return;
+        }
         let address = point.place.address;
         let first = match point.place.table {
             Table::Holding => 40_001,

@@ -1,6 +1,9 @@
-//! core: the text of a file: where a byte stands, what its line says, and which parts of it are never shown.
+//! core: the text of a file, and of the templates it uses: where a byte stands, what its line says, and which parts are never
+//! shown.
 
+use std::borrow::Cow;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// A stretch of the text, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -35,32 +38,83 @@ const LINE_LENGTH_MAX: usize = 120;
 /// Characters of the text at fault that are repeated at most.
 const TEXT_LENGTH_MAX: usize = 60;
 
-/// The text of one file.
+/// The text of one file, with those of the files it uses behind it: a byte has one number in all of them.
 #[derive(Debug)]
 pub(super) struct Source<'t> {
-    text: &'t str,
+    text: Cow<'t, str>,
     /// The first byte of each line.
     lines: Vec<usize>,
+    /// The files behind the first.
+    added: Vec<Added>,
     /// Stretches that hold a secret, or may.
     masks: Vec<Range<usize>>,
 }
 
+/// A file behind the first.
+#[derive(Debug)]
+struct Added {
+    name: Rc<str>,
+    /// Its first byte.
+    start: usize,
+    /// Which of all lines is its first.
+    first_line: usize,
+}
+
 impl<'t> Source<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        let mut lines = vec![0];
-        lines.extend(text.match_indices('\n').map(|(at, _)| at + 1));
-        // The emptiness after the last line break is no line of the file.
-        if lines.len() > 1 && lines.last() == Some(&text.len()) {
-            lines.pop();
-        }
-        let mut source = Self { text, lines, masks: Vec::new() };
-        source.mask_url_credentials();
-        source.mask_private_keys();
+        let text = Cow::Borrowed(text);
+        let mut source = Self { text, lines: Vec::new(), added: Vec::new(), masks: Vec::new() };
+        source.look_at(0);
         source
     }
 
-    pub(super) fn text(&self) -> &'t str {
-        self.text
+    /// Puts another file behind those that are there, and says where its first byte stands.
+    pub(super) fn add(&mut self, name: &str, text: &str) -> usize {
+        let all = self.text.to_mut();
+        // The end of the file before keeps a place of its own.
+        all.push('\n');
+        let start = all.len();
+        all.push_str(text);
+        self.added.push(Added { name: Rc::from(name), start, first_line: self.lines.len() });
+        self.look_at(start);
+        start
+    }
+
+    /// Finds the lines and the secrets of the last file, which begins at `start`.
+    fn look_at(&mut self, start: usize) {
+        let breaks = self.text[start..].match_indices('\n').map(|(at, _)| start + at + 1);
+        let mut lines: Vec<usize> = std::iter::once(start).chain(breaks).collect();
+        // The emptiness after the last line break is no line of the file.
+        if lines.len() > 1 && lines.last() == Some(&self.text.len()) {
+            lines.pop();
+        }
+        self.lines.append(&mut lines);
+        self.mask_url_credentials(start);
+        self.mask_private_keys(start);
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn file(&self, offset: usize) -> Option<&Added> {
+        let behind = self.added.partition_point(|added| added.start <= offset);
+        behind.checked_sub(1).and_then(|index| self.added.get(index))
+    }
+
+    /// Which file a byte stands in, 0 for the first, and its name unless it is that.
+    pub(super) fn file_at(&self, offset: usize) -> (usize, Option<Rc<str>>) {
+        let index = self.added.partition_point(|added| added.start <= offset);
+        (index, self.file(offset).map(|added| Rc::clone(&added.name)))
+    }
+
+    /// `line 12`, and of which file unless it is the first.
+    pub(super) fn line_words(&self, offset: usize) -> String {
+        let line = self.place(offset).line;
+        match self.file(offset) {
+            None => format!("line {line}"),
+            Some(added) => format!("line {line} of {}", added.name),
+        }
     }
 
     /// Hides a stretch from everything that is shown of the file.
@@ -77,9 +131,9 @@ impl<'t> Source<'t> {
         self.masks.iter().any(|mask| mask.start < span.end && span.start < mask.end)
     }
 
-    /// Hides what follows a word like `password:` anywhere: for a file whose structure cannot be read.
+    /// Hides what follows a word like `password:` anywhere in the last file: for one whose structure cannot be read.
     pub(super) fn mask_by_words(&mut self) {
-        let mut from = 0;
+        let mut from = self.added.last().map_or(0, |added| added.start);
         while from < self.text.len() {
             let end = self.text[from..].find('\n').map_or(self.text.len(), |at| from + at);
             let line = &self.text[from..end];
@@ -113,9 +167,9 @@ impl<'t> Source<'t> {
         end
     }
 
-    fn mask_url_credentials(&mut self) {
-        for (at, _) in self.text.match_indices("://") {
-            let start = at + 3;
+    fn mask_url_credentials(&mut self, from: usize) {
+        for (at, _) in self.text[from..].match_indices("://") {
+            let start = from + at + 3;
             let rest = &self.text[start..];
             let end = rest.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(rest.len());
             if let Some(length) = rest[..end].rfind('@') {
@@ -124,8 +178,9 @@ impl<'t> Source<'t> {
         }
     }
 
-    fn mask_private_keys(&mut self) {
-        for (at, begin) in self.text.match_indices("-----BEGIN") {
+    fn mask_private_keys(&mut self, from: usize) {
+        for (at, begin) in self.text[from..].match_indices("-----BEGIN") {
+            let at = from + at;
             let body = at + begin.len();
             let end = self.text[body..].find("-----END").map_or(self.text.len(), |end| body + end);
             self.masks.push(at..end);
@@ -138,7 +193,8 @@ impl<'t> Source<'t> {
         let index = self.lines.partition_point(|start| *start <= offset).max(1) - 1;
         let start = self.lines[index];
         let column = self.line(index).char_indices().take_while(|(at, _)| start + at < offset);
-        Place { line: index + 1, column: column.count() + 1 }
+        let first = self.file(start).map_or(0, |added| added.first_line);
+        Place { line: index + 1 - first, column: column.count() + 1 }
     }
 
     /// What stands there, as it may be shown: one line, cut when it is long.
@@ -206,7 +262,7 @@ impl<'t> Source<'t> {
     }
 
     /// A line without its line break.
-    fn line(&self, index: usize) -> &'t str {
+    fn line(&self, index: usize) -> &str {
         let end = self.lines.get(index + 1).copied().unwrap_or(self.text.len());
         self.text[self.lines[index]..end].trim_end_matches(['\n', '\r'])
     }
@@ -286,6 +342,22 @@ mod tests {
         assert_eq!(source.place(13), Place { line: 2, column: 6 });
         assert_eq!(source.place(999), Place { line: 2, column: 8 });
         assert_eq!(Source::new("").place(5), Place { line: 1, column: 1 });
+    }
+
+    #[test]
+    fn lines_of_a_file_behind_the_first_count_from_its_own_beginning() {
+        let mut source = Source::new("a: 1\nb: 2");
+        let start = source.add("meter.yaml", "name: meter\ntitle: mqtt://a:b@c\n");
+        assert_eq!(source.place(9), Place { line: 2, column: 5 });
+        assert_eq!(source.line_words(5), "line 2");
+        assert_eq!(source.place(start), Place { line: 1, column: 1 });
+        let title = start + 12;
+        assert_eq!(source.line_words(title), "line 2 of meter.yaml");
+        assert_eq!(source.file_at(title), (1, Some(Rc::from("meter.yaml"))));
+        assert_eq!(
+            source.excerpt(Span { start: title, end: title + 5 }).text,
+            "title: mqtt://***@c"
+        );
     }
 
     #[test]

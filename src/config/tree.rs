@@ -66,9 +66,16 @@ pub(super) struct Entry {
     pub(super) value: Rc<Node>,
 }
 
-/// Reads a file; `None` when it cannot be read as YAML or holds nothing, and `notes` say why.
-pub(super) fn plant(notes: &mut Notes<'_>) -> Option<Rc<Node>> {
-    let text = notes.source.text();
+impl Node {
+    /// A value that is made of others and stands for what is written at `span`.
+    pub(super) fn made(span: Span, kind: Kind) -> Self {
+        Self { span, kind, weight: 1, height: 0, is_whole: true }
+    }
+}
+
+/// Reads `text`, whose first byte is `base` of the source; `None` when it cannot be read as YAML or holds nothing, and
+/// `notes` say why.
+pub(super) fn plant(text: &str, base: usize, notes: &mut Notes<'_>) -> Option<Rc<Node>> {
     let options = granit_parser::options! {
         emit_unresolved_aliases: true,
         flow_nesting_limit: DEPTH_MAX,
@@ -79,13 +86,14 @@ pub(super) fn plant(notes: &mut Notes<'_>) -> Option<Rc<Node>> {
         match event {
             Ok((event, span)) => {
                 let span = span.byte_range().unwrap_or(0..0);
-                let span = Span { start: span.start, end: span.end };
+                let span = Span { start: base + span.start, end: base + span.end };
                 if !gardener.handle(event, span, notes) {
                     break;
                 }
             }
             Err(error) => {
-                complain_of_syntax(&error, gardener.open_bracket(text), notes);
+                let bracket = gardener.open_bracket(notes.source.text());
+                complain_of_syntax(&error, base, bracket, notes);
                 return None;
             }
         }
@@ -93,10 +101,15 @@ pub(super) fn plant(notes: &mut Notes<'_>) -> Option<Rc<Node>> {
     gardener.root
 }
 
-fn complain_of_syntax(error: &ScanError, bracket: Option<(char, usize)>, notes: &mut Notes<'_>) {
+fn complain_of_syntax(
+    error: &ScanError,
+    base: usize,
+    bracket: Option<(char, usize)>,
+    notes: &mut Notes<'_>,
+) {
     notes.source.mask_by_words();
     let text = notes.source.text();
-    let start = error.marker().byte_offset().unwrap_or(0);
+    let start = base + error.marker().byte_offset().unwrap_or(0);
     let rest = text.get(start..).unwrap_or_default();
     let word = rest.find(char::is_whitespace).unwrap_or(rest.len()).max(1);
     let spot = Spot::root().at(Span { start, end: (start + word).min(text.len()) });
@@ -163,8 +176,7 @@ impl Gardener {
                 } else {
                     Kind::Scalar(Rc::from(&*text))
                 };
-                let node = Node { span, kind, weight: 1, height: 0, is_whole: true };
-                self.grown(Rc::new(node), anchor);
+                self.grown(Rc::new(Node::made(span, kind)), anchor);
             }
             Event::Alias(target) => return self.handle_alias(target, span, notes),
             Event::UnresolvedAlias(_) => {
@@ -309,10 +321,10 @@ fn entries(children: &[Rc<Node>], road: &Spot, notes: &mut Notes<'_>) -> Option<
             continue;
         }
         if let Some(first) = known.get(&key) {
-            let line = notes.source.place(first.start).line;
+            let line = notes.source.line_words(first.start);
             notes.error(
                 &road.at(key_node.span),
-                format!("this key is here twice, first on line {line}"),
+                format!("this key is here twice, first on {line}"),
                 "keep one of the two, or give the second another name",
             );
             continue;

@@ -39,8 +39,9 @@ pub use notebook::Notebook;
 pub use session::{NotOpened, Session};
 pub use settings::{
     Allowed, BusSettings, Change, ChecksumSettings, ComputedSettings, DeviceSettings, Encoding,
-    Formula, FormulaError, FrameEnd, FrameSettings, Function, Half, Hole, Level, LinePort,
-    LineSettings, Marker, NamedTls, Operator, Order, Parity, Pattern, PatternError, Pick, PickFrom,
-    Place, PointSettings, PortSettings, ReportSettings, Rs485Settings, SerialSettings, Sum, Table,
-    TcpSettings, TimeLayout, UnitId, ValueType, Writable, Written,
+    Expected, Fingerprint, Formula, FormulaError, FrameEnd, FrameSettings, Function, Half, Hole,
+    Identity, Level, LinePort, LineSettings, Marker, NamedTls, Operator, Order, Parity, Pattern,
+    PatternError, Pick, PickFrom, Place, PointSettings, PortSettings, ReportSettings,
+    Rs485Settings, SerialSettings, Sign, Sum, Table, TcpSettings, TimeLayout, UnitId, ValueType,
+    Writable, Written,
 };

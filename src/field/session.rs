@@ -80,6 +80,18 @@ impl Session {
         outcome
     }
 
+    /// Listens for `time`; returns how many bytes came. A port that fails is found by the next question.
+    pub async fn listen(&mut self, time: Duration) -> usize {
+        let (until, mut count) = (Instant::now() + time, 0);
+        while Instant::now() < until {
+            match self.read_until(until).await {
+                Ok(read) => count += read,
+                Err(_) => break,
+            }
+        }
+        count
+    }
+
     async fn run(&mut self, question: Question, patience: Duration) -> io::Result<Ended> {
         // A line that never falls silent is asked all the same; what comes of it says why.
         let patient_until = Instant::now() + patience.min(SEND_MAX);
@@ -107,16 +119,19 @@ impl Session {
         }
     }
 
-    async fn read_until(&mut self, deadline: Instant) -> io::Result<()> {
+    async fn read_until(&mut self, deadline: Instant) -> io::Result<usize> {
         let mut buffer = [0; READ_BUFFER_LEN];
         match timeout_at(deadline.into(), self.port.read(&mut buffer)).await {
             Ok(read) => {
                 let bytes = buffer.get(..read?).unwrap_or_default();
                 trace!(target: "wire::modbus", bus = %self.settings.name, bytes = %format_args!("{bytes:02x?}"), "received");
                 self.wire.handle_bytes(bytes, Instant::now());
+                Ok(bytes.len())
             }
-            Err(_) => self.wire.handle_timeout(Instant::now()),
+            Err(_) => {
+                self.wire.handle_timeout(Instant::now());
+                Ok(0)
+            }
         }
-        Ok(())
     }
 }

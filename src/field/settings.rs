@@ -1,5 +1,6 @@
 //! core: what the field is run with, checked and with every default applied.
 
+mod fingerprint;
 mod formula;
 mod line;
 mod pattern;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::tls::TlsSettings;
+pub use fingerprint::{Expected, Fingerprint, Identity, Sign};
 pub use formula::{Formula, FormulaError, Function, Operator};
 pub use line::{
     ChecksumSettings, FrameEnd, FrameSettings, LinePort, LineSettings, Pick, PickFrom, Sum, Written,

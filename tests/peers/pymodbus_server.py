@@ -19,6 +19,7 @@ import json
 import ssl
 
 from pymodbus import FramerType, ModbusDeviceIdentification
+from pymodbus.exceptions import NoSuchIdException
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -123,6 +124,13 @@ def server_of(args, log):
     )
 
 
+class Present(dict):
+    """The devices there are: pymodbus looks for a device 0 where it should say that there is none."""
+
+    def __missing__(self, _unit):
+        raise NoSuchIdException
+
+
 def place_of(args, server):
     if args.rtu or args.ascii:
         return args.rtu or args.ascii
@@ -136,6 +144,7 @@ async def main():
     args = arguments()
     with open(args.log, "a", encoding="utf-8") as log:
         server = server_of(args, log)
+        server.context.devices = Present(server.context.devices)
         await server.serve_forever(background=True)
         print("ready", place_of(args, server), flush=True)
         await server.serving

@@ -1,6 +1,5 @@
 //! shell: the far end of a serial line: devices that hear only what is sent at their own baud rate.
 
-use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -8,10 +7,14 @@ use std::time::Duration;
 
 use fieldpost::field::UnitId;
 use fieldpost::field::modbus::rtu;
-use tokio_serial::{SerialPort as _, TTYPort};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{sleep, timeout};
+use tokio_serial::{SerialPort as _, SerialStream};
 
 /// How long a read may wait; what has not become a request by then is none.
 const SILENCE: Duration = Duration::from_millis(20);
+/// Between the answers of two devices with one id.
+const APART: Duration = Duration::from_millis(30);
 
 /// Who is on the line.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +27,8 @@ pub enum Station {
     InputOnly(u8, u32),
     /// Two devices with this unit id: they answer at the same time.
     Twins(u8, u32),
+    /// Two devices with this unit id, one much slower: their answers come one after the other.
+    SlowTwins(u8, u32),
     /// Something that sends noise at this rate whenever anything is sent.
     Chatter(u32),
     /// The adapter hears itself.
@@ -42,41 +47,20 @@ pub struct FarEnd {
 impl FarEnd {
     /// Opens a pseudo-terminal. It carries no baud rate of its own; the stations look at what the near end is set to.
     pub fn open(stations: &[Station]) -> Self {
-        let (mut port, near) = TTYPort::pair().expect("a pseudo-terminal");
-        let path = near.name().expect("it has a name");
-        drop(near);
         let stop = Arc::new(AtomicBool::new(false));
         let heard = Arc::new(Mutex::new(Vec::new()));
         let (is_over, notes, stations) = (stop.clone(), heard.clone(), stations.to_vec());
+        let (named, name) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
-            port.set_timeout(SILENCE).expect("a time-out can be set");
-            let mut request: Vec<u8> = Vec::new();
-            let mut buffer = [0; 256];
-            while !is_over.load(Ordering::Relaxed) {
-                let Ok(count @ 1..) = port.read(&mut buffer) else {
-                    request.clear();
-                    // While nobody has the near end open, reading fails at once.
-                    std::thread::sleep(Duration::from_millis(1));
-                    continue;
-                };
-                let baud = port.baud_rate().unwrap_or_default();
-                request.extend_from_slice(&buffer[..count]);
-                if stations.iter().any(|station| matches!(station, Station::Echo)) {
-                    let _ = port.write_all(&buffer[..count]);
-                }
-                let Some((body, check)) = request.split_last_chunk::<2>() else { continue };
-                if rtu::crc(body).to_le_bytes() != *check || body.len() < 2 {
-                    continue;
-                }
-                notes.lock().expect("nobody fails here").push((body[0], baud));
-                for station in &stations {
-                    if let Some(answer) = station.answer(body[0], &body[1..], baud) {
-                        let _ = port.write_all(&answer);
-                    }
-                }
-                request.clear();
-            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let (port, near) = SerialStream::pair().expect("a pseudo-terminal");
+                named.send(near.name().expect("it has a name")).expect("somebody waits for it");
+                drop(near);
+                serve(port, &stations, &is_over, &notes).await;
+            });
         });
+        let path = name.recv().expect("the line is opened");
         Self { path, stop, heard, thread: Some(thread) }
     }
 
@@ -88,6 +72,44 @@ impl FarEnd {
     /// Unit ids that were asked, each with the baud rate, in order.
     pub fn heard(&self) -> Vec<(u8, u32)> {
         self.heard.lock().expect("nobody fails here").clone()
+    }
+}
+
+async fn serve(
+    mut port: SerialStream,
+    stations: &[Station],
+    is_over: &AtomicBool,
+    heard: &Mutex<Vec<(u8, u32)>>,
+) {
+    let mut request: Vec<u8> = Vec::new();
+    let mut buffer = [0; 256];
+    while !is_over.load(Ordering::Relaxed) {
+        let Ok(Ok(count @ 1..)) = timeout(SILENCE, port.read(&mut buffer)).await else {
+            request.clear();
+            // While nobody has the near end open, reading fails at once.
+            sleep(Duration::from_millis(1)).await;
+            continue;
+        };
+        let baud = port.baud_rate().unwrap_or_default();
+        request.extend_from_slice(&buffer[..count]);
+        if stations.iter().any(|station| matches!(station, Station::Echo)) {
+            let _ = port.write_all(&buffer[..count]).await;
+        }
+        let Some((body, check)) = request.split_last_chunk::<2>() else { continue };
+        if rtu::crc(body).to_le_bytes() != *check || body.len() < 2 {
+            continue;
+        }
+        heard.lock().expect("nobody fails here").push((body[0], baud));
+        for station in stations {
+            if let Some(answer) = station.answer(body[0], &body[1..], baud) {
+                let _ = port.write_all(&answer).await;
+                if matches!(station, Station::SlowTwins(..)) {
+                    sleep(APART).await;
+                    let _ = port.write_all(&answer).await;
+                }
+            }
+        }
+        request.clear();
     }
 }
 
@@ -104,6 +126,9 @@ impl Station {
     fn answer(&self, unit: u8, request: &[u8], baud: u32) -> Option<Vec<u8>> {
         let frame = |pdu: &[u8]| rtu::encode(UnitId(unit), pdu);
         match *self {
+            Self::SlowTwins(its, rate) if its == unit && rate == baud => {
+                Some(frame(&registers(request, 3, 1)))
+            }
             Self::Device(its, rate, value) if its == unit && rate == baud => {
                 Some(frame(&registers(request, 3, value)))
             }

@@ -35,7 +35,7 @@ fn a_bus_of_a_running_gateway_is_scanned_without_freeing_its_port() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(stderr(&output).contains("rs485"), "{output:?}");
 
-    gateway.terminate();
+    gateway.sigterm();
     let output = end(&through);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(stderr(&output).contains("no gateway runs"), "{output:?}");

@@ -28,11 +28,20 @@ fn two_devices_with_one_id_are_named() {
     let line = FarEnd::open(&[Station::Twins(5, 9_600), Station::Device(6, 9_600, 1)]);
     let arguments = [line.path(), "--baud", "9600", "--parity", "none", "--units", "1-8"];
     let said = report(&arguments, 0);
-    assert_eq!(units(&said), [(6, "unit"), (5, "probably two devices")]);
+    assert_eq!(units(&said), [(5, "probably two devices"), (6, "unit")]);
     let yaml = said["yaml"].as_str().expect("text");
     assert!(yaml.contains("# unit 5 at 9600 8N1: probably two devices"), "{yaml}");
     assert!(!yaml.contains("unit: 5"), "{yaml}");
     assert_fine(yaml);
+}
+
+#[test]
+fn two_devices_that_answer_one_after_the_other_are_named() {
+    let line = FarEnd::open(&[Station::SlowTwins(5, 9_600), Station::Device(6, 9_600, 1)]);
+    let arguments = [line.path(), "--baud", "9600", "--parity", "none", "--units", "1-8"];
+    let said = report(&arguments, 0);
+    assert_eq!(units(&said), [(5, "probably two devices"), (6, "unit")]);
+    assert_eq!(said["units"][0]["answers_twice"], true, "{said:#}");
 }
 
 #[test]

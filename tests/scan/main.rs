@@ -53,7 +53,8 @@ fn units(report: &Value) -> Vec<(u64, &str)> {
 fn assert_fine(yaml: &str) {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("pasted.yaml");
-    std::fs::write(&file, format!("gateway: {{ id: g }}\n{yaml}")).expect("a file");
+    let above = "gateway: { id: g }\nuplinks: { cloud: { url: \"mqtts://broker.example.com\" } }\n";
+    std::fs::write(&file, format!("{above}{yaml}")).expect("a file");
     let check = Command::new(env!("CARGO_BIN_EXE_fieldpost"))
         .args(["check", "--json"])
         .arg(&file)

@@ -100,6 +100,8 @@ pub struct Case {
     pub identity: Identity,
     /// Further settings it answered at.
     pub also_at: Vec<usize>,
+    /// Whether it has answered function 43/14.
+    pub(super) is_identified: bool,
     /// Whether it has been told.
     pub(super) is_told: bool,
 }
@@ -124,6 +126,7 @@ impl Case {
             reads: Vec::new(),
             identity: Identity::default(),
             also_at: Vec::new(),
+            is_identified: false,
             is_told: false,
         }
     }

@@ -62,7 +62,7 @@ impl Identity {
     }
 
     /// What of an answer to function 17 are words.
-    fn server_words(&self) -> Option<String> {
+    pub(super) fn server_words(&self) -> Option<String> {
         let bytes = self.server_id.as_deref()?;
         let mut words: Vec<String> = vec![String::new()];
         for byte in bytes {

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use super::case::{Case, Garble, Standing};
 use super::identity::Identity;
+use super::recognise::{self, Fit};
 use super::setting::Setting;
 use super::tally::Tally;
 use crate::field::modbus::identity::{IdentityQuery, Objects};
 use crate::field::modbus::pdu::{Data, ExceptionCode, ReadRange};
 use crate::field::modbus::query::Query;
 use crate::field::modbus::transaction::{Failure, Outcome};
-use crate::field::{Table, UnitId};
+use crate::field::{Fingerprint, Table, UnitId};
 
 /// Unit ids that are asked at every setting before the rest is asked at any: most devices come with one of these.
 const FIRST_IDS: usize = 16;
@@ -21,6 +22,10 @@ const ATTEMPTS: u32 = 3;
 const SILENT_MAX: u32 = 2;
 /// So many ids with nothing but noise, and no unit, make a setting a wrong one.
 const NOISY_IDS_MAX: u32 = 5;
+/// How often the first question is asked again of a unit that answered it.
+const VERIFICATIONS: u32 = 2;
+/// Bytes behind an answer that are another one: a refusal in RTU.
+const ANSWER_LEN_MIN: usize = 5;
 /// How much longer a unit has that is known to be there: functions it does not know may take it long.
 const PATIENCE_FACTOR: u32 = 4;
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
@@ -28,8 +33,10 @@ const PATIENCE_MIN: Duration = Duration::from_millis(500);
 const IN_A_ROW_MAX: u32 = 8;
 /// Ids from the far end of the range that are asked then.
 const CANARIES: usize = 3;
-/// Ports that failed in a row end the scan.
-const TROUBLES_MAX: u32 = 3;
+/// Questions in a row at which the port failed end the scan.
+const TROUBLES_MAX: u32 = 6;
+/// How often one question is put at which it fails: some devices hang up on a unit id they do not have.
+const TRIES_MAX: u32 = 2;
 /// Questions after which the measured pace counts.
 const MEASURED_MIN: u32 = 5;
 /// What of the conformity of a device says how much of its identification it tells (application protocol 1.1b3, 6.21).
@@ -55,6 +62,8 @@ pub struct ScanSettings {
     pub goes_on: bool,
     /// Whether devices are on a network, where one may answer to every unit id.
     pub is_network: bool,
+    /// What tells kinds of devices apart.
+    pub fingerprints: Vec<Fingerprint>,
 }
 
 /// The next question.
@@ -68,6 +77,8 @@ pub struct Ask {
     pub query: Query,
     /// How long the unit has, from the last character of the request to the first of its answer.
     pub timeout: Duration,
+    /// How long to listen on after an answer: a second device with this id may be slower.
+    pub linger: Option<Duration>,
 }
 
 /// What is worth a line while the scan goes on.
@@ -114,6 +125,10 @@ struct Job {
     query: Query,
     timeout: Duration,
     why: Why,
+    /// How often the port failed at it.
+    failed: u32,
+    /// Whether to listen on after the answer.
+    lingers: bool,
 }
 
 /// The ids that are asked at one setting without a pause.
@@ -223,29 +238,34 @@ impl Scan {
                 continue;
             }
             let (query, timeout) = (self.settings.first.into(), self.first_timeout(setting));
-            return Some(self.begin(Job { unit, query, timeout, why: Why::First }, setting));
+            return Some(self.begin(
+                Job { unit, query, timeout, why: Why::First, failed: 0, lingers: false },
+                setting,
+            ));
         }
     }
 
     fn begin(&mut self, job: Job, setting: usize) -> Ask {
         self.last = (setting, job.unit);
-        let ask = Ask { setting, unit: job.unit, query: job.query.clone(), timeout: job.timeout };
+        let linger = job.lingers.then(|| self.first_timeout(setting));
+        let Job { unit, ref query, timeout, .. } = job;
+        let ask = Ask { setting, unit, query: query.clone(), timeout, linger };
         self.open = Some((job, setting));
         ask
     }
 
-    /// How the question ended that was asked last, at `now`.
-    pub fn handle_outcome(&mut self, outcome: Outcome, now: Instant) {
+    /// How the question ended that was asked last, at `now`. `more` bytes came after its answer.
+    pub fn handle_outcome(&mut self, outcome: Outcome, more: usize, now: Instant) {
         let Some((job, setting)) = self.open.take() else { return };
         let took = now.saturating_duration_since(std::mem::replace(&mut self.now, now));
         if let Err(Failure::Port { reason } | Failure::NotAsked { reason }) = &outcome.result {
-            self.handle_trouble(job, reason);
+            self.handle_trouble(job, setting, reason);
             return;
         }
         self.troubles = 0;
-        if job.why == Why::First {
-            self.asked += 1;
-            self.tally(setting).asked += 1;
+        self.note_first(&job, setting);
+        if more >= ANSWER_LEN_MIN {
+            self.case_or_new(setting, job.unit).again += 1;
         }
         let is_late = self.note_others(&outcome, job.unit, setting);
         match outcome.result {
@@ -288,6 +308,12 @@ impl Scan {
     /// Ends the scan: nothing more is asked.
     pub fn handle_stop(&mut self) {
         self.is_stopped = true;
+        self.tell_rest();
+    }
+
+    /// Ends the scan: nothing more can be asked, for this reason.
+    pub fn handle_failure(&mut self, reason: &str) {
+        self.failure = Some(reason.to_owned());
         self.tell_rest();
     }
 
@@ -356,6 +382,12 @@ impl Scan {
         self.failure.as_deref()
     }
 
+    /// The templates that fit a unit best; none when it says nothing that tells.
+    #[must_use]
+    pub fn fits(&self, case: &Case) -> Vec<Fit> {
+        recognise::fits(&self.settings.fingerprints, case)
+    }
+
     /// What it was run with.
     #[must_use]
     pub fn settings(&self) -> &ScanSettings {
@@ -393,7 +425,14 @@ impl Scan {
                         }
                     }
                     let (query, timeout) = (self.settings.first.into(), self.patience());
-                    self.hurry(Job { unit: *unit, query, timeout, why: Why::Late });
+                    self.hurry(Job {
+                        unit: *unit,
+                        query,
+                        timeout,
+                        why: Why::Late,
+                        failed: 0,
+                        lingers: false,
+                    });
                 }
             }
         }
@@ -411,7 +450,8 @@ impl Scan {
         match (&job.query, result) {
             (Query::Read(range), result) => case.note_read(*range, result),
             (query, Ok(Data::Identity(part))) => {
-                let is_first = case.identity.objects.is_empty();
+                // One that knows the function and says nothing is asked no more.
+                let is_first = !std::mem::replace(&mut case.is_identified, true);
                 let knows_more = part.conformity & CONFORMITY_LEVEL > CONFORMITY_BASIC;
                 case.note_identity(Identity::of(&part));
                 if is_first {
@@ -454,9 +494,22 @@ impl Scan {
         let reads = tables.into_iter().filter(|table| *table != asked);
         let reads = reads.filter_map(|table| ReadRange::new(table, 0, 1).ok()).map(Query::Read);
         let who = identify(Objects::Basic, 0);
-        let queries = [first.clone(), first, who, Query::ServerId].into_iter();
+        // Where frames have numbers, no second answer comes.
+        let lingers = !self.settings.is_network;
+        for _ in 0..VERIFICATIONS {
+            let (query, timeout) = (first.clone(), self.patience());
+            self.push(Job { unit, query, timeout, why: Why::Follow, failed: 0, lingers });
+        }
+        let queries = [who, Query::ServerId].into_iter();
         for query in queries.chain(reads.take(2)) {
             self.follow(unit, query);
+        }
+        for range in recognise::reads(&self.settings.fingerprints) {
+            let is_asked =
+                range.address() == 0 && range.count() == 1 && range.table() != Table::DiscreteInput;
+            if !is_asked {
+                self.follow(unit, range);
+            }
         }
     }
 
@@ -543,13 +596,24 @@ impl Scan {
         }
     }
 
-    fn handle_trouble(&mut self, job: Job, reason: &str) {
+    fn handle_trouble(&mut self, mut job: Job, setting: usize, reason: &str) {
         self.troubles += 1;
+        job.failed += 1;
         if self.troubles >= TROUBLES_MAX {
-            self.failure = Some(reason.to_owned());
-            self.tell_rest();
-        } else if let Some(visit) = &mut self.visit {
-            visit.urgent.push_front(job);
+            self.handle_failure(reason);
+        } else if job.failed < TRIES_MAX {
+            self.hurry(job);
+        } else {
+            self.note_first(&job, setting);
+            self.handle_silence(job, setting);
+            self.gather_news(setting);
+        }
+    }
+
+    fn note_first(&mut self, job: &Job, setting: usize) {
+        if job.why == Why::First {
+            self.asked += 1;
+            self.tally(setting).asked += 1;
         }
     }
 
@@ -688,7 +752,11 @@ impl Scan {
 
     fn follow(&mut self, unit: UnitId, query: impl Into<Query>) {
         let (query, timeout) = (query.into(), self.patience());
-        let job = Job { unit, query, timeout, why: Why::Follow };
+        let job = Job { unit, query, timeout, why: Why::Follow, failed: 0, lingers: false };
+        self.push(job);
+    }
+
+    fn push(&mut self, job: Job) {
         if let Some(visit) = &mut self.visit {
             visit.urgent.push_back(job);
         }

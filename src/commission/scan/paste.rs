@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::case::Case;
+use super::case::{Case, Verdict};
 use super::machine::Scan;
 use super::place::{Place, Way};
 use super::setting::Setting;
@@ -12,6 +12,8 @@ use crate::field::{Parity, UnitId};
 
 /// Letters of a name that is made of a product's.
 const NAME_LEN_MAX: usize = 40;
+/// So many templates are suggested that may fit.
+const GUESSES_MAX: usize = 3;
 
 /// `buses:` and `devices:` with comments; without a unit, nothing. Units at another setting than the first stand in comments:
 /// one line has one setting.
@@ -39,8 +41,8 @@ pub fn paste(scan: &Scan, place: &Place) -> String {
 /// Everything that was found, as comments.
 fn summary(scan: &Scan, place: &Place) -> String {
     let mut text = String::new();
-    let found = scan.found();
-    for case in found.chain(scan.suspects()) {
+    let found = if scan.answers_to_any() { 1 } else { usize::MAX };
+    for case in scan.found().take(found).chain(scan.suspects()) {
         let setting = scan.setting(case.setting).map_or(String::new(), |it| format!(" at {it}"));
         let _ =
             writeln!(text, "# unit {}{setting}: {}", case.unit.0, words::unit(scan, case, place));
@@ -68,18 +70,46 @@ fn group(scan: &Scan, place: &Place, setting: usize, names: &mut Vec<String>) ->
         let _ = writeln!(text, "buses:\n  {}: {}", place.bus, bus(scan, place, setting, &cases));
     }
     let is_known = |case: &Case| place.known(case.unit).is_some();
+    // Nobody can say which of two is polled.
+    let is_one = |case: &&Case| case.verdict(scan.line_is_weak(case)) != Verdict::ProbablyTwo;
     // Of a device that answers to every id, one is enough.
     let wanted = if scan.answers_to_any() { 1 } else { cases.len() };
-    let fresh: Vec<&Case> = cases.into_iter().take(wanted).filter(|case| !is_known(case)).collect();
+    let usable: Vec<&Case> = cases.into_iter().filter(is_one).take(wanted).collect();
+    let fresh: Vec<&Case> = usable.iter().copied().filter(|case| !is_known(case)).collect();
     if fresh.is_empty() {
-        text += "# All of them are configured.\n";
+        let why = if usable.is_empty() {
+            "none of them can be polled"
+        } else {
+            "all of them are configured"
+        };
+        let _ = writeln!(text, "# No device to add: {why}.");
         return text;
     }
     text += "devices:\n";
     for case in fresh {
-        let name = free_name(case, names);
+        let fits = scan.fits(case);
+        let template = match &fits[..] {
+            [one] if one.is_sure() => Some(&one.template),
+            _ => None,
+        };
+        let name = free_name(case, template.map(|it| &**it), names);
         let _ = writeln!(text, "  {name}:\n    bus: {}\n    unit: {}", place.bus, case.unit.0);
-        text += &points(case);
+        match template {
+            Some(template) => {
+                let _ = writeln!(text, "    template: {template}");
+            }
+            None => {
+                // Plausible values alone are no proof.
+                for fit in fits.iter().take(GUESSES_MAX) {
+                    let _ = writeln!(
+                        text,
+                        "    # template: {}  # {}? Instead of `points`",
+                        fit.template, fit.title
+                    );
+                }
+                text += &points(case);
+            }
+        }
         names.push(name);
     }
     text
@@ -134,9 +164,10 @@ fn points(case: &Case) -> String {
 }
 
 /// A name that says what it is, and that no other has.
-fn free_name(case: &Case, taken: &[String]) -> String {
+fn free_name(case: &Case, template: Option<&str>, taken: &[String]) -> String {
     let Case { unit: UnitId(unit), .. } = *case;
-    let kind = case.identity.product().map(|it| slug(&it)).filter(|it| !it.is_empty());
+    let product = template.map(str::to_owned).or_else(|| case.identity.product());
+    let kind = product.map(|it| slug(&it)).filter(|it| !it.is_empty());
     let name = format!("{}-{unit}", kind.as_deref().unwrap_or("unit"));
     // The same id at two settings.
     if taken.contains(&name) { format!("{name}-b") } else { name }

@@ -53,18 +53,19 @@ impl Road {
         Ok(others)
     }
 
-    /// Puts one question of a scan at `setting`.
+    /// Puts one question of a scan at `setting`; says how it ended and how many bytes came after its answer, if it was to
+    /// listen on.
     ///
     /// # Errors
     /// [`RoadError`]. A port that cannot be opened again is an outcome ([`Failure::Port`]).
     pub async fn ask(
         &mut self,
-        Ask { unit, query, timeout, .. }: Ask,
+        Ask { unit, query, timeout, linger, .. }: Ask,
         setting: Option<Setting>,
-    ) -> Result<Outcome, RoadError> {
+    ) -> Result<(Outcome, usize), RoadError> {
         let question = Question::new(unit, query);
         match self {
-            Self::Gateway(asker) => Ok(asker.ask(Rank::Idle, question).await?),
+            Self::Gateway(asker) => Ok((asker.ask(Rank::Idle, question).await?, 0)),
             Self::Direct { bus, open } => {
                 let is_right =
                     |it: &(Option<Setting>, Session)| it.0 == setting && it.1.unusable().is_none();
@@ -78,7 +79,14 @@ impl Road {
                     }
                 }
                 match open {
-                    Some((_, session)) => Ok(session.ask(question, timeout).await),
+                    Some((_, session)) => {
+                        let outcome = session.ask(question, timeout).await;
+                        let more = match linger.filter(|_| outcome.result.is_ok()) {
+                            Some(linger) => session.listen(linger).await,
+                            None => 0,
+                        };
+                        Ok((outcome, more))
+                    }
                     None => Ok(failed("the port is not open".to_owned())),
                 }
             }
@@ -86,8 +94,8 @@ impl Road {
     }
 }
 
-fn failed(reason: String) -> Outcome {
-    Outcome { result: Err(Failure::Port { reason }), dropped: Vec::new() }
+fn failed(reason: String) -> (Outcome, usize) {
+    (Outcome { result: Err(Failure::Port { reason }), dropped: Vec::new() }, 0)
 }
 
 /// The bus with its serial port set to `setting`.

@@ -5,7 +5,11 @@ use std::fmt::Write as _;
 use super::case::{Case, Standing, Verdict};
 use super::machine::Scan;
 use super::place::Place;
+use super::recognise::Fit;
 use crate::field::modbus::pdu::{Data, ReadRange};
+
+/// So many templates that fit are named.
+const SHOWN_MAX: usize = 4;
 
 /// One line about a unit: what it is, and what is odd about it.
 #[must_use]
@@ -14,8 +18,11 @@ pub fn unit(scan: &Scan, case: &Case, place: &Place) -> String {
     if let Some(name) = place.known(case.unit) {
         parts.push(format!("configured as `{name}`"));
     }
+    let fits = scan.fits(case);
+    parts.extend(kind(&fits));
     match case.identity.to_string() {
         name if !name.is_empty() => parts.push(name),
+        _ if !fits.is_empty() => {}
         _ => parts.extend(case.first_values().map(|(range, data)| value(range, data))),
     }
     if parts.is_empty() && case.standing == Standing::Found {
@@ -36,6 +43,18 @@ pub fn unit(scan: &Scan, case: &Case, place: &Place) -> String {
     }
     parts.extend(oddity(scan, case));
     parts.join("; ")
+}
+
+/// What kind of device it is by the templates that fit.
+fn kind(fits: &[Fit]) -> Option<String> {
+    let names: Vec<String> = fits.iter().map(|fit| fit.template.to_string()).collect();
+    match fits {
+        [] => None,
+        [one] if one.is_sure() => Some(format!("{} (template {})", one.title, one.template)),
+        [one] => Some(format!("may be {} (template {})", one.title, one.template)),
+        some if some.len() <= SHOWN_MAX => Some(format!("may be {}", names.join(" or "))),
+        some => Some(format!("{} templates fit", some.len())),
+    }
 }
 
 /// What is wrong with the answers of a unit id, and what to do about it.

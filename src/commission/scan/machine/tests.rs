@@ -59,6 +59,7 @@ fn settings(settings: Vec<Option<Setting>>) -> ScanSettings {
         timeout: Duration::from_millis(100),
         goes_on: false,
         is_network: false,
+        fingerprints: Vec::new(),
     }
 }
 
@@ -81,7 +82,7 @@ impl World {
             self.asked.push((ask.setting, ask.unit.0, ask.query.function()));
             let (heard, took) = self.answer(ask, setting);
             self.now += took;
-            scan.handle_outcome(heard, self.now);
+            scan.handle_outcome(heard, 0, self.now);
             if stop(&scan) {
                 scan.handle_stop();
             }
@@ -264,6 +265,26 @@ fn two_devices_that_answer_one_after_the_other_are_told() {
 }
 
 #[test]
+fn bytes_behind_an_answer_are_those_of_a_second_device() {
+    let at = at(9_600, N);
+    for (more, verdict) in [(0, Verdict::One), (2, Verdict::One), (7, Verdict::ProbablyTwo)] {
+        let mut world = World::new(vec![device(1, at)]);
+        let units = vec![UnitId(1)];
+        let mut scan = Scan::new(ScanSettings { units, ..settings(vec![Some(at)]) }, world.now);
+        let mut listened = 0;
+        while let Some(ask) = scan.poll_ask(world.now) {
+            let more = ask.linger.map_or(0, |_| more);
+            listened += u32::from(ask.linger.is_some());
+            let (outcome, took) = world.answer(ask, Some(at));
+            world.now += took;
+            scan.handle_outcome(outcome, more, world.now);
+        }
+        let case = scan.found().next().expect("the unit");
+        assert_eq!((listened, case.verdict(false)), (VERIFICATIONS, verdict), "{more}");
+    }
+}
+
+#[test]
 fn a_wrong_parity_is_not_taken_for_two_devices_once_the_right_one_is_tried() {
     let right = at(19_200, E);
     let mut world = World::new(vec![Thing::Lenient { unit: 40, at: right }]);
@@ -333,6 +354,23 @@ fn who_is_there_is_asked_who_it_is_and_what_it_has() {
 }
 
 #[test]
+fn a_device_that_knows_the_question_and_says_nothing_is_asked_no_more() {
+    let now = Instant::now();
+    let mut scan = Scan::new(ScanSettings { units: vec![UnitId(1)], ..settings(vec![None]) }, now);
+    let mut asked = 0;
+    while let Some(ask) = scan.poll_ask(now) {
+        asked += 1;
+        let identity = wire::Identity { conformity: 0x83, more_from: None, objects: Vec::new() };
+        let result = match ask.query {
+            Query::Identity(_) => Ok(Data::Identity(identity)),
+            query => reply(&query, &[3]),
+        };
+        scan.handle_outcome(Outcome { result, dropped: Vec::new() }, 0, now);
+        assert!(asked < 20, "it goes on for ever");
+    }
+}
+
+#[test]
 fn a_stop_keeps_what_was_found() {
     let at = at(9_600, N);
     let mut world = World::new(vec![device(1, at), device(100, at)]);
@@ -394,11 +432,11 @@ fn a_port_that_fails_again_and_again_ends_the_scan() {
         result: Err(Failure::Port { reason: "the serial port is gone".to_owned() }),
         dropped: Vec::new(),
     };
-    for _ in 0..TROUBLES_MAX {
-        let ask = scan.poll_ask(now).expect("it is tried again");
-        assert_eq!(ask.unit, UnitId(1));
-        scan.handle_outcome(gone(), now);
+    let mut asked = Vec::new();
+    while let Some(ask) = scan.poll_ask(now) {
+        asked.push(ask.unit.0);
+        scan.handle_outcome(gone(), 0, now);
     }
-    assert_eq!(scan.poll_ask(now), None);
+    assert_eq!(asked, [1, 1, 2, 2, 3, 3]);
     assert_eq!(scan.failure(), Some("the serial port is gone"));
 }
