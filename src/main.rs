@@ -37,6 +37,10 @@ enum Command {
     /// Publish to a broker: a small MQTT client with mosquitto_pub's options
     #[command(disable_help_flag = true)]
     Pub(cli::PubArgs),
+    /// Read registers of a device in every interpretation, or what it says of itself
+    Read(cli::ReadArgs),
+    /// Write one value to a device, read back and confirmed
+    Write(cli::WriteArgs),
     /// Make a configuration of a mosquitto.conf and name each line that needs a look
     Import(cli::ImportArgs),
     /// Check a configuration file and say everything that is wrong with it
@@ -58,6 +62,8 @@ fn main() -> ExitCode {
         Command::Passwd(args) => cli::passwd(&args),
         Command::Sub(args) => cli::subscribe(&args),
         Command::Pub(args) => cli::publish(&args),
+        Command::Read(args) => cli::read(&args, &mut std::io::stdout().lock()),
+        Command::Write(args) => cli::write(&args, &mut std::io::stdout().lock()),
         Command::Import(args) => cli::import(&args, &mut std::io::stdout().lock()),
         Command::Check(args) => cli::check(&args, &mut std::io::stdout().lock()),
         Command::Templates(args) => cli::templates(&args, &mut std::io::stdout().lock()),

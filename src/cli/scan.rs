@@ -47,6 +47,9 @@ pub struct ScanArgs {
     /// A serial port with Modbus RTU on it, such as /dev/ttyUSB0
     #[arg(value_name = "PORT", group = "where")]
     pub port: Option<String>,
+    /// The same, in the words of the configuration
+    #[arg(long, value_name = "PORT", group = "where")]
+    pub modbus_rtu: Option<String>,
     /// A serial port with Modbus ASCII on it
     #[arg(long, value_name = "PORT", group = "where")]
     pub modbus_ascii: Option<String>,
@@ -336,7 +339,7 @@ fn place(args: &ScanArgs) -> Result<(Place, Road), String> {
     let to = |text: &String, usual| endpoint(text, usual);
     let port = if let Some(bus) = &args.bus {
         return through_gateway(args, bus);
-    } else if let Some(path) = &args.port {
+    } else if let Some(path) = args.port.as_ref().or(args.modbus_rtu.as_ref()) {
         PortSettings::Rtu(serial(path)?)
     } else if let Some(path) = &args.modbus_ascii {
         PortSettings::Ascii(serial(path)?)

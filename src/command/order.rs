@@ -145,7 +145,11 @@ fn deadline(
     at.mono.checked_add(left).ok_or("its time is beyond all bounds")
 }
 
-fn setting(device: &DeviceSettings, asked: &Asked) -> Result<(usize, Setting), String> {
+/// What to send so that a point of `device` becomes what is wanted of it, and the index of the point.
+///
+/// # Errors
+/// Why it may not become that, in plain words.
+pub fn setting(device: &DeviceSettings, asked: &Asked) -> Result<(usize, Setting), String> {
     let name = asked.point.as_str();
     let Some(index) = device.points.iter().position(|point| &*point.name == name) else {
         let is_made = device.computed.iter().any(|made| &*made.name == name);

@@ -93,6 +93,15 @@ pub fn ask(path: &Path, state_dir: &Path, request: &Request) -> Result<Answers, 
     }
 }
 
+/// Whether anybody listens at `path`, be it not for this user.
+#[must_use]
+pub fn is_listening(path: &Path) -> bool {
+    match UnixStream::connect(path) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
 impl Answers {
     /// Hands each item on as it comes; gives the sum of the last line, as JSON.
     ///

@@ -19,7 +19,7 @@ mod stopped;
 mod units;
 
 pub use base64::{decode_base64, encode_base64};
-pub use client::{Answers, ClientError, ask};
+pub use client::{Answers, ClientError, ask, is_listening};
 pub use clients::{ClientReport, ClientsReport};
 pub use desk::Desk;
 pub use export::ExportedMessage;

@@ -1,14 +1,14 @@
 """A Modbus server by pymodbus: the devices of the tests.
 
 pymodbus_server.py (--tcp | --udp | --tls CERTIFICATE KEY CA | --rtu TTY | --ascii TTY) [--framer socket|rtu|ascii]
-                   [--baud N] [--parity N|E|O] [--unit ID] [--also ID] [--silent] [--vendor TEXT]
+                   [--baud N] [--parity N|E|O] [--unit ID] [--also ID] [--silent]
                    [--bank JSON] [--counter ADDRESS] [--log FILE]
 
 The bank is {"coil": {"4": 1}, "discrete": {}, "holding": {"100": 215}, "input": {}}: table, address from 0, value.
 Registers that are not in it are answered with exception 2. --also adds a unit with the same bank. Other units are silent
-on a serial port and with --silent, elsewhere they are refused with exception 11. --vendor is said of all units (function
-43/14). The counter is a pair of holding registers, high word
-first, that grows by one with each read of both; the value answered goes to the log, a line each.
+on a serial port and with --silent; elsewhere they are refused with exception 11. The counter is a pair of holding registers,
+high word first, that grows by one with each read of both; the value answered goes to the log, a line each. All of them say
+what they are when they are asked: vendor "Peer", product code "PM", version "3", and a product name.
 With --tcp, --udp and --tls a free port of 127.0.0.1 is taken; --framer says what goes over --tcp; --tls wants a
 certificate of the client that CA has signed. "ready PORT" (or "ready TTY") on standard output says that it answers.
 """
@@ -38,7 +38,6 @@ def arguments():
     parser.add_argument("--unit", type=int, default=1)
     parser.add_argument("--also", type=int, action="append", default=[])
     parser.add_argument("--silent", action="store_true")
-    parser.add_argument("--vendor")
     parser.add_argument("--bank", type=json.loads, default={})
     parser.add_argument("--counter", type=int)
     parser.add_argument("--log", default="/dev/null")
@@ -87,6 +86,17 @@ def devices(args, log):
     ]
 
 
+def identity():
+    return ModbusDeviceIdentification(
+        info_name={
+            "VendorName": "Peer",
+            "ProductCode": "PM",
+            "MajorMinorRevision": "3",
+            "ProductName": "pymodbus device",
+        }
+    )
+
+
 def secured(certificate, key, ca):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -96,29 +106,28 @@ def secured(certificate, key, ca):
 
 
 def server_of(args, log):
-    here = ("127.0.0.1", 0)
-    identity = ModbusDeviceIdentification(info_name={"VendorName": args.vendor}) if args.vendor else None
+    here, who = ("127.0.0.1", 0), identity()
     if args.tcp:
         return ModbusTcpServer(
             devices(args, log),
             framer=FramerType(args.framer),
             address=here,
-            identity=identity,
+            identity=who,
             ignore_missing_devices=args.silent,
         )
     if args.udp:
-        return ModbusUdpServer(devices(args, log), address=here)
+        return ModbusUdpServer(devices(args, log), address=here, identity=who)
     if args.tls:
         # Its own framer for TLS leaves the header out, which Modbus/TCP Security does not.
         context = secured(*args.tls)
-        return ModbusTlsServer(devices(args, log), framer=FramerType.SOCKET, address=here, sslctx=context)
+        return ModbusTlsServer(devices(args, log), framer=FramerType.SOCKET, address=here, identity=who, sslctx=context)
     return ModbusSerialServer(
         devices(args, log),
         framer=FramerType.ASCII if args.ascii else FramerType.RTU,
         port=args.ascii or args.rtu,
         baudrate=args.baud,
         parity=args.parity,
-        identity=identity,
+        identity=who,
         # A line has other units, too: no answer in their names.
         ignore_missing_devices=True,
     )

@@ -269,7 +269,7 @@ impl Scan {
         }
         let is_late = self.note_others(&outcome, job.unit, setting);
         match outcome.result {
-            Ok(data) => self.handle_sound(job, setting, Ok(data)),
+            Ok(data) => self.handle_sound(&job, setting, Ok(data)),
             Err(Failure::Refused {
                 code: ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetFailed,
             }) => {
@@ -277,7 +277,7 @@ impl Scan {
                 self.handle_silence(job, setting);
             }
             Err(Failure::Refused { code } | Failure::RefusedSomething { code }) => {
-                self.handle_sound(job, setting, Err(code));
+                self.handle_sound(&job, setting, Err(code));
             }
             Err(failure @ (Failure::NoAnswer | Failure::EchoOnly)) => {
                 let echoed = u32::from(failure == Failure::EchoOnly);
@@ -439,7 +439,7 @@ impl Scan {
         !others.is_empty()
     }
 
-    fn handle_sound(&mut self, job: Job, setting: usize, result: Result<Data, ExceptionCode>) {
+    fn handle_sound(&mut self, job: &Job, setting: usize, result: Result<Data, ExceptionCode>) {
         self.tally(setting).sound += 1;
         if job.why == Why::First {
             self.note_in_a_row();

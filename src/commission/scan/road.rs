@@ -14,7 +14,7 @@ pub enum Road {
         /// The bus; its port is set anew for each setting.
         bus: Box<BusSettings>,
         /// The opened port and what it is set to.
-        open: Option<(Option<Setting>, Session)>,
+        open: Option<Box<(Option<Setting>, Session)>>,
     },
     /// The gateway, asked when nothing else is due.
     Gateway(Asker),
@@ -49,7 +49,7 @@ impl Road {
         drop(open.take());
         let session = Session::open(set(bus, setting)).await?;
         let others = session.others().await;
-        *open = Some((setting, session));
+        *open = Some(Box::new((setting, session)));
         Ok(others)
     }
 
@@ -74,12 +74,13 @@ impl Road {
                 }
                 if open.is_none() {
                     match Session::open(set(bus, setting)).await {
-                        Ok(session) => *open = Some((setting, session)),
+                        Ok(session) => *open = Some(Box::new((setting, session))),
                         Err(error) => return Ok(failed(error.to_string())),
                     }
                 }
                 match open {
-                    Some((_, session)) => {
+                    Some(open) => {
+                        let session = &mut open.1;
                         let outcome = session.ask(question, timeout).await;
                         let more = match linger.filter(|_| outcome.result.is_ok()) {
                             Some(linger) => session.listen(linger).await,

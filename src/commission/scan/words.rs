@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::case::{Case, Standing, Verdict};
+use super::case::{Case, Verdict};
 use super::machine::Scan;
 use super::place::Place;
 use super::recognise::Fit;
@@ -25,12 +25,12 @@ pub fn unit(scan: &Scan, case: &Case, place: &Place) -> String {
         _ if !fits.is_empty() => {}
         _ => parts.extend(case.first_values().map(|(range, data)| value(range, data))),
     }
-    if parts.is_empty() && case.standing == Standing::Found {
+    if parts.is_empty() && case.garbled() == 0 {
         parts.push(match case.reads.first() {
             Some((range, Err(code))) => {
-                format!("it is there; {range} it refuses ({code})")
+                format!("it refuses {range} with exception {}", code.code())
             }
-            _ => "it is there".to_owned(),
+            _ => "it answers".to_owned(),
         });
     }
     if case.is_slow {
@@ -41,8 +41,8 @@ pub fn unit(scan: &Scan, case: &Case, place: &Place) -> String {
             case.also_at.iter().filter_map(|it| Some(scan.setting(*it)?.to_string())).collect();
         parts.push(format!("also at {}: it does not look at parity", others.join(", ")));
     }
-    parts.extend(oddity(scan, case));
-    parts.join("; ")
+    // What must be done comes first.
+    oddity(scan, case).into_iter().chain(parts).collect::<Vec<String>>().join("; ")
 }
 
 /// What kind of device it is by the templates that fit.
