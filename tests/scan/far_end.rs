@@ -23,6 +23,8 @@ pub enum Station {
     Device(u8, u32, u16),
     /// One that says what it is, too (function 43/14): vendor, product code and revision.
     Named(u8, u32, [&'static str; 3]),
+    /// An energy meter with the registers by which its template knows it.
+    AbbB23(u8, u32),
     /// One that is silent unless it is asked for input registers.
     InputOnly(u8, u32),
     /// Two devices with this unit id: they answer at the same time.
@@ -143,6 +145,12 @@ impl Station {
                 }
                 Some(frame(&pdu))
             }
+            Self::AbbB23(its, rate) if its == unit && rate == baud => Some(frame(match request {
+                [3, 0x89, 0x60, 0, 2] => &[3, 4, b'B', b'2', b'3', b' '],
+                [3, 0x5b, 0x2c, 0, 1] => &[3, 2, 0x13, 0x88],
+                [3, ..] => &[0x83, 2],
+                _ => &[0x84, 1],
+            })),
             Self::InputOnly(its, rate) if its == unit && rate == baud => {
                 (request.first() == Some(&4)).then(|| frame(&registers(request, 4, 99)))
             }

@@ -24,6 +24,16 @@ fn units_are_found_at_their_baud_rate_and_their_configuration_can_be_pasted() {
 }
 
 #[test]
+fn a_device_that_a_template_knows_is_written_with_it() {
+    let line = FarEnd::open(&[Station::AbbB23(4, 9_600)]);
+    let said = report(&[line.path(), "--baud", "9600", "--parity", "none", "--units", "1-5"], 0);
+    let yaml = said["yaml"].as_str().expect("text");
+    assert!(yaml.contains("  abb-b23-4:\n") && yaml.contains("    template: abb-b23\n"), "{yaml}");
+    assert_eq!(said["units"][0]["templates"][0]["sure"], true, "{said:#}");
+    assert_fine(yaml);
+}
+
+#[test]
 fn two_devices_with_one_id_are_named() {
     let line = FarEnd::open(&[Station::Twins(5, 9_600), Station::Device(6, 9_600, 1)]);
     let arguments = [line.path(), "--baud", "9600", "--parity", "none", "--units", "1-8"];

@@ -67,9 +67,10 @@ impl Road {
         match self {
             Self::Gateway(asker) => Ok((asker.ask(Rank::Idle, question).await?, 0)),
             Self::Direct { bus, open } => {
-                let is_right =
-                    |it: &(Option<Setting>, Session)| it.0 == setting && it.1.unusable().is_none();
-                if !open.as_ref().is_some_and(is_right) {
+                let is_right = open
+                    .as_deref()
+                    .is_some_and(|(its, session)| *its == setting && session.unusable().is_none());
+                if !is_right {
                     drop(open.take());
                 }
                 if open.is_none() {

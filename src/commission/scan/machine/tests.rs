@@ -1,11 +1,14 @@
 //! core: stories of scans in virtual time.
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
 
+use super::evidence::VERIFICATIONS;
 use super::*;
 use crate::commission::scan::case::Verdict;
 use crate::commission::scan::setting::Choice;
-use crate::field::Parity;
 use crate::field::modbus::identity as wire;
+use crate::field::modbus::identity::Objects;
+use crate::field::modbus::pdu::Data;
+use crate::field::{Parity, Table};
 
 /// What is at the other end of the line.
 enum Thing {
