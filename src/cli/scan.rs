@@ -12,9 +12,7 @@ use super::scan_screen::Screen;
 use super::{ExitStatus, scan_json};
 use crate::commission::Asker;
 use crate::commission::scan::setting::{Choice, Setting};
-use crate::commission::scan::{
-    News, Place, Road, RoadError, Scan, ScanSettings, Way, advice, paste, words,
-};
+use crate::commission::scan::{News, Place, Road, Scan, ScanSettings, Way, advice, paste, words};
 use crate::config::{self, Endpoint, SystemSecrets, TemplateFolder};
 use crate::field::modbus::pdu::ReadRange;
 use crate::field::{BusSettings, Fingerprint, Parity, PortSettings, Table, TcpSettings, UnitId};
@@ -30,6 +28,8 @@ const TIMEOUT_NETWORK: Duration = Duration::from_millis(1_100);
 const PORT_OF_MODBUS: u16 = 502;
 /// What many converters listen at.
 const PORT_OF_CONVERTERS: u16 = 4001;
+/// What our own processes are called.
+const PROGRAM: &str = "fieldpost";
 /// The highest unit id (Modbus over serial line 1.02, section 2.2).
 const UNIT_MAX: u8 = 247;
 
@@ -148,19 +148,23 @@ pub fn scan(args: &ScanArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus>
     let settings = settings(args, &place);
     let mut screen = Screen::new(args.quiet);
     let begin = Instant::now();
-    let scan = runtime.block_on(run(settings, &place, road, &mut screen))?;
+    let scan = runtime.block_on(run(settings, &place, road, &mut screen));
+    // A question that waits at a gateway need not be waited for.
+    runtime.shutdown_background();
+    let scan = scan?;
     screen.clear();
+    match &advice(&scan, &place)[..] {
+        [] => eprintln!("{}", told(&scan, begin.elapsed())),
+        [first, rest @ ..] => {
+            eprintln!("{first}");
+            rest.iter().for_each(|line| eprintln!("  - {line}"));
+        }
+    }
     if args.json {
         writeln!(out, "{:#}", scan_json::to_json(&scan, &place))?;
     } else {
         write!(out, "{}", paste(&scan, &place))?;
     }
-    let (first, rest) = match &advice(&scan, &place)[..] {
-        [] => (told(&scan, begin.elapsed()), Vec::new()),
-        [first, rest @ ..] => (first.clone(), rest.to_vec()),
-    };
-    eprintln!("{first}");
-    rest.iter().for_each(|line| eprintln!("  - {line}"));
     let found = scan.found().next().is_some();
     Ok(if found { ExitStatus::Done } else { ExitStatus::Failed })
 }
@@ -173,7 +177,11 @@ async fn run(
 ) -> anyhow::Result<Scan> {
     let mut signals = Signals::listen().context("cannot listen for Ctrl-C")?;
     let mut scan = Scan::new(settings, Instant::now());
-    let others = road.open(scan.setting(0)).await.map_err(explained)?;
+    let others = road.open(scan.setting(0)).await.map_err(|error| busy(&error.to_string()))?;
+    if let Some(gateway) = others.iter().find(|it| it.contains(PROGRAM)) {
+        // Whoever may do everything is not kept out; two that ask disturb each other.
+        return Err(busy(&format!("{} is held by {gateway}", place.address())));
+    }
     if !others.is_empty() {
         screen.say(&format!("{} has the port open, too; answers may go there", others.join(", ")));
     }
@@ -215,13 +223,12 @@ async fn run(
     Ok(scan)
 }
 
-/// A port that our own gateway has need not be freed.
-fn explained(error: RoadError) -> anyhow::Error {
-    let words = error.to_string();
-    if words.contains("fieldpost") {
+/// Why a port cannot be used; one that our own gateway has need not be freed.
+fn busy(words: &str) -> anyhow::Error {
+    if words.contains(PROGRAM) {
         anyhow::anyhow!("{words}: scan through it with `fieldpost scan --bus NAME`, or stop it")
     } else {
-        error.into()
+        anyhow::anyhow!("{words}")
     }
 }
 
@@ -280,7 +287,7 @@ fn settings(args: &ScanArgs, place: &Place) -> ScanSettings {
         | PortSettings::RtuOverTcp(_)
         | PortSettings::AsciiOverTcp(_) => vec![None],
     };
-    let timeout = args.timeout.unwrap_or(match place.way() {
+    let timeout = place.timeout.or(args.timeout).unwrap_or(match place.way() {
         Way::Port => TIMEOUT_PORT,
         Way::Converter => TIMEOUT_CONVERTER,
         Way::Network => TIMEOUT_NETWORK,
@@ -367,7 +374,13 @@ fn place(args: &ScanArgs) -> Result<(Place, Road), String> {
         probe_share: 5,
         in_flight: 1,
     };
-    let place = Place { bus: bus.name.clone(), port, is_configured: false, known: Vec::new() };
+    let place = Place {
+        bus: bus.name.clone(),
+        port,
+        is_configured: false,
+        timeout: None,
+        known: Vec::new(),
+    };
     let too_high = args.units.0.iter().find(|unit| **unit > UNIT_MAX);
     if let Some(unit) = too_high.filter(|_| place.way() != Way::Network) {
         return Err(format!("unit {unit} cannot be on a serial line: write 1 to {UNIT_MAX}"));
@@ -408,6 +421,7 @@ fn through_gateway(args: &ScanArgs, name: &str) -> Result<(Place, Road), String>
         bus: bus.name.clone(),
         port: bus.port.clone(),
         is_configured: true,
+        timeout: Some(bus.timeout),
         known: devices.map(|device| (device.unit, device.name.clone())).collect(),
     };
     let (state_dir, runtime_dir) = (settings.queue.state_dir, settings.queue.runtime_dir);

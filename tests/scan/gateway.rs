@@ -31,6 +31,10 @@ fn a_bus_of_a_running_gateway_is_scanned_without_freeing_its_port() {
     let output = end(&[&through[..], &["--baud", "19200"]].concat());
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(stderr(&output).contains("a running bus keeps its settings"), "{output:?}");
+    let near = line.near();
+    let output = end(&[near.to_str().expect("a plain path")]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stderr(&output).contains("fieldpost scan --bus NAME"), "{output:?}");
     let output = end(&["--bus", "elsewhere", "--config", config]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(stderr(&output).contains("rs485"), "{output:?}");

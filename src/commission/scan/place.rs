@@ -1,6 +1,7 @@
 //! core: where a scan takes place, as far as words and configuration need it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::field::{PortSettings, UnitId};
 
@@ -13,6 +14,8 @@ pub struct Place {
     pub port: PortSettings,
     /// Whether the bus is configured, and a running gateway is asked.
     pub is_configured: bool,
+    /// How long a running bus waits for its units at most.
+    pub timeout: Option<Duration>,
     /// Devices of it that are configured, by their unit ids.
     pub known: Vec<(UnitId, Arc<str>)>,
 }

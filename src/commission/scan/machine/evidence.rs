@@ -12,7 +12,9 @@ use crate::field::{Table, UnitId};
 
 /// How often an id is asked that brought garbage.
 const ATTEMPTS: u32 = 3;
-/// Silent answers in a row after which garbage before them was not from this id.
+/// Questions in a row that a unit leaves unanswered after which it is asked no more of what it may not know.
+pub(super) const SILENT_FOLLOWS_MAX: u32 = 6;
+/// Unanswered questions in a row after which garbage before them was not from this id.
 const SILENT_MAX: u32 = 2;
 /// So many ids with nothing but noise, and no unit, make a setting a wrong one.
 const NOISY_IDS_MAX: u32 = 5;
@@ -152,8 +154,14 @@ impl Scan {
             self.in_a_row = 0;
             self.canaries = self.canaries.map(|_| 0);
         }
-        let Some(case) = self.case_mut(setting, job.unit) else { return };
+        let unit = job.unit;
+        let Some(case) = self.case_mut(setting, unit) else { return };
         case.silent_in_a_row += 1;
+        if case.standing == Standing::Found && case.silent_in_a_row >= SILENT_FOLLOWS_MAX {
+            // It says nothing where others refuse, and each such question costs a time-out.
+            self.visit.iter_mut().for_each(|visit| visit.urgent.retain(|job| job.unit != unit));
+            return;
+        }
         if case.standing != Standing::Open {
             return;
         }

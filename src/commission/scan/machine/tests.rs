@@ -1,14 +1,14 @@
 //! core: stories of scans in virtual time.
 #![allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
 
-use super::evidence::VERIFICATIONS;
+use super::evidence::{SILENT_FOLLOWS_MAX, VERIFICATIONS};
 use super::*;
 use crate::commission::scan::case::Verdict;
 use crate::commission::scan::setting::Choice;
 use crate::field::modbus::identity as wire;
 use crate::field::modbus::identity::Objects;
 use crate::field::modbus::pdu::Data;
-use crate::field::{Parity, Table};
+use crate::field::{Expected, Parity, Place, PointSettings, Sign, Table, ValueType};
 
 /// What is at the other end of the line.
 enum Thing {
@@ -371,6 +371,32 @@ fn a_device_that_knows_the_question_and_says_nothing_is_asked_no_more() {
         scan.handle_outcome(Outcome { result, dropped: Vec::new() }, 0, now);
         assert!(asked < 20, "it goes on for ever");
     }
+}
+
+#[test]
+fn a_unit_that_is_silent_where_others_refuse_is_not_asked_for_ever() {
+    let point = |address| {
+        let place = Place { table: Table::Holding, address, bit: None };
+        PointSettings::new("x".into(), place, ValueType::U16, Duration::from_secs(1))
+    };
+    let sign = |address| Sign::Value(Box::new(point(address)), Expected::Number(vec![1.0]));
+    let signs = (100..150).map(sign).collect();
+    let fingerprints = vec![Fingerprint { template: "x".into(), title: "X".into(), signs }];
+    let units = vec![UnitId(1)];
+    let now = Instant::now();
+    let mut scan = Scan::new(ScanSettings { units, fingerprints, ..settings(vec![None]) }, now);
+    let mut unanswered = 0;
+    while let Some(ask) = scan.poll_ask(now) {
+        let result = if ask.query == Query::Read(range(Table::Holding)) {
+            Ok(Data::Registers(vec![1]))
+        } else {
+            unanswered += 1;
+            Err(Failure::NoAnswer)
+        };
+        scan.handle_outcome(Outcome { result, dropped: Vec::new() }, 0, now);
+    }
+    assert_eq!((scan.found().count(), unanswered), (1, SILENT_FOLLOWS_MAX));
+    assert_eq!(scan.poll_news(), Some(News::Unit(0)));
 }
 
 #[test]
