@@ -14,6 +14,7 @@
 mod support;
 
 mod clock;
+mod commission;
 mod counting;
 mod disk;
 mod kill;

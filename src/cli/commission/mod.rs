@@ -12,6 +12,19 @@ pub use bus_args::{BusArgs, Station};
 pub use read::{ReadArgs, read};
 pub use write::{WriteArgs, write};
 
+use crate::field::modbus::transaction::Failure;
+
+/// What helps if a gateway holds the port.
+const IF_GATEWAY: &str = "if that is a gateway, add `--config FILE` with its configuration: it asks for you then, and nothing need be stopped";
+
+/// What the room `field` says of a port that somebody else has.
+const HELD_BY: &str = " is held by ";
+
+/// Whether somebody else has the port.
+fn is_held(failure: &Failure) -> bool {
+    matches!(failure, Failure::NotAsked { reason } if reason.contains(HELD_BY))
+}
+
 /// Says something that is no result.
 fn say(text: &str) {
     eprintln!("fieldpost: {text}");

@@ -1,4 +1,5 @@
 //! shell: `fieldpost read`: one range of a unit in every interpretation, or what the unit says of itself.
+#![allow(clippy::disallowed_methods, reason = "waits between two looks")]
 
 use std::io::Write;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::bus_args::{BusArgs, Station};
 use super::snippet::{self, Key, POINT};
 use super::table::{Registers, bits_json, bits_text, manual};
-use super::{identify, say};
+use super::{IF_GATEWAY, identify, is_held, say};
 use crate::cli::{ExitStatus, queue::is_closed_pipe, run::runtime};
 use crate::commission::{Asker, Identification};
 use crate::field::modbus::decode::decode;
@@ -130,10 +131,16 @@ impl PointArgs {
     }
 }
 
+/// A point in the words of the command line.
+struct Described {
+    point: PointSettings,
+    keys: Vec<Key>,
+}
+
 /// What is asked.
 enum Ask {
-    /// A range; a point that begins with it, and its keys, if one was described.
-    Range(ReadRange, Option<(PointSettings, Vec<Key>)>),
+    /// A range, and a point that begins with it if one was described.
+    Range(ReadRange, Option<Box<Described>>),
     Fifo(Fifo),
     FileRecord(FileRecord),
     Identify,
@@ -201,7 +208,8 @@ impl ReadArgs {
         let count = self.count.max(if keys.is_empty() { 1 } else { point.width() });
         let range = ReadRange::new(table, point.place.address, count);
         let range = range.map_err(|error| error.to_string())?;
-        Ok(Ask::Range(range, (!keys.is_empty()).then_some((point, described))))
+        let described = Box::new(Described { point, keys: described });
+        Ok(Ask::Range(range, (!keys.is_empty()).then_some(described)))
     }
 }
 
@@ -251,6 +259,9 @@ impl Reader<'_> {
                     writeln!(out, "{report}")?;
                 }
                 say(&format!("{}, {question}: {failure}", self.station.name));
+                if is_held(&failure) {
+                    say(IF_GATEWAY);
+                }
                 self.hint(unit, &failure).await?;
                 return Ok(ExitStatus::Failed);
             }
@@ -305,7 +316,8 @@ impl Reader<'_> {
             (Data::Registers(words), _) => self.registers(words).to_text(),
             _ => String::new(),
         };
-        if let Ask::Range(range, Some((point, keys))) = self.ask {
+        if let Ask::Range(range, Some(described)) = self.ask {
+            let Described { point, keys } = &**described;
             let keys: Vec<String> =
                 keys.iter().map(|(key, value)| snippet::plain(key, value)).collect();
             let shown = match decode(point, *range, data) {
@@ -326,9 +338,13 @@ impl Reader<'_> {
             (Data::Registers(words), _) => report["registers"] = self.registers(words).to_json(),
             _ => {}
         }
-        if let Ask::Range(range, Some((point, _))) = self.ask {
+        if let Ask::Range(range, Some(described)) = self.ask {
+            let point = &described.point;
             let (value, quality) = decode(point, *range, data);
-            report["value"] = json!(value.map(|value| value.to_string()));
+            // A value is written as JSON would have it, but for a text.
+            let value = value.map(|value| value.to_string());
+            let value = value.map(|text| serde_json::from_str(&text).unwrap_or(Json::from(text)));
+            report["value"] = json!(value);
             report["quality"] = json!(quality.reason());
         }
         report
@@ -343,10 +359,12 @@ impl Reader<'_> {
             return Ok(());
         }
         let (table, address, count) = (range.table(), range.address(), range.count());
+        let base: u16 = if table == Table::Input { 30_001 } else { 40_001 };
+        let of_manual = address.checked_sub(base).map(|address| (address, count));
         let one_less = address.checked_sub(1).map(|address| (address, count));
         let one_more = address.checked_add(1).map(|address| (address, count));
         let alone = (count > 1).then_some((address, 1));
-        for (near, count) in [one_less, one_more, alone].into_iter().flatten() {
+        for (near, count) in [of_manual, one_less, one_more, alone].into_iter().flatten() {
             let Ok(near) = ReadRange::new(table, near, count) else { continue };
             let outcome = self.asker.ask(Rank::Idle, Question::new(unit, near)).await?;
             if outcome.result.is_ok() {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::bus_args::{BusArgs, Station};
 use super::read::PointArgs;
-use super::say;
 use super::snippet::{self, Key, POINT};
 use super::table::Registers;
+use super::{HELD_BY, IF_GATEWAY, say};
 use crate::cli::{ExitStatus, run::runtime};
 use crate::command::order::setting;
 use crate::command::request;
@@ -126,9 +126,10 @@ pub fn write(args: &WriteArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
     }
     runtime()?.block_on(async {
         let asker = station.asker();
-        let done = match &question.query {
-            Query::Exchange(_) => exchange(&asker, &question, out).await,
-            _ => confirm(&asker, &question, &order, out).await,
+        let done = if matches!(question.query, Query::Exchange(_)) {
+            exchange(&asker, &question, out).await
+        } else {
+            confirm(&asker, &question, &order, out).await
         };
         asker.close().await;
         done
@@ -260,6 +261,9 @@ async fn confirm(
                     }
                     End::Refused | End::Failed | End::Unknown => {
                         say(&line);
+                        if line.contains(HELD_BY) {
+                            say(IF_GATEWAY);
+                        }
                         ExitStatus::Failed
                     }
                 });

@@ -32,12 +32,11 @@ fn play(point: &PointSettings, script: Vec<Result<Data, Failure>>) -> (Vec<Strin
             }
             Next::Pause(_) => {}
             Next::Ask(question) => {
-                let words = match &question.query {
-                    Query::Write(write) => format!("{:?}", write.what()),
-                    other => {
-                        assert!(other.range().is_some(), "{other}");
-                        "read".to_owned()
-                    }
+                let words = if let Query::Write(write) = &question.query {
+                    format!("{:?}", write.what())
+                } else {
+                    assert!(question.query.range().is_some(), "{question}");
+                    "read".to_owned()
                 };
                 asked.push(words);
                 match script.next() {

@@ -208,8 +208,7 @@ fn answers_whose_length_stands_in_them_are_found_behind_echo_and_noise_byte_by_b
         for (query, pdu, data) in rarer() {
             let mut receiver = Receiver::new(wrap, Question::new(UNIT, query.clone()));
             let frame = wrap.encode(UNIT, &pdu);
-            let all =
-                [&[0, 7, 7][..], &receiver.request().to_vec(), &[UNIT.0, 0x11], &frame].concat();
+            let all = [&[0, 7, 7][..], receiver.request(), &[UNIT.0, 0x11], &frame].concat();
             let answers: Vec<_> =
                 all.chunks(1).filter_map(|byte| receiver.handle_bytes(byte)).collect();
             assert_eq!(answers, [Answer::Data(data)], "{query}");
