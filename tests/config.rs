@@ -17,7 +17,7 @@ use fieldpost::cli::{self, CheckArgs, ExitStatus};
 use fieldpost::clock::ClockTrust;
 use fieldpost::config::{
     self, Complaints, Parsed, SecretAnswer, SecretReference, SecretSource, Settings, Severity,
-    SystemSecrets,
+    SystemSecrets, TemplateAnswer, TemplateSource,
 };
 use fieldpost::field::{
     Change, ChecksumSettings, Encoding, Formula, FrameEnd, Half, Level, LinePort, Marker, Order,
@@ -203,6 +203,49 @@ fn every_kind_of_bus_is_run_as_it_is_written() {
 }
 
 #[test]
+fn a_device_with_a_template_is_run_with_what_both_say() {
+    let settings = settings("tests/data/config/valid/templates.yaml");
+    let device = |name: &str| {
+        let device = settings.devices.iter().find(|it| &*it.name == name);
+        device.expect("the device is there").clone()
+    };
+    let point = |of: &str, name: &str| {
+        let device = device(of);
+        let point = device.points.iter().find(|it| &*it.name == name);
+        point.unwrap_or_else(|| panic!("{of} has no {name}")).clone()
+    };
+    let names = |of: &str| {
+        let device = device(of);
+        device.points.iter().map(|it| it.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(device("whole").allowed.registers_max, Some(80));
+    assert_eq!(point("whole", "voltage_l3").place.address, 4);
+    assert_eq!(point("single", "voltage_l1").every, Duration::from_secs(5));
+    assert!(!names("single").contains(&"voltage_l2".to_owned()));
+    assert_eq!(device("changed").allowed.registers_max, Some(20));
+    let power = point("changed", "power");
+    assert_eq!((power.place.address, power.every.as_secs()), (12, 2));
+    assert_eq!((power.unit.as_deref(), power.report.is_some()), (Some("W"), true));
+    assert_eq!(point("changed", "energy").place.address, 400);
+    assert_eq!(point("changed", "temperature").place.address, 7);
+    assert!(!names("changed").contains(&"current".to_owned()));
+    // What the wanted ones are made of stays, and is not published.
+    assert_eq!(names("few"), ["power", "power_sf", "energy", "energy_sf"]);
+    let made: Vec<_> = device("few").computed.iter().map(|it| it.name.to_string()).collect();
+    assert_eq!(made, ["power", "energy", "half"]);
+    let own = device("own");
+    assert_eq!((own.unit, own.allowed.registers_max), (UnitId(17), Some(10)));
+    let level = point("own", "level_2");
+    assert_eq!((level.place.address, level.word_order, level.offset), (12, Order::Little, -1.5));
+    assert_eq!(level.every, Duration::from_secs(10));
+    assert_eq!(point("own", "alarm_2").place.bit, Some(1));
+    assert!(!names("own").contains(&"wide".to_owned()));
+    let off = device("scaled-part-off");
+    assert!(off.computed.iter().all(|it| &*it.name != "power"), "it is off");
+    assert!(off.computed.iter().any(|it| &*it.name == "loss"), "and part of another");
+}
+
+#[test]
 fn every_kind_of_line_is_run_as_it_is_written() {
     let settings = settings("tests/data/config/valid/every-kind-of-line.yaml");
     assert!(settings.buses.is_empty(), "none of them is a Modbus bus");
@@ -270,7 +313,11 @@ fn the_reference_file_gives_what_it_says() {
     assert_eq!((&*tcp.host, tcp.port), ("192.0.2.10", 502));
     assert_eq!(plant.timeout, Duration::from_secs(1));
 
-    let [meter_1, meter_2, boiler, weigher] = &settings.devices[..] else { panic!("four devices") };
+    let [meter_1, meter_2, roof, boiler, weigher] = &settings.devices[..] else {
+        panic!("five devices")
+    };
+    let made: Vec<&str> = roof.computed.iter().map(|it| &*it.name).collect();
+    assert_eq!(made, ["voltage_l1", "power", "energy"]);
     let [scale] = &settings.lines[..] else { panic!("one line") };
     let LinePort::Serial(serial) = &scale.port else { panic!("a serial line") };
     assert_eq!((serial.baud, serial.parity, serial.data_bits), (9_600, Parity::None, 8));
@@ -752,7 +799,7 @@ fn check_tells_machines_the_same_as_people() {
     );
     let (status, out) = check("config/fieldpost.yaml", true);
     let report: serde_json::Value = serde_json::from_str(&out).expect("it is JSON");
-    assert_eq!((status, &report["counts"]["devices"]), (ExitStatus::Done, &serde_json::json!(4)));
+    assert_eq!((status, &report["counts"]["devices"]), (ExitStatus::Done, &serde_json::json!(5)));
 }
 
 #[test]
@@ -812,13 +859,38 @@ fn judge(text: &str) -> Result<(), TestCaseError> {
     prop_assert!(!shown.contains(SECRET), "{}", shown);
     prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{:?}", shown);
     let lines: Vec<&str> = text.split('\n').collect();
-    for complaint in &complaints {
+    for complaint in complaints.iter().filter(|complaint| complaint.file == "any") {
         let line = lines.get(complaint.line - 1);
         prop_assert!(line.is_some(), "{}", complaint);
         let length = line.map_or(0, |line| line.chars().count());
         prop_assert!((1..=length + 1).contains(&complaint.column), "{}", complaint);
     }
     Ok(())
+}
+
+/// Whatever it is called.
+struct OneTemplate(String);
+
+impl TemplateSource for OneTemplate {
+    fn names(&self, _folder: Option<&str>) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn template(&self, _folder: Option<&str>, name: &str) -> TemplateAnswer {
+        TemplateAnswer::Found { file: format!("{name}.yaml"), text: self.0.clone() }
+    }
+}
+
+#[test]
+fn templates_that_unfold_into_too_much_are_refused() {
+    let points: String = (0..900)
+        .map(|at| format!("  \"p{at}_{{n}}\": {{ for: {{ n: 1..1000 }}, holding: \"{{n}}\" }}\n"))
+        .collect();
+    let text =
+        format!("name: it\ntitle: it\nclass: io\nsource: {{ title: it }}\npoints:\n{points}");
+    let (cards, wrong) = config::templates(&OneTemplate(text), None, Some("it"));
+    assert!(cards.is_empty());
+    assert!(wrong[0].to_string().contains("more than a gateway can hold"), "{}", wrong[0]);
 }
 
 fn reference() -> String {
@@ -828,11 +900,65 @@ fn reference() -> String {
 /// A fragment that YAML or this file gives a meaning to.
 fn fragment() -> impl Strategy<Value = String> {
     let known = [
-        ": ", "\n", "  ", "\t", "- ", "{", "}", "[", "]", ",", "&a ", "*a", "|\n", "> ", "\"", "'",
-        "#", "!", "%", "---\n", "...\n", "? ", "<<: ", "~", "\u{feff}", "\r\n", "°", "0x", "-1",
-        "65536", "é", "\0", "gateway", "id", "buses", "devices", "points", "holding", "enum",
-        "unit", "bit", "uplinks", "url", "mqtts://", "forward", "filter", "to", "{rest}", "queue",
-        "max_size", "1MiB", "300ms", "null",
+        ": ",
+        "\n",
+        "  ",
+        "\t",
+        "- ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "&a ",
+        "*a",
+        "|\n",
+        "> ",
+        "\"",
+        "'",
+        "#",
+        "!",
+        "%",
+        "---\n",
+        "...\n",
+        "? ",
+        "<<: ",
+        "~",
+        "\u{feff}",
+        "\r\n",
+        "°",
+        "0x",
+        "-1",
+        "65536",
+        "é",
+        "\0",
+        "gateway",
+        "id",
+        "buses",
+        "devices",
+        "points",
+        "holding",
+        "enum",
+        "unit",
+        "bit",
+        "uplinks",
+        "url",
+        "mqtts://",
+        "forward",
+        "filter",
+        "to",
+        "{rest}",
+        "queue",
+        "max_size",
+        "1MiB",
+        "300ms",
+        "null",
+        "template",
+        "eastron-sdm630",
+        "parameters",
+        "phases",
+        "only",
+        "off",
     ];
     prop_oneof![
         4 => prop::sample::select(known.to_vec()).prop_map(str::to_owned),
@@ -882,6 +1008,29 @@ proptest! {
         while !text.is_char_boundary(end) { end -= 1; }
         text.truncate(end);
         judge(&text)?;
+    }
+
+    #[test]
+    fn any_text_is_a_template_or_is_complained_about(
+        which in 0usize..3, at in 0usize..8_000, length in 0usize..40, put in fragment(), second in fragment(), after in 0usize..8_000,
+    ) {
+        let names = ["own-device", "bad-points", "sunspec-inverter"];
+        let folders = ["tests/data/config/valid/templates", "tests/data/config/invalid/templates", "config/templates"];
+        let file = root().join(folders[which]).join(format!("{}.yaml", names[which]));
+        let mut text = fs::read_to_string(file).expect("it is there");
+        for (at, length, put) in [(at, length, &put), (after, 0, &second)] {
+            let boundary = |mut at: usize| {
+                at = at.min(text.len());
+                while !text.is_char_boundary(at) { at -= 1; }
+                at
+            };
+            let from = at % (text.len() + 1);
+            text.replace_range(boundary(from)..boundary(from + length), put);
+        }
+        let (cards, wrong) = config::templates(&OneTemplate(text), None, Some(names[which]));
+        prop_assert_eq!(cards.len() + wrong.len(), 1);
+        let shown = wrong.iter().map(ToString::to_string).collect::<String>();
+        prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{:?}", shown);
     }
 
     #[test]

@@ -73,7 +73,9 @@ impl File {
         let folder = fields.given("templates", notes, |field, notes| {
             field.text("write a directory such as `/etc/fieldpost/templates`", notes)
         });
-        library.open(folder.written().map(|at| Rc::clone(&at.value)));
+        if let Some(folder) = folder.written() {
+            library.open(Rc::clone(&folder.value));
+        }
         let broker = fields.take_filled("broker");
         // Without devices it serves its clients all the same, and what they publish has somewhere to go.
         let needs_devices = broker.is_none();

@@ -119,7 +119,7 @@ impl Template {
             about: word(&about),
             origin,
             parameters: parameters.unwrap_or_default(),
-            identify: identify,
+            identify,
             keys: entries.iter().filter(is_passed_on).cloned().collect(),
             points: points.unwrap_or_default(),
             spot,

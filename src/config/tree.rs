@@ -71,6 +71,11 @@ impl Node {
     pub(super) fn made(span: Span, kind: Kind) -> Self {
         Self { span, kind, weight: 1, height: 0, is_whole: true }
     }
+
+    /// How many values it is with every alias unfolded, for one that stands in a file.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
+    }
 }
 
 /// Reads `text`, whose first byte is `base` of the source; `None` when it cannot be read as YAML or holds nothing, and

@@ -46,26 +46,25 @@ pub(in crate::config) fn apply(
     let name = named.text("write the name of a template; `fieldpost templates` lists them", notes);
     let shelved = name.and_then(|name| library.get(&name, &device.key_spot, notes));
     let Some(shelved) = shelved else {
-        // Its other keys are looked at all the same.
-        let nothing = Rc::new(Node::made(span, Kind::Broken));
-        let points =
-            Entry { key: Rc::from("points"), key_span: named.key_spot.span, value: nothing };
-        return Some(Rc::new(Node::made(span, Kind::Map(rest.chain([points]).collect()))));
+        return Some(without_points(device, rest, &named));
     };
     library.uses.push(TemplateUse {
         device: device.name.to_string(),
         template: shelved.template.name.to_string(),
         file: shelved.file.as_deref().map(str::to_owned),
-        is_instead: shelved.file.is_some() && Library::is_built_in(&shelved.template.name),
+        is_instead: shelved.is_instead,
     });
     let template = &*shelved.template;
     let values = parameter::values(&template.parameters, given.as_ref(), notes);
     let group = device.key_spot.key("points", named.key_spot.span);
-    let mut laid = Laid::new(template, &values, &group, notes);
-    if !library.has_room_for(laid.points.len()) {
-        let message = "the templates of this file make more points than a gateway can hold";
-        notes.error(&named.spot, message, "use `only`, or smaller repetitions");
-        laid.points.clear();
+    let budget = library.values_left();
+    let keys = template.keys.iter().map(|entry| entry.value.weight());
+    *budget = budget.saturating_sub(keys.fold(0, usize::saturating_add));
+    let mut laid = Laid::new(template, &values, &group, budget, notes);
+    if *budget == 0 {
+        let message = "the templates of this file unfold into more than a gateway can hold";
+        notes.error(&named.spot, message, "write smaller repetitions, or fewer devices");
+        return Some(without_points(device, rest, &named));
     }
     laid.take_own(points.as_ref(), template, notes);
     if let Some(only) = &only {
@@ -89,6 +88,18 @@ pub(in crate::config) fn apply(
     Some(Rc::new(Node::made(span, Kind::Map(entries))))
 }
 
+/// The other keys of a device whose points are not to be had, so that they are looked at all the same.
+fn without_points(
+    device: &Field<'_>,
+    rest: impl Iterator<Item = Entry>,
+    named: &Field<'_>,
+) -> Rc<Node> {
+    let span = device.spot.span;
+    let value = Rc::new(Node::made(span, Kind::Broken));
+    let points = Entry { key: Rc::from("points"), key_span: named.key_spot.span, value };
+    Rc::new(Node::made(span, Kind::Map(rest.chain([points]).collect())))
+}
+
 /// The points of a device.
 struct Laid {
     points: Vec<Unfolded>,
@@ -99,11 +110,18 @@ struct Laid {
 }
 
 impl Laid {
-    fn new(template: &Template, values: &Values, group: &Spot, notes: &mut Notes<'_>) -> Self {
+    /// Each costs as much of the `budget` as it has values.
+    fn new(
+        template: &Template,
+        values: &Values,
+        group: &Spot,
+        budget: &mut usize,
+        notes: &mut Notes<'_>,
+    ) -> Self {
         let mut points: Vec<Unfolded> = Vec::new();
         let mut known = HashSet::new();
         for entry in &template.points {
-            for point in unfold(entry, values, group, notes) {
+            for point in unfold(entry, values, group, budget, notes) {
                 if known.insert(Rc::clone(&point.name)) {
                     points.push(point);
                 } else {
@@ -219,7 +237,7 @@ fn laid_over(under: &Rc<Node>, over: &Entry) -> Rc<Node> {
     };
     let has_place = new.iter().any(is_place);
     let stays = |entry: &&Entry| {
-        !new.iter().any(|it| it.key == entry.key) && !(has_place && is_place(entry))
+        !(new.iter().any(|it| it.key == entry.key) || has_place && is_place(entry))
     };
     let entries = old.iter().filter(stays).chain(new).cloned();
     Rc::new(Node::made(over.value.span, Kind::Map(entries.collect())))
@@ -259,7 +277,8 @@ fn needs(node: &Node) -> Vec<Rc<str>> {
 /// The classes of a template's points, for those who list them.
 pub(super) fn classes(template: &Template, values: &Values) -> Vec<(Rc<str>, Option<Rc<str>>)> {
     let mut notes = Notes::new(super::super::source::Source::new(""));
-    let unfold = |entry| unfold(entry, values, &template.spot, &mut notes);
+    let mut budget = usize::MAX;
+    let unfold = |entry| unfold(entry, values, &template.spot, &mut budget, &mut notes);
     let points = template.points.iter().flat_map(unfold);
     points.map(|point| (point.name, point.class)).collect()
 }

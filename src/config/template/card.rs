@@ -83,7 +83,7 @@ pub fn templates(
     name: Option<&str>,
 ) -> (Vec<TemplateCard>, Vec<Complaints>) {
     let mut all = Library::new(source);
-    all.open(folder.map(Rc::from));
+    folder.map(Rc::from).into_iter().for_each(|folder| all.open(folder));
     let names = name.map_or_else(|| all.names(), |name| vec![name.to_owned()]);
     let (mut cards, mut wrong) = (Vec::new(), Vec::new());
     for name in names {
@@ -106,14 +106,19 @@ fn card(
         "gateway: {{ id: any }}\nbuses: {{ any: {{ modbus-tcp: localhost }} }}\ndevices: {{ any: {{ bus: any, template: \"{quoted}\" }} }}\nuplinks: {{ any: {{ url: mqtt://localhost }} }}\n"
     );
     let mut library = Library::new(source);
-    library.open(folder.map(Rc::from));
+    folder.map(Rc::from).into_iter().for_each(|folder| library.open(folder));
     let mut notes = Notes::new(Source::new(&text));
     let found = tree::plant(&text, 0, &mut notes).and_then(|root| {
         let file = File::read(&root, &mut library, &mut notes)?;
         let mut settings = file.settle(&NoSecrets, &mut notes)?;
         let device = settings.devices.pop()?;
         let shelved = library.shelved(name)?;
-        Some(filled(&shelved.template, shelved.file.as_deref(), device, &mut notes))
+        Some(filled(
+            &shelved.template,
+            (shelved.file.as_deref(), shelved.is_instead),
+            device,
+            &mut notes,
+        ))
     });
     match found {
         Some(card) if !notes.has_errors() => Ok(card),
@@ -123,7 +128,7 @@ fn card(
 
 fn filled(
     template: &Template,
-    file: Option<&str>,
+    (file, is_instead): (Option<&str>, bool),
     device: DeviceSettings,
     notes: &mut Notes<'_>,
 ) -> TemplateCard {
@@ -149,7 +154,7 @@ fn filled(
             url: text(&template.origin.url),
         },
         file: file.map(str::to_owned),
-        is_instead: file.is_some() && Library::is_built_in(&template.name),
+        is_instead,
         parameters: parameters.collect(),
         fingerprint: sign::fingerprint(template, &values, notes),
         device,

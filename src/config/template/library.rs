@@ -10,8 +10,8 @@ use super::super::tree;
 use super::Template;
 use super::builtin::BUILT_IN;
 
-/// Points that all templates of a file may make.
-const POINTS_MAX: usize = 100_000;
+/// Values that all templates of a file may unfold to.
+const VALUES_MAX: usize = 2_000_000;
 /// Bytes of a name.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -78,7 +78,7 @@ pub(in crate::config) struct Library<'s> {
     source: &'s dyn TemplateSource,
     folder: Option<Rc<str>>,
     known: HashMap<Rc<str>, Option<Shelved>>,
-    points_left: usize,
+    values_left: usize,
     pub(in crate::config) uses: Vec<TemplateUse>,
 }
 
@@ -88,17 +88,19 @@ pub(super) struct Shelved {
     pub(super) template: Rc<Template>,
     /// Its file, where it is the operator's.
     pub(super) file: Option<Rc<str>>,
+    /// Whether the program has another of this name.
+    pub(super) is_instead: bool,
 }
 
 impl<'s> Library<'s> {
     pub(in crate::config) fn new(source: &'s dyn TemplateSource) -> Self {
         let known = HashMap::new();
-        Self { source, folder: None, known, points_left: POINTS_MAX, uses: Vec::new() }
+        Self { source, folder: None, known, values_left: VALUES_MAX, uses: Vec::new() }
     }
 
     /// Takes what the configuration says under `templates`.
-    pub(in crate::config) fn open(&mut self, folder: Option<Rc<str>>) {
-        self.folder = folder;
+    pub(in crate::config) fn open(&mut self, folder: Rc<str>) {
+        self.folder = Some(folder);
     }
 
     /// Every name, each once, sorted.
@@ -110,11 +112,9 @@ impl<'s> Library<'s> {
         names
     }
 
-    /// Whether `count` more points may be made.
-    pub(super) fn has_room_for(&mut self, count: usize) -> bool {
-        let left = self.points_left.checked_sub(count);
-        self.points_left = left.unwrap_or(self.points_left);
-        left.is_some()
+    /// How many more values may be unfolded.
+    pub(super) fn values_left(&mut self) -> &mut usize {
+        &mut self.values_left
     }
 
     /// The template called `name`, which `device` uses; `None` with a complaint.
@@ -148,7 +148,13 @@ impl<'s> Library<'s> {
                 return None;
             };
             let template = Template::read(&name.value, &node, root.at(node.span), notes)?;
-            Some(Shelved { template: Rc::new(template), file: file.as_deref().map(Rc::from) })
+            let is_other =
+                |(known, built_in): &(&str, &str)| *known == &*name.value && *built_in != text;
+            Some(Shelved {
+                template: Rc::new(template),
+                is_instead: file.is_some() && BUILT_IN.iter().any(is_other),
+                file: file.as_deref().map(Rc::from),
+            })
         });
         self.known.insert(Rc::clone(&name.value), found.clone());
         found
@@ -176,6 +182,7 @@ impl<'s> Library<'s> {
         let names = self.names();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let shown = notes.shown(&name.spot);
+        let shown = shown.trim_matches(['"', '\'']);
         let near = near(&name.value, &names);
         let remedy = if near.is_empty() {
             "`fieldpost templates` lists them".to_owned()
@@ -189,11 +196,6 @@ impl<'s> Library<'s> {
     /// One that was read.
     pub(super) fn shelved(&self, name: &str) -> Option<Shelved> {
         self.known.get(name).cloned().flatten()
-    }
-
-    /// Whether the program has one of this name.
-    pub(super) fn is_built_in(name: &str) -> bool {
-        BUILT_IN.iter().any(|(known, _)| *known == name)
     }
 }
 

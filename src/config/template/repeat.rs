@@ -64,11 +64,12 @@ pub(super) struct Unfolded {
     pub(super) class: Option<Rc<str>>,
 }
 
-/// The points that `entry` stands for.
+/// The points that `entry` stands for; none once the `budget` is spent.
 pub(super) fn unfold(
     entry: &Entry,
     values: &Values,
     group: &Spot,
+    budget: &mut usize,
     notes: &mut Notes<'_>,
 ) -> Vec<Unfolded> {
     let spot = group.key(&entry.key, entry.key_span);
@@ -97,6 +98,11 @@ pub(super) fn unfold(
         let entry = Entry { key: Rc::clone(&name), key_span: entry.key_span, value };
         Unfolded { name, entry, class: class.clone() }
     };
+    let times = repetition.as_ref().map_or(1, |(it, _)| it.over.len());
+    *budget = budget.saturating_sub(entry.value.weight().saturating_mul(times));
+    if *budget == 0 {
+        return Vec::new();
+    }
     let Some((repetition, for_spot)) = repetition else {
         let name = named(&entry.key, values, &spot, notes);
         return name
@@ -239,9 +245,10 @@ fn node_mentions(node: &Node, name: &str) -> bool {
 fn advanced(node: &Rc<Node>, by: i64) -> Rc<Node> {
     let Kind::Map(entries) = &node.kind else { return Rc::clone(node) };
     let entries = entries.iter().map(|entry| {
+        let is_place = PLACES.contains(&&*entry.key);
         let address = match &entry.value.kind {
-            Kind::Scalar(text) if PLACES.contains(&&*entry.key) => quantity::integer(text.trim()),
-            _ => None,
+            Kind::Scalar(text) if is_place => quantity::integer(text.trim()),
+            Kind::Scalar(_) | Kind::Null | Kind::Broken | Kind::List(_) | Kind::Map(_) => None,
         };
         let Some(address) = address else { return entry.clone() };
         let text = (address + i128::from(by)).to_string();
