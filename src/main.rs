@@ -23,6 +23,8 @@ enum Command {
     Broker(cli::BrokerArgs),
     /// Measure this machine, or kill a gateway again and again and count what was lost
     Bench(cli::BenchArgs),
+    /// Find the units of a bus: line settings, unit ids, what they are; prints configuration to paste
+    Scan(cli::ScanArgs),
     /// Look at the durable queue, hand it out, remove from it, verify it
     Queue(cli::QueueArgs),
     /// List the broker's clients: who, from where, what waits for them; or send one away
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => cli::demo(&args),
         Command::Broker(args) => cli::broker(&args),
         Command::Bench(args) => cli::bench(&args, &mut std::io::stdout().lock()),
+        Command::Scan(args) => cli::scan(&args, &mut std::io::stdout().lock()),
         Command::Queue(args) => cli::queue(&args, &mut std::io::stdout().lock()),
         Command::Clients(args) => cli::clients(&args, &mut std::io::stdout().lock()),
         Command::Status(args) => cli::status(&args, &mut std::io::stdout().lock()),

@@ -24,6 +24,9 @@ mod queue;
 mod queue_text;
 mod reload;
 mod run;
+mod scan;
+mod scan_json;
+mod scan_screen;
 mod status;
 mod status_text;
 mod templates;
@@ -43,6 +46,7 @@ pub use passwd::{PasswdArgs, passwd};
 pub use powercut::PowercutArgs;
 pub use queue::{ExportArgs, PurgeArgs, QueueArgs, QueueWhat, queue};
 pub use run::{RunArgs, run};
+pub use scan::{ScanArgs, ScanParity, ScanTable, Units, scan};
 pub use status::{StatusArgs, status};
 pub use templates::{TemplatesArgs, templates};
 

@@ -80,7 +80,7 @@ impl Endpoint {
     }
 
     /// As [`Self::parse`], where there is no usual port and one must be written; `example` is shown.
-    pub(super) fn parse_with_port(text: &str, example: u16) -> Result<Self, Misread> {
+    pub(crate) fn parse_with_port(text: &str, example: u16) -> Result<Self, Misread> {
         let endpoint = Self::parse(text, example)?;
         let behind_host = text.rsplit_once(']').map_or(text, |(_, rest)| rest);
         if !behind_host.contains(':') {

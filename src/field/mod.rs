@@ -37,6 +37,7 @@ mod port;
 mod report;
 pub mod ring;
 pub mod schedule;
+mod session;
 mod settings;
 pub mod traffic;
 pub mod trouble;
@@ -48,6 +49,7 @@ pub use event::{DeviceState, FieldEvent};
 pub use memory::{Memory, MemoryError};
 pub use notebook::Notebook;
 pub use onlooker::Onlooker;
+pub use session::{NotOpened, Session};
 pub use settings::{
     Allowed, BusSettings, Change, ChecksumSettings, ComputedSettings, DeviceSettings, Encoding,
     Expected, Fingerprint, Formula, FormulaError, FrameEnd, FrameSettings, Function, Half, Hole,

@@ -1,12 +1,14 @@
 """A Modbus server by pymodbus: the devices of the tests.
 
 pymodbus_server.py (--tcp | --udp | --tls CERTIFICATE KEY CA | --rtu TTY | --ascii TTY) [--framer socket|rtu|ascii]
-                   [--baud N] [--parity N|E|O] [--unit ID] [--bank JSON] [--counter ADDRESS] [--log FILE]
+                   [--baud N] [--parity N|E|O] [--unit ID] [--also ID] [--silent]
+                   [--bank JSON] [--counter ADDRESS] [--log FILE]
 
 The bank is {"coil": {"4": 1}, "discrete": {}, "holding": {"100": 215}, "input": {}}: table, address from 0, value.
-Registers that are not in it are answered with exception 2. The counter is a pair of holding registers, high word
-first, that grows by one with each read of both; the value answered goes to the log, a line each. All of them say what
-they are when they are asked: vendor "Peer", product code "PM", version "3", and a product name.
+Registers that are not in it are answered with exception 2. --also adds a unit with the same bank. Other units are silent
+on a serial port and with --silent; elsewhere they are refused with exception 11. The counter is a pair of holding registers,
+high word first, that grows by one with each read of both; the value answered goes to the log, a line each. All of them say
+what they are when they are asked: vendor "Peer", product code "PM", version "3", and a product name.
 With --tcp, --udp and --tls a free port of 127.0.0.1 is taken; --framer says what goes over --tcp; --tls wants a
 certificate of the client that CA has signed. "ready PORT" (or "ready TTY") on standard output says that it answers.
 """
@@ -17,6 +19,7 @@ import json
 import ssl
 
 from pymodbus import FramerType, ModbusDeviceIdentification
+from pymodbus.exceptions import NoSuchIdException
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -33,6 +36,8 @@ def arguments():
     parser.add_argument("--baud", type=int, default=9600)
     parser.add_argument("--parity", choices="NEO", default="N")
     parser.add_argument("--unit", type=int, default=1)
+    parser.add_argument("--also", type=int, action="append", default=[])
+    parser.add_argument("--silent", action="store_true")
     parser.add_argument("--bank", type=json.loads, default={})
     parser.add_argument("--counter", type=int)
     parser.add_argument("--log", default="/dev/null")
@@ -60,22 +65,25 @@ def counting(address, log):
     return action
 
 
-def device(args, log):
+def devices(args, log):
     bank = args.bank
     if args.counter is not None:
         holding = bank.setdefault("holding", {})
         for address in (args.counter, args.counter + 1):
             holding.setdefault(str(address), 0)
-    return SimDevice(
-        args.unit,
-        simdata=(
-            table(bank, "coil", bool, DataType.BITS),
-            table(bank, "discrete", bool, DataType.BITS),
-            table(bank, "holding", int, DataType.UINT16),
-            table(bank, "input", int, DataType.UINT16),
-        ),
-        action=None if args.counter is None else counting(args.counter, log),
-    )
+    return [
+        SimDevice(
+            unit,
+            simdata=(
+                table(bank, "coil", bool, DataType.BITS),
+                table(bank, "discrete", bool, DataType.BITS),
+                table(bank, "holding", int, DataType.UINT16),
+                table(bank, "input", int, DataType.UINT16),
+            ),
+            action=None if args.counter is None else counting(args.counter, log),
+        )
+        for unit in (args.unit, *args.also)
+    ]
 
 
 def identity():
@@ -100,15 +108,21 @@ def secured(certificate, key, ca):
 def server_of(args, log):
     here, who = ("127.0.0.1", 0), identity()
     if args.tcp:
-        return ModbusTcpServer(device(args, log), framer=FramerType(args.framer), address=here, identity=who)
+        return ModbusTcpServer(
+            devices(args, log),
+            framer=FramerType(args.framer),
+            address=here,
+            identity=who,
+            ignore_missing_devices=args.silent,
+        )
     if args.udp:
-        return ModbusUdpServer(device(args, log), address=here, identity=who)
+        return ModbusUdpServer(devices(args, log), address=here, identity=who)
     if args.tls:
         # Its own framer for TLS leaves the header out, which Modbus/TCP Security does not.
         context = secured(*args.tls)
-        return ModbusTlsServer(device(args, log), framer=FramerType.SOCKET, address=here, identity=who, sslctx=context)
+        return ModbusTlsServer(devices(args, log), framer=FramerType.SOCKET, address=here, identity=who, sslctx=context)
     return ModbusSerialServer(
-        device(args, log),
+        devices(args, log),
         framer=FramerType.ASCII if args.ascii else FramerType.RTU,
         port=args.ascii or args.rtu,
         baudrate=args.baud,
@@ -117,6 +131,13 @@ def server_of(args, log):
         # A line has other units, too: no answer in their names.
         ignore_missing_devices=True,
     )
+
+
+class Present(dict):
+    """The devices there are: pymodbus looks for a device 0 where it should say that there is none."""
+
+    def __missing__(self, _unit):
+        raise NoSuchIdException
 
 
 def place_of(args, server):
@@ -132,6 +153,7 @@ async def main():
     args = arguments()
     with open(args.log, "a", encoding="utf-8") as log:
         server = server_of(args, log)
+        server.context.devices = Present(server.context.devices)
         await server.serve_forever(background=True)
         print("ready", place_of(args, server), flush=True)
         await server.serving
