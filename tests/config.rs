@@ -25,6 +25,7 @@ use fieldpost::field::{
 };
 use fieldpost::model::{QoS, Secret};
 use fieldpost::mqtt::Version;
+use fieldpost::payload::{Format, PointFormat, Template};
 use fieldpost::uplink::OnSessionLost;
 use proptest::prelude::*;
 
@@ -433,6 +434,34 @@ fn a_point_reports_as_it_says_or_as_its_device_does() {
     assert_eq!(report("changes"), Some((Change::Absolute(0.0), None, None, false)));
     assert_eq!(report("all"), None);
     assert_eq!(meter.points[0].report, None);
+}
+
+#[test]
+fn a_point_looks_as_it_says_or_as_its_device_or_the_gateway_does() {
+    let settings = settings("tests/data/config/valid/every-format.yaml");
+    let format = |device: &str| {
+        let found = settings.formats.iter().find(|(name, _)| **name == *device);
+        found.expect("it is there").1.clone()
+    };
+    let together = |device: &str| -> Vec<&str> {
+        let device = settings.devices.iter().find(|it| &*it.name == device).expect("it is there");
+        let read = device.points.iter().map(|it| (&*it.name, it.together));
+        let made = device.computed.iter().map(|it| (&*it.name, it.together));
+        read.chain(made).filter(|(_, together)| *together).map(|(name, _)| name).collect()
+    };
+    let inherited = format("together");
+    assert_eq!(inherited.format, Format::Together { units: false });
+    assert_eq!(together("together"), ["flow", "made"]);
+    assert_eq!(inherited.points.len(), 3);
+    assert_eq!(inherited.points.get("bare"), Some(&PointFormat::Value));
+    let words = Template::parse(r#"{"v":{value},"t":{time_ms}}"#).expect("right");
+    assert_eq!(inherited.points.get("worded"), Some(&PointFormat::Template(words.into())));
+    assert_eq!(format("with-units").format, Format::Together { units: true });
+    assert_eq!(format("each").format, Format::Each(PointFormat::Json));
+    assert!(together("each").is_empty());
+    assert!(matches!(format("worded").format, Format::Each(PointFormat::Template(_))));
+    assert_eq!(format("worded").points.get("bare"), Some(&PointFormat::Value));
+    assert_eq!(together("weigher"), ["weight"]);
 }
 
 #[test]
