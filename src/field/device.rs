@@ -13,7 +13,7 @@ use super::modbus::pdu::{Data, RangeError, ReadRange};
 use super::modbus::plan::Wanted;
 use super::outlet::Outlet;
 use super::patience::Patience;
-use super::{DeviceSettings, Hole};
+use super::{DeviceSettings, Hole, Table};
 use crate::model::{Moment, Quality, Reading, Value};
 
 /// A device that falls silent this often on the same read and answers all others has it refused.
@@ -246,7 +246,10 @@ impl Device {
             points: names.join(" "),
             range,
             reason: words.into(),
-            remedy: format!("correct its address, or remove it and write `holes: [{hole}]`"),
+            remedy: format!(
+                "correct its address{}, or remove it and write `holes: [{hole}]`",
+                counted_otherwise(range)
+            ),
         }
     }
 
@@ -277,4 +280,20 @@ fn events(News { own, before, together }: News) -> impl Iterator<Item = FieldEve
 
 fn event(readings: Vec<Reading>) -> Option<FieldEvent> {
     (!readings.is_empty()).then_some(FieldEvent::Readings(readings))
+}
+
+/// What the address would be if it was copied out of a manual that does not count as the wire does, from 0.
+fn counted_otherwise(range: ReadRange) -> String {
+    let address = range.address();
+    let first = match range.table() {
+        Table::Coil => 1,
+        Table::DiscreteInput => 10_001,
+        Table::Input => 30_001,
+        Table::Holding => 40_001,
+    };
+    let first = if (first..first + 9_999).contains(&address) { first } else { 1 };
+    let meant = address.checked_sub(first).map(|meant| (first, meant));
+    meant.map_or_else(String::new, |(first, meant)| {
+        format!(" (of a manual that counts from {first}, {address} is {meant} here)")
+    })
 }

@@ -174,6 +174,23 @@ async fn a_port_is_held_by_one_program_and_the_second_is_told() {
 }
 
 #[tokio::test]
+async fn one_adapter_under_two_names_is_one_port() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let link = directory.path().join("usb-adapter");
+    let line = line(script(|request| vec![Act::Send(request.right())]));
+    symlink(&line.path, &link).expect("a link");
+    let mut bus = run(serial_bus(&line.path), vec![device(1, 30, &["h1"])]);
+    bus.good(&["1/h1"], 1).await;
+    let mut second =
+        run(serial_bus(link.to_str().expect("a plain path")), vec![device(2, 30, &["h1"])]);
+    let (_, reason) = second.until(offline).await;
+    assert!(reason.ends_with("is held by this gateway itself, for another bus"), "{reason}");
+    second.stop().await;
+    bus.good(&["1/h1"], 2).await;
+    bus.stop().await;
+}
+
+#[tokio::test]
 async fn who_holds_a_port_is_named() {
     let line = line(script(|request| vec![Act::Send(request.right())]));
     // `flock` on its standard input, as programs do that keep others out; `cat` waits with it open.

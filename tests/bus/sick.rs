@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use fieldpost::field::modbus::receiver::Wrap;
-use fieldpost::field::{BusSettings, FieldEvent};
+use fieldpost::field::{BusSettings, FieldEvent, PortSettings};
 use fieldpost::model::Quality;
 use tokio::task::JoinSet;
 
@@ -122,4 +122,34 @@ async fn an_ascii_line_is_as_good() {
     let nothing = [Act::Right, Act::NoiseBefore(12), Act::Echo].map(|act| (act, 0.97));
     let themselves = [Act::Damaged, Act::As(0), Act::Silent, LATE].map(|act| (act, 0.57));
     lines(Wrap::Ascii, &[nothing.as_slice(), &themselves].concat()).await;
+}
+
+/// A question to a dead unit takes its time-out and what goes over the wire, at most; one to another twenty registers and
+/// the turn-around. So the share of the dead unit follows from how many questions there were of each.
+#[tokio::test]
+async fn a_dead_unit_of_four_takes_at_most_a_twentieth_from_the_others() {
+    const DEAD: u8 = 4;
+    let act = |heard: &Heard| if heard.unit == DEAD { Act::Silent } else { Act::Right };
+    let turn_around = Duration::from_millis(5);
+    let wire = Wire::open(Pace { baud: 9_600, wrap: Wrap::Rtu, turn_around }, act);
+    let mut settings =
+        BusSettings { timeout: Duration::from_millis(300), ..serial_bus(wire.path()) };
+    if let PortSettings::Rtu(serial) = &mut settings.port {
+        serial.baud = 9_600;
+    }
+    let devices = (1..=UNITS).map(|unit| device(unit, 10, &POINTS)).collect();
+    let mut bus = run(settings, devices);
+    // It was never there, and is found out.
+    share(&mut bus, &wire, 100).await;
+    let begin = wire.asked();
+    share(&mut bus, &wire, begin + 400).await;
+    bus.stop().await;
+    let heard = wire.heard().split_off(begin);
+    let dead = heard.iter().filter(|heard| heard.unit == DEAD).count();
+    // 9600 baud, ten bits a character: request, answer, silence.
+    let (to_dead, to_others) = (300.0 + 8.3 + 3.7, 8.3 + 46.9 + 5.0 + 3.7);
+    #[allow(clippy::cast_precision_loss, reason = "some hundreds")]
+    let slowdown = 1.0 + dead as f64 * to_dead / ((heard.len() - dead) as f64 * to_others);
+    println!("{dead} of {} questions to the dead unit: {slowdown:.3}", heard.len());
+    assert!(slowdown <= 1.05, "{dead} of {} questions: {slowdown:.3}", heard.len());
 }

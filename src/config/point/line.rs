@@ -29,6 +29,7 @@ impl Point {
         let every = if send.is_some() { self.every.or(every) } else { Duration::ZERO };
         let pick = self.pick.settle(&self.name, !self.place.is_absent(), send, notes);
         let value_type = self.type_on_line(notes)?;
+        self.pick.check_comma(value_type, notes);
         let place =
             Place { table: Table::Holding, address: 0, bit: self.bit.written().map(|at| at.value) };
         let name = Arc::from(&*self.name.value);

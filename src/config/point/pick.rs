@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::bytes;
 use super::super::fields::{Field, Fields, Later, list};
 use super::super::notes::{At, Given, Notes, Spot};
-use crate::field::{Order, Pattern, Pick, PickFrom};
+use crate::field::{Order, Pattern, Pick, PickFrom, ValueType};
 
 /// The keys that say where a value stands.
 pub(super) const SOURCES: [&str; 5] = ["match", "characters", "column", "json", "at"];
@@ -30,6 +30,7 @@ pub(super) struct PickKeys {
     order: Given<Order>,
     when: Given<Pattern>,
     send: Given<Arc<[u8]>>,
+    decimal_comma: Given<bool>,
 }
 
 impl PickKeys {
@@ -53,6 +54,9 @@ impl PickKeys {
             }),
             when: fields.given("when", notes, pattern),
             send: fields.given("send", notes, send),
+            decimal_comma: fields.given("decimal_comma", notes, |field, notes| {
+                field.choice(&[("true", true), ("false", false)], &[], notes)
+            }),
         }
     }
 
@@ -87,6 +91,7 @@ impl PickKeys {
             ("order", self.order.spot()),
             ("when", self.when.spot()),
             ("send", self.send.spot()),
+            ("decimal_comma", self.decimal_comma.spot()),
         ];
         keys.into_iter().filter_map(|(key, spot)| Some((key, spot?))).collect()
     }
@@ -123,7 +128,17 @@ impl PickKeys {
             PickFrom::Bytes { at: self.at.written()?.value, order: self.order.or(Order::Big) }
         };
         let when = self.when.written().map(|at| at.value.clone());
-        Some(Pick { from, when, send, invalid: Vec::new() })
+        let decimal_comma = self.decimal_comma.or(false);
+        Some(Pick { from, when, send, invalid: Vec::new(), decimal_comma })
+    }
+
+    /// Complains of `decimal_comma` where the value is no number that is written as text.
+    pub(super) fn check_comma(&self, value_type: ValueType, notes: &mut Notes<'_>) {
+        let is_number = !matches!(value_type, ValueType::Text { .. } | ValueType::Bool);
+        if let Some(spot) = self.decimal_comma.spot().filter(|_| self.is_packed() || !is_number) {
+            let message = "`decimal_comma` belongs to numbers that are written as text";
+            notes.error(spot, message, "remove it");
+        }
     }
 
     fn check_strays(&self, notes: &mut Notes<'_>) {

@@ -55,6 +55,9 @@ impl<'f> Content<'f> {
             let reason = Arc::from("the device leaves it empty");
             return Some((None, Quality::Invalid { reason }));
         }
+        if pick.decimal_comma {
+            return Some(written(point, &text.replace('.', "").replace(',', ".")));
+        }
         Some(written(point, &text))
     }
 
@@ -126,7 +129,7 @@ mod tests {
     const TEXT: ValueType = ValueType::Text { length: 250, encoding: Encoding::Guess };
 
     fn pick(from: PickFrom) -> Pick {
-        Pick { from, when: None, send: None, invalid: Vec::new() }
+        Pick { from, when: None, send: None, invalid: Vec::new(), decimal_comma: false }
     }
 
     fn point(value_type: ValueType) -> PointSettings {
@@ -159,6 +162,10 @@ mod tests {
         assert_eq!(said(b"OL,GS,+  99.99kg\r\n", f64, &weight), None);
         let wrong = "- out_of_range the device says `--`, which is no number";
         assert_eq!(said(b"ST,GS,--kg\r\n", f64, &weight).as_deref(), Some(wrong));
+        let comma = Pick { decimal_comma: true, ..pick(matching(r"([-\d.,]+) kg")) };
+        for (text, value) in [("12,5 kg", "12.5"), ("-1.234,50 kg", "-1234.5"), ("7 kg", "7")] {
+            assert_eq!(said(text.as_bytes(), f64, &comma).as_deref(), Some(value), "{text}");
+        }
         let invalid = Pick { invalid: vec!["--".into(), "999.90".into()], ..weight };
         let none = "- invalid the device says `--`, which stands for no value";
         assert_eq!(said(b"ST,GS,--kg\r\n", f64, &invalid).as_deref(), Some(none));

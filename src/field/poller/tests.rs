@@ -517,7 +517,8 @@ fn what_was_learnt_about_a_device_holds_after_a_restart() {
         let Fact::Refuses { points, remedy, .. } = fact else { return None };
         Some((points.as_str(), remedy.as_str()))
     });
-    let remedy = "correct its address, or remove it and write `holes: [{ holding: 33 }]`";
+    let remedy = "correct its address (of a manual that counts from 1, 33 is 32 here), or remove it and write \
+                  `holes: [{ holding: 33 }]`";
     assert_eq!(refuses, Some(("33", remedy)));
     let memory = Memory::parse(&memory.to_text()).expect("it was written so");
     let mut sim = Sim::remembering(19_200, devices(), &memory);

@@ -171,6 +171,8 @@ pub struct Pick {
     pub send: Option<Arc<[u8]>>,
     /// Texts, or numbers, that stand for no value. Packed numbers have markers instead.
     pub invalid: Vec<Arc<str>>,
+    /// Whether numbers are written as `1.234,5`.
+    pub decimal_comma: bool,
 }
 
 /// Where a value stands in a frame.

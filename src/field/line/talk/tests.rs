@@ -104,6 +104,7 @@ fn point(name: &str, pattern: &str, send: Option<&str>, every: u64) -> PointSett
         when: None,
         send: send.map(|send| send.as_bytes().into()),
         invalid: Vec::new(),
+        decimal_comma: false,
     };
     PointSettings {
         pick: Some(pick),
