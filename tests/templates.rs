@@ -199,7 +199,7 @@ fn weight(card: &TemplateCard, answer: &Answer) -> Option<u32> {
             continue;
         }
         let (value, _) = answer.decoded(point);
-        if !value.is_some_and(|value| sign.holds_for(&value) == Some(true)) {
+        if value.is_none_or(|value| sign.holds_for(&value) != Some(true)) {
             return None;
         }
         weight += sign.weight();
@@ -338,7 +338,7 @@ fn a_template_of_the_operators_own_goes_before_the_one_that_is_built_in_and_that
 }
 
 fn templates(name: Option<&str>, dir: &str, json: bool) -> (ExitStatus, String) {
-    let args = TemplatesArgs { name: name.map(str::to_owned), dir: dir.into(), json };
+    let args = TemplatesArgs { name: name.map(str::to_owned), dir: dir.into(), yaml: false, json };
     let mut out = Vec::new();
     let status = cli::templates(&args, &mut out).expect("a vector takes everything");
     (status, String::from_utf8(out).expect("text"))
@@ -360,6 +360,16 @@ fn the_command_lists_templates_and_shows_one() {
     let point = &report["templates"][0]["points"][2];
     assert_eq!((&point["name"], &point["unit"]), (&json!("power"), &json!("W")));
     assert_eq!((&point["class"], &point["place"]), (&json!("power"), &json!("input 12")));
+    let args = TemplatesArgs {
+        name: Some("xy-md02".to_owned()),
+        dir: "nowhere".into(),
+        yaml: true,
+        json: false,
+    };
+    let mut out = Vec::new();
+    cli::templates(&args, &mut out).expect("a vector takes everything");
+    let file = support::top().join("config/templates/xy-md02.yaml");
+    assert_eq!(out, fs::read(file).expect("it is there"), "a copy to begin one's own with");
     let (status, out) = templates(Some("sdm630"), "nowhere", false);
     assert_eq!(status, ExitStatus::Wrong);
     assert!(out.contains("did you mean `eastron-sdm630`"), "{out}");
