@@ -189,19 +189,36 @@ fn what_each_device_answers_means_what_its_manual_says() {
     }
 }
 
-#[test]
-fn each_device_shows_the_signs_of_its_template() {
-    for name in files() {
-        let answer = Answer::of(&name);
-        let (mut cards, _) = config::templates(&NoTemplates, None, Some(&name));
-        let fingerprint = cards.pop().expect("it is there").fingerprint;
-        for sign in &fingerprint.signs {
-            // Nobody has set a parameter of what is yet to be found.
-            let Sign::Value(point, _) = sign else { continue };
-            let (value, _) = answer.decoded(point);
-            let value = value.unwrap_or_else(|| panic!("{name}: {sign:?}"));
-            assert_eq!(sign.holds_for(&value), Some(true), "{name}: {sign:?} and {value}");
+/// How much speaks for a template, of what this device answers; `None` if something speaks against it.
+fn weight(card: &TemplateCard, answer: &Answer) -> Option<u32> {
+    let mut weight = 0;
+    for sign in &card.fingerprint.signs {
+        let Sign::Value(point, _) = sign else { continue };
+        let mut places = (point.place.address..).take(usize::from(point.width()));
+        if places.any(|at| !answer.registers.contains_key(&(point.place.table.key(), at))) {
+            continue;
         }
+        let (value, _) = answer.decoded(point);
+        if value.is_none_or(|value| sign.holds_for(&value) != Some(true)) {
+            return None;
+        }
+        weight += sign.weight();
+    }
+    Some(weight)
+}
+
+#[test]
+fn each_device_is_known_by_what_it_answers() {
+    let cards = cards();
+    for card in &cards {
+        let answer = Answer::of(&card.name);
+        let own = weight(card, &answer).unwrap_or_else(|| panic!("{}", card.name));
+        let values = card.fingerprint.signs.iter().filter(|it| matches!(it, Sign::Value(..)));
+        assert_eq!(own, values.map(Sign::weight).sum::<u32>(), "{}: all of them hold", card.name);
+        let rivals = cards.iter().filter_map(|it| Some((&it.name, weight(it, &answer)?)));
+        let stronger: Vec<_> = rivals.filter(|(_, weight)| *weight > own).collect();
+        // Three have nothing in their registers that tells them from others.
+        assert!(stronger.is_empty() || own == 0, "{}: {own}, and {stronger:?}", card.name);
     }
 }
 
@@ -321,7 +338,7 @@ fn a_template_of_the_operators_own_goes_before_the_one_that_is_built_in_and_that
 }
 
 fn templates(name: Option<&str>, dir: &str, json: bool) -> (ExitStatus, String) {
-    let args = TemplatesArgs { name: name.map(str::to_owned), dir: dir.into(), json };
+    let args = TemplatesArgs { name: name.map(str::to_owned), dir: dir.into(), yaml: false, json };
     let mut out = Vec::new();
     let status = cli::templates(&args, &mut out).expect("a vector takes everything");
     (status, String::from_utf8(out).expect("text"))
@@ -343,6 +360,16 @@ fn the_command_lists_templates_and_shows_one() {
     let point = &report["templates"][0]["points"][2];
     assert_eq!((&point["name"], &point["unit"]), (&json!("power"), &json!("W")));
     assert_eq!((&point["class"], &point["place"]), (&json!("power"), &json!("input 12")));
+    let args = TemplatesArgs {
+        name: Some("xy-md02".to_owned()),
+        dir: "nowhere".into(),
+        yaml: true,
+        json: false,
+    };
+    let mut out = Vec::new();
+    cli::templates(&args, &mut out).expect("a vector takes everything");
+    let file = support::top().join("config/templates/xy-md02.yaml");
+    assert_eq!(out, fs::read(file).expect("it is there"), "a copy to begin one's own with");
     let (status, out) = templates(Some("sdm630"), "nowhere", false);
     assert_eq!(status, ExitStatus::Wrong);
     assert!(out.contains("did you mean `eastron-sdm630`"), "{out}");

@@ -23,6 +23,9 @@ pub struct TemplatesArgs {
     /// The directory of your own templates; those go before what is part of the program
     #[arg(long, value_name = "DIRECTORY", default_value = "/etc/fieldpost/templates")]
     pub dir: PathBuf,
+    /// Print its file as it is, to begin one of your own with
+    #[arg(long, requires = "name", conflicts_with = "json")]
+    pub yaml: bool,
     /// Print them as JSON
     #[arg(long)]
     pub json: bool,
@@ -38,6 +41,7 @@ pub fn templates(args: &TemplatesArgs, out: &mut impl Write) -> anyhow::Result<E
     let (cards, wrong) = config::templates(&source, Some(&folder), args.name.as_deref());
     let text = match (&args.name, &cards[..]) {
         (_, cards) if args.json => format!("{:#}\n", templates_text::json(cards, &wrong)),
+        (Some(_), [card]) if args.yaml => card.text.clone(),
         (Some(_), [card]) => templates_text::one(card),
         (Some(_), _) => String::new(),
         (None, cards) => templates_text::list(cards),

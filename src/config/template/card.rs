@@ -9,8 +9,8 @@ use super::super::notes::Notes;
 use super::super::secret::{SecretAnswer, SecretReference, SecretSource};
 use super::super::source::Source;
 use super::super::tree;
-use super::library::{Library, TemplateSource};
-use super::{Template, apply, parameter, sign};
+use super::library::{Library, Shelved, TemplateSource};
+use super::{apply, parameter, sign};
 use crate::field::{DeviceSettings, Fingerprint};
 
 /// A template, as it is listed.
@@ -30,6 +30,8 @@ pub struct TemplateCard {
     pub file: Option<String>,
     /// Whether the file stands in for one of this name that is part of the program.
     pub is_instead: bool,
+    /// What stands in it.
+    pub text: String,
     /// What a device may say under `parameters`.
     pub parameters: Vec<TemplateParameter>,
     /// What such a device answers.
@@ -113,12 +115,7 @@ fn card(
         let mut settings = file.settle(&NoSecrets, &mut notes)?;
         let device = settings.devices.pop()?;
         let shelved = library.shelved(name)?;
-        Some(filled(
-            &shelved.template,
-            (shelved.file.as_deref(), shelved.is_instead),
-            device,
-            &mut notes,
-        ))
+        Some(filled(&shelved, device, &mut notes))
     });
     match found {
         Some(card) if !notes.has_errors() => Ok(card),
@@ -126,12 +123,8 @@ fn card(
     }
 }
 
-fn filled(
-    template: &Template,
-    (file, is_instead): (Option<&str>, bool),
-    device: DeviceSettings,
-    notes: &mut Notes<'_>,
-) -> TemplateCard {
+fn filled(shelved: &Shelved, device: DeviceSettings, notes: &mut Notes<'_>) -> TemplateCard {
+    let template = &*shelved.template;
     let values = parameter::values(&template.parameters, None, notes);
     let parameters = template.parameters.iter().map(|it| TemplateParameter {
         name: it.name.to_string(),
@@ -153,8 +146,9 @@ fn filled(
             revision: text(&template.origin.revision),
             url: text(&template.origin.url),
         },
-        file: file.map(str::to_owned),
-        is_instead,
+        file: shelved.file.as_deref().map(str::to_owned),
+        is_instead: shelved.is_instead,
+        text: shelved.text.to_string(),
         parameters: parameters.collect(),
         fingerprint: sign::fingerprint(template, &values, notes),
         device,

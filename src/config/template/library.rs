@@ -88,6 +88,8 @@ pub(super) struct Shelved {
     pub(super) template: Rc<Template>,
     /// Its file, where it is the operator's.
     pub(super) file: Option<Rc<str>>,
+    /// What stands in it.
+    pub(super) text: Rc<str>,
     /// Whether the program has another of this name.
     pub(super) is_instead: bool,
 }
@@ -154,6 +156,7 @@ impl<'s> Library<'s> {
                 template: Rc::new(template),
                 is_instead: file.is_some() && BUILT_IN.iter().any(is_other),
                 file: file.as_deref().map(Rc::from),
+                text: Rc::from(text),
             })
         });
         self.known.insert(Rc::clone(&name.value), found.clone());
