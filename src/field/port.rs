@@ -31,7 +31,9 @@ pub(super) enum PortError {
     NotFound { path: Arc<str>, there: String },
     #[error("no permission to open {path}: {remedy}")]
     Permission { path: Arc<str>, remedy: String },
-    #[error("{path} is held by {holder} (stop that, or give it another port)")]
+    #[error(
+        "{path} is held by {holder} (a port serves one at a time: stop that, or take another port)"
+    )]
     Busy { path: Arc<str>, holder: String },
     #[error("{path} cannot switch the direction of RS-485 by itself ({source}): remove `rs485`")]
     Rs485 { path: Arc<str>, source: io::Error },
