@@ -242,10 +242,8 @@ impl Devices {
         lock(&self.heard).push(heard.clone());
         let through = at + self.characters(frame.len());
         let silence = self.characters(7) / 2;
-        let thinks = match heard.act {
-            Act::Late(late) => late,
-            _ => self.pace.turn_around.max(silence),
-        };
+        let usual = self.pace.turn_around.max(silence);
+        let thinks = if let Act::Late(late) = heard.act { late } else { usual };
         let begin = self.free.get(&unit).copied().unwrap_or(at).max(through) + thinks;
         if heard.act == Act::Echo {
             self.send(frame, at);
@@ -301,7 +299,9 @@ impl Devices {
         let addresses = address..address.saturating_add(heard.count());
         let old = |registers: &HashMap<_, u16>, at: u16| {
             let kept = registers.get(&(unit, is_bit, at)).copied();
-            kept.unwrap_or_else(|| if is_bit { u16::from(at % 3 == 0) } else { register(unit, at) })
+            kept.unwrap_or_else(|| {
+                if is_bit { u16::from(at.is_multiple_of(3)) } else { register(unit, at) }
+            })
         };
         match function {
             1..=4 => {
