@@ -40,13 +40,11 @@ async fn brought(wrap: Wrap, wrong: Act) -> Brought {
         if heard.number.is_multiple_of(5) {
             unlucky = heard.number + chance.usize(..5);
         }
-        match wrong {
-            _ if !(SETTLED..SETTLED + SPOILT).contains(&heard.number) => Act::Right,
-            _ if heard.number != unlucky => Act::Right,
-            // The number of a unit that is there, too.
-            Act::As(_) => Act::As(heard.unit % UNITS + 1),
-            wrong => wrong,
+        if !(SETTLED..SETTLED + SPOILT).contains(&heard.number) || heard.number != unlucky {
+            return Act::Right;
         }
+        // The number of a unit that is there, too.
+        if let Act::As(_) = wrong { Act::As(heard.unit % UNITS + 1) } else { wrong }
     };
     // An ASCII frame has twice the characters.
     let baud = if wrap == Wrap::Rtu { 19_200 } else { 38_400 };

@@ -42,10 +42,8 @@ fn act(is_struck: impl Fn(&Heard) -> bool + Send + 'static) -> impl FnMut(&Heard
         if !is_struck(heard) || chance.u8(..5) > 0 {
             return Act::Right;
         }
-        match ways.next().expect("without an end") {
-            Act::As(_) => Act::As(heard.unit % UNITS + 1),
-            wrong => wrong,
-        }
+        let wrong = ways.next().expect("without an end");
+        if let Act::As(_) = wrong { Act::As(heard.unit % UNITS + 1) } else { wrong }
     }
 }
 

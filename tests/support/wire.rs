@@ -242,10 +242,8 @@ impl Devices {
         lock(&self.heard).push(heard.clone());
         let through = at + self.characters(frame.len());
         let silence = self.characters(7) / 2;
-        let thinks = match heard.act {
-            Act::Late(late) => late,
-            _ => self.pace.turn_around.max(silence),
-        };
+        let usual = self.pace.turn_around.max(silence);
+        let thinks = if let Act::Late(late) = heard.act { late } else { usual };
         let begin = self.free.get(&unit).copied().unwrap_or(at).max(through) + thinks;
         if heard.act == Act::Echo {
             self.send(frame, at);
