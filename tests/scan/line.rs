@@ -64,6 +64,18 @@ fn noise_ends_a_setting_early() {
 }
 
 #[test]
+fn units_at_two_settings_are_found_when_that_is_wanted_and_one_of_them_is_pasted() {
+    let line = FarEnd::open(&[Station::Device(1, 9_600, 1), Station::Device(2, 19_200, 1)]);
+    let arguments = [line.path(), "--baud", "9600,19200", "--parity", "none", "-u", "1-3"];
+    assert_eq!(units(&report(&arguments, 0)), [(1, "unit")]);
+    let said = report(&[&arguments[..], &["--all-settings"]].concat(), 0);
+    assert_eq!(units(&said), [(1, "unit"), (2, "unit")]);
+    let yaml = said["yaml"].as_str().expect("text");
+    assert!(yaml.contains("\n    unit: 1\n") && yaml.contains("\n#     unit: 2\n"), "{yaml}");
+    assert_fine(yaml);
+}
+
+#[test]
 fn a_silent_line_brings_what_to_look_at() {
     let line = FarEnd::open(&[]);
     let output = end(&[line.path(), "--baud", "9600", "--parity", "even", "--units", "1-3"]);

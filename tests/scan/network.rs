@@ -16,6 +16,15 @@ fn units_behind_a_modbus_gateway_are_found() {
 }
 
 #[test]
+fn units_are_found_by_datagrams() {
+    let server = ModbusServer::pymodbus_by(&["--udp", "--also", "3"], &[("holding", 0, 77)]);
+    let at = format!("127.0.0.1:{}", server.port());
+    let said = report(&["--modbus-udp", &at, "--units", "1-4"], 0);
+    assert_eq!(units(&said), [(1, "unit"), (3, "unit")]);
+    assert_fine(said["yaml"].as_str().expect("text"));
+}
+
+#[test]
 fn a_device_that_answers_to_every_id_is_one() {
     let server = ModbusServer::libmodbus_tcp(&[("holding", 0, 77)]);
     let at = format!("127.0.0.1:{}", server.port());

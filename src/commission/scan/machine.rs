@@ -118,6 +118,8 @@ struct Job {
 #[derive(Debug)]
 struct Visit {
     setting: usize,
+    /// Whether it comes when all settings have been tried with the first ids.
+    is_rest: bool,
     units: VecDeque<UnitId>,
     urgent: VecDeque<Job>,
 }
@@ -164,14 +166,15 @@ impl Scan {
         let cut =
             if count > 1 { FIRST_IDS.min(settings.units.len()) } else { settings.units.len() };
         let (first, rest) = settings.units.split_at(cut);
-        let visit = |setting, units: &[UnitId]| Visit {
+        let visit = |setting, is_rest, units: &[UnitId]| Visit {
             setting,
+            is_rest,
             units: units.iter().copied().collect(),
             urgent: VecDeque::new(),
         };
-        let mut visits: VecDeque<Visit> = (0..count).map(|at| visit(at, first)).collect();
+        let mut visits: VecDeque<Visit> = (0..count).map(|at| visit(at, false, first)).collect();
         if !rest.is_empty() {
-            visits.extend((0..count).map(|at| visit(at, rest)));
+            visits.extend((0..count).map(|at| visit(at, true, rest)));
         }
         let last = (0, settings.units.first().copied().unwrap_or(UnitId(1)));
         Self {

@@ -197,24 +197,27 @@ impl Scan {
             self.leave_if_noisy(setting);
         }
         if !is_noisy && self.visit.is_some() {
-            self.handle_suspect(job.unit, setting);
+            self.handle_suspect(job.unit, setting, is_noise);
         }
     }
 
-    /// Somebody answers and is not understood: the same rate with another parity is the next best guess.
-    pub(super) fn handle_suspect(&mut self, unit: UnitId, setting: usize) {
-        for table in [Table::Input, Table::Coil] {
-            if let Ok(range) = ReadRange::new(table, 0, 1) {
-                self.follow(unit, range);
+    /// Somebody answers and is not understood: another question may be answered soundly, unless it is mere noise, and the
+    /// same rate with another parity is the next best guess.
+    pub(super) fn handle_suspect(&mut self, unit: UnitId, setting: usize, is_noise: bool) {
+        if !is_noise {
+            for table in [Table::Input, Table::Coil] {
+                if let Ok(range) = ReadRange::new(table, 0, 1) {
+                    self.follow(unit, range);
+                }
             }
+            self.follow(unit, identify(Objects::Basic, 0));
         }
-        self.follow(unit, identify(Objects::Basic, 0));
         let Some(baud) = self.setting(setting).map(|it| it.baud) else { return };
         let settings = &self.settings.settings;
         let is_other = |visit: &Visit| {
             settings.get(visit.setting).copied().flatten().is_none_or(|it| it.baud != baud)
         };
-        self.visits.make_contiguous().sort_by_key(is_other);
+        self.visits.make_contiguous().sort_by_key(|visit| (visit.is_rest, is_other(visit)));
     }
 
     /// A setting without units where noise comes whatever is asked is a wrong one, if there are others.

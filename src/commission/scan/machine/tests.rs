@@ -307,6 +307,17 @@ fn an_id_that_is_not_understood_has_other_parities_of_its_rate_tried_next() {
 }
 
 #[test]
+fn an_id_that_nobody_understands_does_not_keep_other_rates_from_being_tried_first() {
+    let lost = Setting { stop_bits: 2, ..at(9_600, Parity::Odd) };
+    let mut world =
+        World::new(vec![Thing::Lenient { unit: 2, at: lost }, device(3, at(115_200, N))]);
+    let scan = world.scan(likely(), to_the_end);
+    assert_eq!(found(&scan), [(3, "115200 8N1".to_owned())]);
+    assert_eq!(scan.suspects().next().map(|case| case.unit), Some(UnitId(2)));
+    assert!(world.units_asked(0).len() <= 16, "the rest of the ids waits");
+}
+
+#[test]
 fn a_setting_with_noise_whatever_is_asked_is_left() {
     let right = at(19_200, E);
     let mut world = World::new(vec![Thing::Chatter { baud: 9_600 }, device(30, right)]);
