@@ -19,7 +19,7 @@ use super::queue::is_closed_pipe;
 use super::{ExitStatus, frames_text};
 use crate::config::{self, SystemSecrets};
 use crate::control::{FrameKind, FrameReport, FramesReport, Request};
-use crate::field::traffic::Framing;
+use crate::field::watch::traffic::Framing;
 use crate::store::QueueSettings;
 
 const NOTES: &str = "\

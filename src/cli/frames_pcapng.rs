@@ -4,7 +4,7 @@
 //! network below them: they are written as PDUs exported by Wireshark, each with the name of the dissector that reads it.
 
 use crate::control::{FrameKind, FrameReport};
-use crate::field::traffic::Framing;
+use crate::field::watch::traffic::Framing;
 
 /// Packets of IP without a link below (LINKTYPE_RAW).
 const LINK_RAW: u16 = 101;

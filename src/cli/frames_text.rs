@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::control::{FrameKind, FrameReport, FramesReport};
-use crate::field::traffic::Framing;
+use crate::field::watch::traffic::Framing;
 
 /// Bytes that are shown on one line.
 const SHOWN_MAX: usize = 32;

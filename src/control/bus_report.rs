@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::report::QueueReport;
-use crate::field::trouble::Troubles;
-use crate::field::view::{BusView, DeviceView};
+use crate::field::watch::trouble::Troubles;
+use crate::field::watch::view::{BusView, DeviceView};
 use crate::model::Timestamp;
 
 /// How a bus is doing.

@@ -11,8 +11,8 @@ use super::desk::{DeskError, json};
 use super::frames::{FrameReport, FramesReport};
 use super::listener::Lines;
 use crate::field::Onlooker;
-use crate::field::traffic::passed;
-use crate::field::view::BusView;
+use crate::field::watch::traffic::passed;
+use crate::field::watch::view::BusView;
 
 /// How long a bus needs at most to answer: the transaction under way comes first.
 const ANSWER_MAX: Duration = Duration::from_secs(30);

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::field::ring::{Kind, RingCopy};
-use crate::field::traffic::{Framing, Passed};
+use crate::field::watch::ring::{Kind, RingCopy};
+use crate::field::watch::traffic::{Framing, Passed};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

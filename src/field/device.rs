@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::account::DeviceAccount;
 use super::event::{DeviceState, Fact, FieldEvent};
 use super::gather::{Gather, News};
 use super::health::{Ailment, Health};
@@ -13,6 +12,7 @@ use super::modbus::pdu::{Data, RangeError, ReadRange};
 use super::modbus::plan::Wanted;
 use super::outlet::Outlet;
 use super::patience::Patience;
+use super::watch::account::DeviceAccount;
 use super::{DeviceSettings, Hole, Table};
 use crate::model::{Moment, Quality, Reading, Value};
 

@@ -5,19 +5,15 @@
 //! ([`health`]), how long to wait for them ([`patience`]), which reads bring the points and what a device refuses
 //! (`group`), what goes out together (`gather`), what is kept of that ([`Memory`]), what all of it will cost ([`forecast`]), how a question and its answer look on the wire ([`modbus`]); `poller` joins them
 //! for one bus, and the shells `port`, `bus` and `notebook` wait and do the reading and writing.
-//! Who wants to see how a bus is doing asks it ([`Onlooker`]): it keeps an [`account`] by kinds of
-//! [`trouble`], and its [`view`] says what follows from all of it ([`diagnosis`]); what passed on it lately is in its [`ring`], and [`traffic`]
-//! tells it frame by frame.
+//! Who wants to see how a bus is doing asks it ([`Onlooker`]); what there is to see is in the room [`watch`].
 //! Devices that speak no Modbus, on a plain serial line, have a task of their own ([`mod@line`]).
 //!
 //! Knows serial lines, sockets and Modbus. Does not know topics, MQTT, the store or the configuration file.
 
-pub mod account;
 mod alarm;
 mod bus;
 mod computed;
 mod device;
-pub mod diagnosis;
 mod errand;
 mod event;
 pub mod forecast;
@@ -29,26 +25,21 @@ pub mod line;
 mod memory;
 pub mod modbus;
 mod notebook;
-mod onlooker;
 mod outlet;
 pub mod patience;
 mod poller;
 mod port;
 mod report;
-pub mod ring;
 pub mod schedule;
 mod session;
 mod settings;
-pub mod traffic;
-pub mod trouble;
-pub mod view;
+pub mod watch;
 
 pub use bus::{Bus, BusHandle, BusStopped};
 pub use errand::Rank;
 pub use event::{DeviceState, FieldEvent};
 pub use memory::{Memory, MemoryError};
 pub use notebook::Notebook;
-pub use onlooker::Onlooker;
 pub use session::{NotOpened, Session};
 pub use settings::{
     Allowed, BusSettings, Change, ChecksumSettings, ComputedSettings, DeviceSettings, Encoding,
@@ -58,3 +49,4 @@ pub use settings::{
     Rs485Settings, SerialSettings, Sign, Sum, Table, TcpSettings, TimeLayout, UnitId, ValueType,
     Writable, Written,
 };
+pub use watch::Onlooker;

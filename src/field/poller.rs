@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 mod outcome;
 mod view;
 
-use super::account::Account;
 use super::device::Device;
 use super::errand::{Errand, Errands, Rank, not_asked};
 use super::event::{Fact, FieldEvent};
@@ -20,6 +19,7 @@ use super::modbus::pdu::ReadRange;
 use super::modbus::plan::{self, ByPeriod, WireCost};
 use super::modbus::transaction::{Failure, Outcome, Question};
 use super::schedule::Schedule;
+use super::watch::account::Account;
 use super::{BusSettings, DeviceSettings, PortSettings, UnitId};
 use crate::model::Moment;
 

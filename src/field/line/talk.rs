@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use super::framer::{Damage, Framer};
 use super::owed::Owed;
 use super::parser::Content;
-use crate::field::account::Account;
 use crate::field::device::Device;
 use crate::field::event::FieldEvent;
 use crate::field::health::{Ailment, Change};
 use crate::field::modbus::known::Learnt;
 use crate::field::schedule::Schedule;
-use crate::field::trouble::Trouble;
+use crate::field::watch::account::Account;
+use crate::field::watch::trouble::Trouble;
 use crate::field::{DeviceSettings, LinePort, LineSettings};
 use crate::model::{Moment, Quality, Value};
 

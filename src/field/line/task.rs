@@ -17,10 +17,10 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::field::alarm::Alarm;
 use crate::field::health::Ailment;
-use crate::field::onlooker::{Look, Onlooker};
 use crate::field::port::{Port, PortError, others_at};
-use crate::field::ring::{Kind, Ring};
-use crate::field::traffic::Framing;
+use crate::field::watch::ring::{Kind, Ring};
+use crate::field::watch::traffic::Framing;
+use crate::field::watch::{Look, Onlooker};
 use crate::field::{DeviceSettings, FieldEvent, LinePort, LineSettings};
 use crate::model::Moment;
 

@@ -7,7 +7,7 @@ use super::mbap::{self, MbapError};
 use super::receiver::{Check, Cut};
 use super::{ascii, rtu, words};
 use crate::field::UnitId;
-use crate::field::traffic::{Framing, Piece};
+use crate::field::watch::traffic::{Framing, Piece};
 
 /// A request that was seen.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use crate::field::lag::LagChange;
 use crate::field::modbus::pdu::{Data, ExceptionCode, ReadRange};
 use crate::field::modbus::plan::Wanted;
 use crate::field::modbus::transaction::{Failure, Outcome, Question, Verdict};
-use crate::field::trouble::Trouble;
+use crate::field::watch::trouble::Trouble;
 use crate::model::Moment;
 
 /// How long a busy device is left alone, try by try; after the last the points are given up (Modbus application

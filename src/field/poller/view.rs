@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use super::Poller;
-use crate::field::account::{PortTally, Tally};
+use crate::field::PortSettings;
 use crate::field::device::Device;
-use crate::field::diagnosis::{Carrier, hints};
-use crate::field::ring::RingCopy;
-use crate::field::view::{BusView, DeviceView, learnt};
-use crate::field::{PortSettings, traffic::Framing};
+use crate::field::watch::account::{PortTally, Tally};
+use crate::field::watch::diagnosis::{Carrier, hints};
+use crate::field::watch::ring::RingCopy;
+use crate::field::watch::traffic::Framing;
+use crate::field::watch::view::{BusView, DeviceView, learnt};
 
 impl Poller {
     /// What there is to see at `now`.

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::{Party, Talk};
-use crate::field::ring::RingCopy;
-use crate::field::traffic::Framing;
-use crate::field::view::{BusView, DeviceView};
+use crate::field::watch::ring::RingCopy;
+use crate::field::watch::traffic::Framing;
+use crate::field::watch::view::{BusView, DeviceView};
 
 impl Talk {
     /// What there is to see at `now`.

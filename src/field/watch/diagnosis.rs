@@ -2,9 +2,9 @@
 //! from a wrong unit id.
 
 use super::account::{PortTally, Tally};
-use super::health::{Ailment, Condition};
 use super::trouble::Trouble;
 use super::view::DeviceView;
+use crate::field::health::{Ailment, Condition};
 
 /// Questions that must have ended before anything is said.
 const ASKED_MIN: u64 = 4;
@@ -166,8 +166,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::field::account::{Account, DeviceAccount};
     use crate::field::modbus::transaction::Failure;
+    use crate::field::watch::account::{Account, DeviceAccount};
 
     /// A bus whose devices' questions ended so, each again and again.
     fn told(carrier: Carrier, devices: &[(&str, Condition, &[Option<Failure>])]) -> Vec<String> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::{DeviceTally, PortTally, Tally};
-use super::modbus::known::{Learnt, Lesson};
 use super::ring::RingCopy;
 use super::traffic::Framing;
-use super::{Hole, LinePort, Parity, PortSettings, SerialSettings, TcpSettings};
+use crate::field::modbus::known::{Learnt, Lesson};
+use crate::field::{Hole, LinePort, Parity, PortSettings, SerialSettings, TcpSettings};
 
 /// What an onlooker is shown of a bus.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub struct DeviceView {
 }
 
 /// What was learnt, as it is written under the device.
-pub(super) fn learnt(learnt: &Learnt) -> Vec<String> {
+pub(in crate::field) fn learnt(learnt: &Learnt) -> Vec<String> {
     let mut lessons = Vec::new();
     for (longest, is_bits) in [(&learnt.registers, false), (&learnt.bits, true)] {
         if longest.refused.is_some() && longest.answered > 0 {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::PortSettings;
-use super::modbus::scribe::Scribe;
 use super::ring::{Kind, Record, RingCopy};
+use crate::field::PortSettings;
+use crate::field::modbus::scribe::Scribe;
 
 /// A wall clock that is off by more than this from what the monotonic clock says was stepped.
 const STEP_US: u64 = 5_000;
@@ -89,10 +89,10 @@ pub struct Passed {
 
 /// What a stretch of bytes is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) bytes: Vec<u8>,
-    pub(super) words: String,
-    pub(super) is_sound: Option<bool>,
+pub(in crate::field) struct Piece {
+    pub(in crate::field) bytes: Vec<u8>,
+    pub(in crate::field) words: String,
+    pub(in crate::field) is_sound: Option<bool>,
 }
 
 /// What passed, oldest first: `copy` on a bus whose frames are wrapped as `framing` says.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::health::Condition;
-use super::modbus::transaction::Failure;
 use super::trouble::{Trouble, Troubles};
+use crate::field::health::Condition;
+use crate::field::modbus::transaction::Failure;
 
 /// The time that "lately" means, in this many parts.
 const PARTS: usize = 6;

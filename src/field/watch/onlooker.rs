@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::BusStopped;
 use super::view::BusView;
+use crate::field::BusStopped;
 
 /// Questions of onlookers that may wait for a bus.
 const LOOKS_MAX: usize = 8;
 
 /// What an onlooker wants, and who it is.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(in crate::field) struct Look {
     /// Whether what passed lately is wanted: it is copied.
-    pub(super) with_frames: bool,
+    pub(in crate::field) with_frames: bool,
     /// Whoever waits.
-    pub(super) teller: oneshot::Sender<BusView>,
+    pub(in crate::field) teller: oneshot::Sender<BusView>,
 }
 
 /// Sees what a running bus does.
@@ -28,7 +28,7 @@ pub struct Onlooker {
 
 impl Onlooker {
     /// An onlooker, and where the bus finds what it wants.
-    pub(super) fn new(bus: &Arc<str>) -> (Self, mpsc::Receiver<Look>) {
+    pub(in crate::field) fn new(bus: &Arc<str>) -> (Self, mpsc::Receiver<Look>) {
         let (sender, looks) = mpsc::channel(LOOKS_MAX);
         (Self { bus: Arc::clone(bus), looks: sender }, looks)
     }

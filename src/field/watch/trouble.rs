@@ -1,6 +1,6 @@
 //! core: the kinds of what goes wrong on a bus, to be counted.
 
-use super::modbus::transaction::Failure;
+use crate::field::modbus::transaction::Failure;
 
 /// A kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
