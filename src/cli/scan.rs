@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::queue::is_closed_pipe;
 use super::scan_screen::Screen;
 use super::{ExitStatus, scan_json};
 use crate::commission::Asker;
@@ -160,10 +161,15 @@ pub fn scan(args: &ScanArgs, out: &mut impl Write) -> anyhow::Result<ExitStatus>
             rest.iter().for_each(|line| eprintln!("  - {line}"));
         }
     }
-    if args.json {
-        writeln!(out, "{:#}", scan_json::to_json(&scan, &place))?;
+    let text = if args.json {
+        format!("{:#}\n", scan_json::to_json(&scan, &place))
     } else {
-        write!(out, "{}", paste(&scan, &place))?;
+        paste(&scan, &place)
+    };
+    match write!(out, "{text}").map_err(anyhow::Error::from) {
+        // Whoever read has seen enough.
+        Err(error) if !is_closed_pipe(&error) => return Err(error),
+        Ok(()) | Err(_) => {}
     }
     let found = scan.found().next().is_some();
     Ok(if found { ExitStatus::Done } else { ExitStatus::Failed })

@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::disallowed_methods,
     clippy::disallowed_types,
+    clippy::wildcard_enum_match_arm,
     unreachable_pub,
     reason = "tests touch the machine, and a failure here fails the test"
 )]

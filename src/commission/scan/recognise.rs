@@ -9,6 +9,8 @@ use crate::field::{Fingerprint, Identity as Which, PointSettings, Sign};
 
 /// What a sign weighs that is more than plausible.
 const SURE: u32 = 10;
+/// What must speak for a template: a single plausible value is chance.
+const PLAUSIBLE_MIN: u32 = 2;
 
 /// A template that fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +46,7 @@ pub fn reads(fingerprints: &[Fingerprint]) -> Vec<ReadRange> {
     reads
 }
 
-/// The templates that fit, those for which most speaks. Of such with one sure sign none is left out that weighs as much.
+/// The templates that fit, those for which most speaks.
 #[must_use]
 pub fn fits(fingerprints: &[Fingerprint], case: &Case) -> Vec<Fit> {
     let mut fits: Vec<Fit> = fingerprints.iter().filter_map(|it| fit(it, case)).collect();
@@ -53,7 +55,7 @@ pub fn fits(fingerprints: &[Fingerprint], case: &Case) -> Vec<Fit> {
     fits
 }
 
-/// `None` when a sign speaks against it, or none for it.
+/// `None` when a sign speaks against it, or too little for it.
 fn fit(fingerprint: &Fingerprint, case: &Case) -> Option<Fit> {
     let mut weight = 0;
     for sign in &fingerprint.signs {
@@ -64,7 +66,11 @@ fn fit(fingerprint: &Fingerprint, case: &Case) -> Option<Fit> {
         }
     }
     let Fingerprint { template, title, .. } = fingerprint;
-    (weight > 0).then(|| Fit { template: template.clone(), title: title.clone(), weight })
+    (weight >= PLAUSIBLE_MIN).then(|| Fit {
+        template: template.clone(),
+        title: title.clone(),
+        weight,
+    })
 }
 
 /// Whether a sign holds; `None` when the unit says nothing about it.
@@ -133,20 +139,22 @@ mod tests {
 
     #[test]
     fn what_speaks_most_wins_and_what_speaks_against_it_excludes() {
-        let plausible = || sign(1, Expected::Between(45.0, 65.0));
+        let plausible = |address| sign(address, Expected::Between(45.0, 65.0));
         let prints = [
-            print("likely", vec![plausible()]),
-            print("sure", vec![plausible(), sign(2, Expected::Number(vec![112.0]))]),
-            print("other", vec![plausible(), sign(2, Expected::Number(vec![113.0]))]),
+            print("lone", vec![plausible(1)]),
+            print("likely", vec![plausible(1), plausible(3)]),
+            print("sure", vec![plausible(1), sign(2, Expected::Number(vec![112.0]))]),
+            print("other", vec![plausible(1), sign(2, Expected::Number(vec![113.0]))]),
         ];
-        assert_eq!(reads(&prints).len(), 2);
-        let fit = fits(&prints, &case(&[(1, Some(50)), (2, Some(112))]));
+        assert_eq!(reads(&prints).len(), 3);
+        let fit = fits(&prints, &case(&[(1, Some(50)), (2, Some(112)), (3, Some(50))]));
         assert_eq!(names(&fit), ["sure"]);
         assert!(fit[0].is_sure());
-        let fit = fits(&prints, &case(&[(1, Some(50)), (2, None)]));
-        assert_eq!(names(&fit), ["likely", "sure", "other"]);
+        let fit = fits(&prints, &case(&[(1, Some(50)), (2, None), (3, Some(50))]));
+        assert_eq!(names(&fit), ["likely"]);
         assert!(!fit[0].is_sure());
-        assert_eq!(names(&fits(&prints, &case(&[(1, Some(7))]))), [""; 0]);
+        assert!(fits(&prints, &case(&[(1, Some(50))])).is_empty(), "one plausible value is chance");
+        assert!(fits(&prints, &case(&[(1, Some(50)), (3, Some(7))])).is_empty());
     }
 
     #[test]

@@ -19,12 +19,12 @@ pub fn unit(scan: &Scan, case: &Case, place: &Place) -> String {
         parts.push(format!("configured as `{name}`"));
     }
     let fits = scan.fits(case);
+    let is_sure = matches!(&fits[..], [one] if one.is_sure());
+    let name = case.identity.to_string();
+    let has_name = !name.is_empty();
+    parts.extend(Some(name).filter(|_| has_name));
+    parts.extend(case.first_values().filter(|_| !has_name && !is_sure).map(|it| value(it.0, it.1)));
     parts.extend(kind(&fits));
-    match case.identity.to_string() {
-        name if !name.is_empty() => parts.push(name),
-        _ if !fits.is_empty() => {}
-        _ => parts.extend(case.first_values().map(|(range, data)| value(range, data))),
-    }
     if parts.is_empty() && case.garbled() == 0 {
         parts.push(match case.reads.first() {
             Some((range, Err(code))) => {
@@ -51,8 +51,9 @@ fn kind(fits: &[Fit]) -> Option<String> {
     match fits {
         [] => None,
         [one] if one.is_sure() => Some(format!("{} (template {})", one.title, one.template)),
-        [one] => Some(format!("may be {} (template {})", one.title, one.template)),
-        some if some.len() <= SHOWN_MAX => Some(format!("may be {}", names.join(" or "))),
+        some if some.len() <= SHOWN_MAX => {
+            Some(format!("may be {} (template)", names.join(" or ")))
+        }
         some => Some(format!("{} templates fit", some.len())),
     }
 }

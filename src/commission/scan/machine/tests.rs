@@ -1,5 +1,10 @@
 //! core: stories of scans in virtual time.
-#![allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::wildcard_enum_match_arm,
+    clippy::needless_pass_by_value,
+    reason = "a test needs some instant to count from, and its world knows few things"
+)]
 
 use super::evidence::{SILENT_FOLLOWS_MAX, VERIFICATIONS};
 use super::*;
