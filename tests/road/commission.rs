@@ -151,7 +151,7 @@ fn what_is_not_there_is_named_with_what_is_near_it() {
     let bus = ["--modbus-tcp", place.as_str()];
     let said = fieldpost(&with(&["read", "--holding", "99", "--count", "2"], &bus));
     assert_eq!(said.code, Some(1), "{said}");
-    assert!(said.err.contains("the device has no such address (exception 2)"), "{said}");
+    assert!(said.err.contains("the device has no such address (exception 2"), "{said}");
     assert!(said.err.contains("--holding 100 --count 2"), "{said}");
     let said = fieldpost(&with(&["read", "--holding", "40101", "--count", "2"], &bus));
     assert!(said.err.contains("looks like the number of a manual"), "{said}");
