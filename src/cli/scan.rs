@@ -92,7 +92,7 @@ pub struct ScanArgs {
     #[arg(long, value_name = "TABLE", default_value = "holding")]
     pub ask: ScanTable,
     /// How long each id has for its answer [default: 100ms on a port, 300ms behind a converter, 1.1s on a network]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = patience)]
     pub timeout: Option<Duration>,
     /// Go on with other settings when units were found
     #[arg(long)]
@@ -319,6 +319,15 @@ fn settings(args: &ScanArgs, place: &Place) -> ScanSettings {
 fn fingerprints(config: &Path) -> Vec<Fingerprint> {
     let (cards, _) = config::templates(&TemplateFolder::beside(config), None, None);
     cards.into_iter().map(|card| card.fingerprint).collect()
+}
+
+fn patience(text: &str) -> Result<Duration, String> {
+    let patience = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let range = Duration::from_millis(1)..=Duration::from_secs(60);
+    range
+        .contains(&patience)
+        .then_some(patience)
+        .ok_or_else(|| "must be from 1ms to 60s".to_owned())
 }
 
 /// Reads `1-32,100`.

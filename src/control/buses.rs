@@ -16,8 +16,9 @@ use crate::field::watch::view::BusView;
 
 /// How long a bus needs at most to answer: the transaction under way comes first.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// Entries after which the gateway's own work goes on.
-const ENTRIES_AT_ONCE: usize = 64;
+/// What is taken apart before the gateway's own work goes on, in bytes and what an entry costs besides.
+const AT_ONCE: usize = 4_096;
+const ENTRY: usize = 64;
 
 /// The buses of a gateway, each with the way to see what it does.
 #[derive(Debug, Clone, Default)]
@@ -40,11 +41,14 @@ impl Buses {
         let onlooker = self.find(bus)?;
         let BusView { frames, framing, .. } = look(onlooker, true).await?;
         let copy = frames.unwrap_or_default();
-        for (count, passed) in passed(&copy, framing).enumerate() {
+        let mut taken = 0;
+        for passed in passed(&copy, framing) {
+            taken += ENTRY + passed.bytes.len();
             if after.is_none_or(|after| passed.number > after) {
                 lines.item(json(&FrameReport::from(passed))?).await?;
             }
-            if count % ENTRIES_AT_ONCE == ENTRIES_AT_ONCE - 1 {
+            if taken >= AT_ONCE {
+                taken = 0;
                 yield_now().await;
             }
         }

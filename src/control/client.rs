@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::request::{Asked, Line, Request};
 
 /// How long the gateway may leave a client without a line: longer than anything it waits for itself.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: Duration = Duration::from_secs(300);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

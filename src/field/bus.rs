@@ -488,10 +488,14 @@ impl Runner {
         what: &str,
     ) -> io::Result<Moment> {
         let mut buffer = [0; READ_BUFFER_LEN];
-        let read = tokio::select! {
-            biased;
-            read = port.read(&mut buffer) => Some(read?),
-            () = wait_until(self.alarm.as_ref(), deadline) => None,
+        let read = loop {
+            tokio::select! {
+                biased;
+                read = port.read(&mut buffer) => break Some(read?),
+                () = wait_until(self.alarm.as_ref(), deadline) => break None,
+                // A device may take a minute for its answer, and whoever wants to see why shall not wait for it.
+                Some(look) = self.looks.recv() => self.show(look),
+            }
         };
         let now = clock::now();
         match read {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::time::{timeout, timeout_at};
 use tracing::trace;
 
-use super::BusSettings;
 use super::modbus::transaction::{Ended, Failure, Outcome, Question};
 use super::modbus::wire::Wire;
 use super::port::{Port, others};
+use super::{BusSettings, UnitId};
 
 /// The longest frame is 260 bytes; noise may come with it.
 const READ_BUFFER_LEN: usize = 512;
@@ -24,14 +24,16 @@ pub struct NotOpened {
     words: String,
 }
 
-/// An opened port. Nothing of what stays unanswered is remembered: a late answer of one unit may be taken for that to the
-/// same question, asked again.
+/// An opened port. A unit that left a question unanswered is asked its next one only after as long again: what it says
+/// late is not taken for that. One that is later still is mistaken.
 pub struct Session {
     settings: BusSettings,
     port: Port,
     wire: Wire,
     asked: u64,
     answered: bool,
+    /// Who may still answer a question, and until when that is waited for.
+    owed: Vec<(UnitId, Instant)>,
 }
 
 impl Session {
@@ -43,7 +45,7 @@ impl Session {
         let opened = Port::open(&settings.port).await;
         let port = opened.map_err(|error| NotOpened { words: error.to_string() })?;
         let wire = Wire::new(&settings, fastrand::u16(..), Instant::now());
-        Ok(Self { settings, port, wire, asked: 0, answered: false })
+        Ok(Self { settings, port, wire, asked: 0, answered: false, owed: Vec::new() })
     }
 
     /// Who else has the serial port open, as far as that can be seen: answers may go there.
@@ -60,7 +62,8 @@ impl Session {
     /// Asks `question`, once; the unit has `patience` for the first character of its answer. Says how it ended.
     pub async fn ask(&mut self, question: Question, patience: Duration) -> Outcome {
         self.asked += 1;
-        let asked = question.to_string();
+        let (asked, unit) = (question.to_string(), question.unit);
+        self.rest(unit).await;
         let ended = match self.run(question, patience).await {
             Ok(ended) => Some(ended),
             Err(error) => {
@@ -75,7 +78,11 @@ impl Session {
             }),
             dropped: Vec::new(),
         });
-        self.answered |= matches!(outcome.result, Ok(_) | Err(Failure::Refused { .. }));
+        let is_answered = matches!(outcome.result, Ok(_) | Err(Failure::Refused { .. }));
+        self.answered |= is_answered;
+        if !is_answered && !self.settings.port.has_numbers() {
+            self.owed.push((unit, Instant::now() + patience));
+        }
         trace!(target: "wire::modbus", asked, ?outcome, "question ended");
         outcome
     }
@@ -90,6 +97,16 @@ impl Session {
             }
         }
         count
+    }
+
+    /// Lets the late answer of a unit come before it is asked something else.
+    async fn rest(&mut self, unit: UnitId) {
+        let now = Instant::now();
+        self.owed.retain(|(_, until)| *until > now);
+        let until = self.owed.iter().filter(|owed| owed.0 == unit).map(|owed| owed.1).max();
+        if let Some(until) = until {
+            self.listen(until.saturating_duration_since(now)).await;
+        }
     }
 
     async fn run(&mut self, question: Question, patience: Duration) -> io::Result<Ended> {

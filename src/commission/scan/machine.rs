@@ -509,7 +509,7 @@ impl Scan {
     }
 
     fn patience(&self) -> Duration {
-        (self.settings.timeout * PATIENCE_FACTOR).max(PATIENCE_MIN)
+        (self.settings.timeout.saturating_mul(PATIENCE_FACTOR)).max(PATIENCE_MIN)
     }
 
     fn follow(&mut self, unit: UnitId, query: impl Into<Query>) {

@@ -7,8 +7,8 @@ use super::super::quantity;
 use super::super::tree::{Entry, Kind, Node};
 use crate::field::Formula;
 
-/// Keys whose texts have braces of their own: regular expressions.
-const VERBATIM: [&str; 2] = ["match", "when"];
+/// Keys whose texts have braces of their own: regular expressions, and words around values.
+const VERBATIM: [&str; 3] = ["match", "when", "template"];
 
 /// The value of a parameter.
 #[derive(Debug, Clone, PartialEq)]

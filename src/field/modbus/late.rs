@@ -121,6 +121,12 @@ impl Late {
         is_free.then(|| self.placed(question.clone()))
     }
 
+    /// Whether the unit may still answer an older question in the same shape.
+    #[must_use]
+    pub fn is_owed(&self, question: &Question) -> bool {
+        !self.is_free(question.unit, question.query.shape(), None)
+    }
+
     fn is_free(&self, unit: UnitId, shape: Shape, but_for: Option<&Query>) -> bool {
         let is_owed = |older: &Unanswered| {
             let is_like = older.unit == unit && older.shape.is_like(shape);

@@ -6,6 +6,9 @@ use crate::field::UnitId;
 
 /// Bytes around a PDU: the unit id before it and the CRC after it.
 pub(super) const FRAME_EXTRA: usize = 3;
+/// The longest frame (Modbus over serial line 1.02, section 2.5.1).
+pub(super) const FRAME_MAX: usize = 256;
+
 /// The CRC-16 of Modbus over `bytes` (Modbus over serial line 1.02, section 6.2.2); goes low byte first.
 ///
 /// ```
@@ -13,17 +16,8 @@ pub(super) const FRAME_EXTRA: usize = 3;
 /// ```
 #[must_use]
 pub fn crc(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0xffff, |mut crc, byte| {
-        crc ^= u16::from(*byte);
-        for _ in 0..8 {
-            let low = crc & 1;
-            crc >>= 1;
-            if low == 1 {
-                crc ^= 0xa001;
-            }
-        }
-        crc
-    })
+    static MODBUS: crc::Crc<u16> = crc::Crc::<u16>::new(&crc::CRC_16_MODBUS);
+    MODBUS.checksum(bytes)
 }
 
 /// Makes a frame of `pdu` for `unit`.

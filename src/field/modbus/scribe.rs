@@ -197,6 +197,7 @@ impl Scribe {
         let (unit, pdu) = body.split_first()?;
         let is_frame = self.framing == Framing::Rtu
             && !pdu.is_empty()
+            && rest.len() <= rtu::FRAME_MAX
             && rtu::crc(body) == u16::from_le_bytes(*check);
         let said = || said(self.asked.last(), UnitId(*unit), pdu, at_us);
         is_frame.then(|| piece(rest.to_vec(), said(), Some(true)))

@@ -127,6 +127,11 @@ impl Poller {
             late.handle_dropped(*unit, *shape);
         }
         match &outcome.result {
+            // It was asked twice, and this may be the answer to the first time: one is still to come.
+            Ok(_) if late.is_owed(question) => {
+                late.handle_dropped(question.unit, question.query.shape());
+                late.handle_unanswered(question, now);
+            }
             Ok(_) | Err(Failure::Refused { .. }) => late.handle_answered(question.unit),
             // Damaged, but with nothing older open anywhere it can only have been the answer.
             Err(Failure::Crc { .. } | Failure::Lrc { .. }) if !question.older_on_bus => {}

@@ -80,6 +80,10 @@ struct Sim {
     batches: Vec<String>,
     /// What was asked and how it ended, a line each.
     transcript: String,
+    /// What somebody who looks around asks, again as soon as it has ended.
+    looks: Option<Question>,
+    looked: u64,
+    is_looking: bool,
 }
 
 impl Sim {
@@ -127,6 +131,9 @@ impl Sim {
             bad: BTreeMap::new(),
             batches: Vec::new(),
             transcript: String::new(),
+            looks: None,
+            looked: 0,
+            is_looking: false,
         }
     }
 
@@ -143,6 +150,11 @@ impl Sim {
         let until = self.now + span;
         while self.now < until {
             self.take_events();
+            if let Some(question) = self.looks.clone().filter(|_| !self.is_looking) {
+                let rank = Rank::Idle;
+                self.poller.handle_errand(Errand { id: self.looked, rank, question, until: None });
+                self.is_looking = true;
+            }
             match self.poller.poll_next(self.now) {
                 Next::Wait(None) => return,
                 Next::Wait(Some(at)) => {
@@ -237,6 +249,8 @@ impl Sim {
             self.facts.push(fact);
         }
         while let Some((id, outcome)) = self.poller.poll_errand() {
+            self.looked += 1;
+            self.is_looking = false;
             self.note(&format!("      errand {id}: {}", outcome.result.is_ok()));
         }
         while let Some(event) = self.poller.poll_event() {
@@ -655,4 +669,26 @@ fn over_tcp_a_write_waits_for_what_is_under_way_and_then_goes_alone() {
     assert_eq!(next(&mut poller), None);
     end(&mut poller, ticket);
     assert!(next(&mut poller).is_some());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whoever_looks_around_again_and_again_spoils_no_value(
+        moods in proptest::collection::vec(mood(), 1..60),
+        points in proptest::collection::btree_map(0..200u16, any::<bool>(), 1..5),
+        look in (0..200u16, 1..3u16),
+    ) {
+        let points: Vec<(u16, bool)> = points.into_iter().collect();
+        let mut sim = Sim::new(vec![device(1, &points, 200)]);
+        let range = ReadRange::new(Table::Holding, look.0, look.1).expect("the range is allowed");
+        sim.looks = Some(Question::new(UnitId(1), range));
+        let mut left = moods.into_iter();
+        sim.run(Duration::from_secs(60), |_, _| match left.next() {
+            Some(Mood::Answer { delay_ms }) => Mood::Answer { delay_ms: delay_ms.min(900) },
+            Some(mood) => mood,
+            None => Mood::Answer { delay_ms: 5 },
+        });
+        prop_assert!(sim.looked > 10, "{}", sim.looked);
+    }
 }
