@@ -721,7 +721,7 @@ fn a_file_that_is_not_there_is_a_complaint_with_a_remedy() {
     let complaints = load(Path::new("/nowhere/site.yaml")).expect_err("it is not there");
     assert_eq!(
         complaints.to_string(),
-        "/nowhere/site.yaml: error: there is no such file\n  = help: look at the spelling of the path\n"
+        "/nowhere/site.yaml: error: there is no such file\n  = help: look at the spelling of the path, or name another file (`-c FILE`, `check FILE`)\n"
     );
     let folder = root().join("config");
     assert!(load(&folder).expect_err("a folder").to_string().contains("this is a directory"));

@@ -373,6 +373,7 @@ fn the_command_lists_templates_and_shows_one() {
     let (status, out) = templates(Some("sdm630"), "nowhere", false);
     assert_eq!(status, ExitStatus::Wrong);
     assert!(out.contains("did you mean `eastron-sdm630`"), "{out}");
+    assert!(out.starts_with("fieldpost templates: error: ") && !out.contains("devices"), "{out}");
     let dir = support::top().join("tests/data/config/invalid/templates").display().to_string();
     let (status, out) = templates(Some("bad-points"), &dir, false);
     assert_eq!(status, ExitStatus::Wrong);

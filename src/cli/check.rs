@@ -73,7 +73,10 @@ pub fn check(args: &CheckArgs, out: &mut impl Write) -> anyhow::Result<ExitStatu
                 format!("{file}: {}: {message}\n  = help: {remedy}\n\n", Severity::Warning)
             })
             .collect();
-        let plan: String = forecasts.iter().filter(|_| args.plan).map(plan::to_text).collect();
+        let mut plan: String = forecasts.iter().filter(|_| args.plan).map(plan::to_text).collect();
+        for line in settings.iter().filter(|_| args.plan).flat_map(|settings| &settings.lines) {
+            plan.push_str(&plan::of_line(&line.name));
+        }
         let access = access.as_ref().map_or(String::new(), |error| {
             let severity = if is_absent(error) { Severity::Warning } else { Severity::Error };
             format!("{severity}: {error}\n\n")

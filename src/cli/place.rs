@@ -61,7 +61,7 @@ impl Place {
         match self.ask_gateway(request)? {
             Some(answers) => answers.each(item),
             None => anyhow::bail!(
-                "no gateway runs with the queue in {}: start it, or name its configuration with -c or its --state-dir",
+                "no gateway runs with the queue in {}: start it, or name another configuration with -c",
                 self.state_dir.display()
             ),
         }

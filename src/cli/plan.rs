@@ -76,6 +76,11 @@ pub(super) fn to_text(forecast: &Forecast) -> String {
     text
 }
 
+/// What there is to say of a plain serial line, whose devices have no registers to plan for.
+pub(super) fn of_line(name: &str) -> String {
+    format!("\nline `{name}`: frames and no registers, so there is nothing to plan\n")
+}
+
 /// Adds to the report of `check` that a bus cannot keep its periods.
 pub(super) fn add_overload(report: &mut Value, forecast: &Forecast, message: &str, remedy: &str) {
     let warnings = report["warnings"].as_u64().unwrap_or_default();

@@ -73,7 +73,7 @@ pub struct ScanArgs {
     #[arg(short, long, value_name = "FILE", default_value = "/etc/fieldpost/fieldpost.yaml")]
     pub config: PathBuf,
     /// Only these baud rates: 9600,19200
-    #[arg(long, value_name = "RATES", value_delimiter = ',')]
+    #[arg(long, value_name = "RATES", value_delimiter = ',', value_parser = rate)]
     pub baud: Vec<u32>,
     /// Only these parities: none,even,odd
     #[arg(long, value_name = "PARITIES", value_delimiter = ',')]
@@ -185,8 +185,11 @@ async fn run(
     let mut scan = Scan::new(settings, Instant::now());
     let others = road.open(scan.setting(0)).await.map_err(|error| busy(&error.to_string()))?;
     if let Some(gateway) = others.iter().find(|it| it.contains(PROGRAM)) {
-        // Whoever may do everything is not kept out; two that ask disturb each other.
-        return Err(busy(&format!("{} is held by {gateway}", place.address())));
+        // Whoever may do everything is not kept out.
+        return Err(busy(&format!(
+            "{} is held by {gateway} (two that ask disturb each other)",
+            place.address()
+        )));
     }
     if !others.is_empty() {
         screen.say(&format!("{} has the port open, too; answers may go there", others.join(", ")));
@@ -232,7 +235,9 @@ async fn run(
 /// Why a port cannot be used; one that our own gateway has need not be freed.
 fn busy(words: &str) -> anyhow::Error {
     if words.contains(PROGRAM) {
-        anyhow::anyhow!("{words}: scan through it with `fieldpost scan --bus NAME`, or stop it")
+        anyhow::anyhow!(
+            "{words}; a gateway that runs need not be stopped: `fieldpost scan --bus NAME -c FILE` scans through it"
+        )
     } else {
         anyhow::anyhow!("{words}")
     }
@@ -463,7 +468,23 @@ fn endpoint(text: &str, usual: Option<u16>) -> Result<TcpSettings, String> {
     Ok(TcpSettings { host: Arc::from(&*host), port })
 }
 
+/// A baud rate.
+fn rate(text: &str) -> Result<u32, String> {
+    let rate = text.parse().ok().filter(|rate| *rate > 0);
+    rate.ok_or_else(|| format!("`{text}` is no baud rate: write one or more, such as `9600,19200`"))
+}
+
 fn no_path(path: &str) -> String {
+    if path.starts_with('.') {
+        return format!(
+            "`{path}` is not the path of a serial port: write it from the root on, such as `/dev/ttyUSB0`"
+        );
+    }
+    if path.parse::<std::net::IpAddr>().is_ok() {
+        return format!(
+            "`{path}` is no serial port: write `--modbus-tcp {path}`, or of a converter `--modbus-rtu-over-tcp {path}:PORT`"
+        );
+    }
     if Endpoint::parse_with_port(path, PORT_OF_CONVERTERS).is_ok() {
         return format!(
             "`{path}` is no serial port: write `--modbus-tcp {path}`, or `--modbus-rtu-over-tcp {path}`"

@@ -51,15 +51,20 @@ fn of_bus(bus: &BusReport, now: Timestamp) -> String {
         (Some(reason), false) => writeln!(text, "  LOST for {lasted}: {reason}"),
         (None, false) => writeln!(text, "  opening for {lasted}"),
     };
-    let _ = writeln!(
-        text,
-        "  busy {:.0} %, {:.1} questions a second; {} asked, {} answered{}",
-        bus.utilisation * 100.0,
-        bus.per_second,
-        bus.asked,
-        bus.answered,
-        errors(&bus.errors).map(|errors| format!("; {errors}")).unwrap_or_default()
-    );
+    let went_wrong = errors(&bus.errors).map(|errors| format!("; {errors}")).unwrap_or_default();
+    // Devices of a plain line may speak by themselves.
+    let _ = if bus.asked == 0 && bus.devices.iter().any(|device| device.answered > 0) {
+        writeln!(text, "  nothing was asked; its devices speak by themselves{went_wrong}")
+    } else {
+        writeln!(
+            text,
+            "  busy {:.0} %, {:.1} questions a second; {} asked, {} answered{went_wrong}",
+            bus.utilisation * 100.0,
+            bus.per_second,
+            bus.asked,
+            bus.answered,
+        )
+    };
     if !bus.devices.is_empty() {
         let mut rows = vec![HEAD.map(str::to_owned)];
         rows.extend(bus.devices.iter().map(|device| row(device, now)));
@@ -68,7 +73,9 @@ fn of_bus(bus: &BusReport, now: Timestamp) -> String {
         }
     }
     for device in &bus.devices {
-        if let Some(words) = &device.last_error {
+        // What stands above is not said again of each device.
+        let last = device.last_error.as_ref().filter(|words| bus.reason.as_ref() != Some(words));
+        if let Some(words) = last {
             let at = device.last_error_at.as_deref().map(|at| ago(at, now)).unwrap_or_default();
             _ = writeln!(text, "  {}, {at} ago: {words}", device.name);
         }
@@ -173,13 +180,39 @@ mod tests {
             hints: vec!["nobody on this line ever answered".to_owned()],
             devices: vec![device],
         };
+        let pump = DeviceReport {
+            name: "pump".to_owned(),
+            last_error: Some("cannot connect".to_owned()),
+            learnt: Vec::new(),
+            groups: Vec::new(),
+            ..bus.devices[0].clone()
+        };
         let lost = BusReport {
             name: "plant".to_owned(),
             open: false,
             reason: Some("cannot connect".to_owned()),
             errors: BTreeMap::new(),
             hints: Vec::new(),
-            devices: Vec::new(),
+            devices: vec![pump],
+            ..bus.clone()
+        };
+        let weigher = DeviceReport {
+            name: "weigher".to_owned(),
+            unit: None,
+            state: "online".to_owned(),
+            errors: BTreeMap::new(),
+            last_error: None,
+            learnt: Vec::new(),
+            groups: Vec::new(),
+            ..bus.devices[0].clone()
+        };
+        let line = BusReport {
+            name: "scale".to_owned(),
+            port: "line at /dev/ttyS1, 9600 baud, 8N1".to_owned(),
+            asked: 0,
+            errors: [("unfit".to_owned(), 3)].into(),
+            hints: Vec::new(),
+            devices: vec![weigher],
             ..bus.clone()
         };
         let session = SessionReport {
@@ -222,10 +255,18 @@ rs485: Modbus RTU at /dev/ttyUSB0, 9600 baud, 8E1
 plant: Modbus RTU at /dev/ttyUSB0, 9600 baud, 8E1
   LOST for 1h: cannot connect
   busy 43 %, 12.3 questions a second; 120 asked, 100 answered
+  device  unit  state   for  asked  answered  quality  left out  errors
+  pump       3  SILENT  1m     120       100  25 %            0  checksum 2, no answer 18
+
+scale: line at /dev/ttyS1, 9600 baud, 8N1
+  open for 1h
+  nothing was asked; its devices speak by themselves; unfit 3
+  device   unit  state   for  asked  answered  quality  left out  errors
+  weigher     -  online  1m     120       100  25 %            0
 
 uplink cloud: OFFLINE, 1234 waiting, the oldest since 10m; 7 delivered
 queue: 1.2 MiB of 256 MiB
 ";
-        assert_eq!(status("gw", &[bus, lost], &sum, now), expected);
+        assert_eq!(status("gw", &[bus, lost, line], &sum, now), expected);
     }
 }

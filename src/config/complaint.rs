@@ -81,6 +81,16 @@ impl Complaints {
         Self(complaints)
     }
 
+    /// The same, with those about the text of `file` said of it as a whole: nobody wrote that text.
+    #[must_use]
+    pub(super) fn without_text_of(mut self, file: &str) -> Self {
+        for complaint in self.0.iter_mut().filter(|it| it.file == file) {
+            (complaint.line, complaint.column, complaint.excerpt) = (0, 0, None);
+            (complaint.path, complaint.text) = (String::new(), String::new());
+        }
+        self
+    }
+
     /// The complaints in the order of the file.
     pub fn iter(&self) -> std::slice::Iter<'_, Complaint> {
         self.0.iter()

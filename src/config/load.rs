@@ -27,7 +27,10 @@ pub fn load(path: &Path, secrets: &dyn SecretSource) -> Result<Parsed, Complaint
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds with words of their own are few")]
 fn words(error: &std::io::Error) -> (String, &'static str) {
     let (message, remedy) = match error.kind() {
-        ErrorKind::NotFound => ("there is no such file", "look at the spelling of the path"),
+        ErrorKind::NotFound => (
+            "there is no such file",
+            "look at the spelling of the path, or name another file (`-c FILE`, `check FILE`)",
+        ),
         ErrorKind::PermissionDenied => {
             ("this file may not be read", "let the user of the service read it, or use `sudo`")
         }

@@ -29,7 +29,7 @@ pub struct BusReport {
     pub per_second: f64,
     /// Questions that ended since the start.
     pub asked: u64,
-    /// Those of them that brought what was asked for.
+    /// Those of them that were answered, be it with a refusal.
     pub answered: u64,
     /// Frames that answered nothing that was asked then.
     pub passed_over: u64,

@@ -28,13 +28,17 @@ pub(super) async fn ask(
         )));
     };
     let question = Question::new(unit, query);
-    let told = question.query.is_write().then(|| question.to_string());
+    let told = question.query.is_write().then(|| {
+        let bytes = question.query.request();
+        let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        (question.to_string(), bytes.join(" "))
+    });
     let outcome = handle.ask_until(rank, question, Instant::now() + TURN_MAX).await;
     let outcome = outcome.map_err(|error| DeskError::Said(error.to_string()))?;
-    if let Some(question) = told {
+    if let Some((question, request)) = told {
         match &outcome.result {
-            Ok(_) => info!(%bus, %question, "unit is written to by command"),
-            Err(failure) => warn!(%bus, %question, %failure, "write by command failed"),
+            Ok(_) => info!(%bus, %question, request, "unit is written to by command"),
+            Err(failure) => warn!(%bus, %question, request, %failure, "write by command failed"),
         }
     }
     Ok(outcome)

@@ -42,6 +42,8 @@ const READ_BUFFER_LEN: usize = 512;
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 /// The longest.
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+/// The longest where it is a port of this machine: looking costs little, and whoever put the plug back stands beside it.
+const PAUSE_LONGEST_PORT: Duration = Duration::from_secs(2);
 
 /// Questions from outside that may wait for a bus.
 const ERRANDS_MAX: usize = 16;
@@ -163,7 +165,9 @@ impl Bus {
         };
         warn_of_overload(&settings, &devices, &memory);
         let poller = Poller::new(&settings, devices, &memory, clock::now());
-        let (backoff, outage) = (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), None);
+        let is_here = settings.port.serial().is_some();
+        let longest = if is_here { PAUSE_LONGEST_PORT } else { PAUSE_LONGEST };
+        let (backoff, outage) = (Backoff::new(PAUSE_FIRST, longest), None);
         let burst_gap = Framing::from(&settings.port).burst_gap();
         let ring = Ring::new(self.buses, burst_gap, Instant::now());
         Runner {

@@ -66,6 +66,8 @@ fn registers_are_read_and_written(bus: &[&str]) {
     let read = ask(&["read", "--holding", "100", "--count", "2", "--json"]).json();
     assert_eq!(read["registers"][0]["f32"]["ABCD"], 230.5, "{read}");
     assert_eq!(read["registers"][1]["hex"], "8000");
+    let same = ask(&["read", "--holding", "0x0064", "--count", "2", "--json"]).json();
+    assert_eq!(same["registers"], read["registers"], "an address in hexadecimal");
     let point = ask(&["read", "--holding", "100", "--type", "f32"]).out;
     assert!(point.contains("value = 230.5\nNAME: { holding: 100, type: f32 }"), "{point}");
     let coils = ask(&["read", "--coil", "4", "--count", "2", "--json"]).json();
@@ -227,7 +229,12 @@ fn a_running_gateway_asks_for_others_and_goes_on_polling() {
     let refused = fieldpost(&[&set[..], &["90"], &device].concat());
     assert_eq!(refused.code, Some(1), "{refused}");
     assert!(refused.err.contains("90 is above 80, the limit of this point"), "{refused}");
-    assert!(gateway.log().contains("unit is written to by command"), "{}", gateway.log());
+    let misspelt = fieldpost(&[&["write", "--point", "setpont", "21.5"], &device[..]].concat());
+    assert_eq!(misspelt.code, Some(2), "{misspelt}");
+    assert!(misspelt.err.contains("has no point `setpont`; it has "), "{misspelt}");
+    let log = gateway.log();
+    assert!(log.contains("unit is written to by command"), "{log}");
+    assert!(log.contains(r#"request="06 00 6e 00 d7""#), "the log has the value: {log}");
 
     for (wrong, why) in [
         (&["--bus", "plant"][..], "no bus `plant`; it has rs485"),

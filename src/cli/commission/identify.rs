@@ -19,7 +19,12 @@ pub(super) fn to_text(it: &Identification) -> String {
     }
     for (function, failure) in it.failures() {
         let function = if *function == 43 { "43/14" } else { "17" };
-        let _ = writeln!(text, "{:<13} {failure}", format!("function {function}"));
+        // What to do about a function that is not known belongs to points, which have a table.
+        let failure = failure.to_string();
+        let failure = failure
+            .split_once(" (exception 1:")
+            .map_or(failure.clone(), |(words, _)| format!("{words} (exception 1)"));
+        let _ = writeln!(text, "{:<14} {failure}", format!("function {function}"));
     }
     text
 }

@@ -25,6 +25,15 @@ fn is_held(failure: &Failure) -> bool {
     matches!(failure, Failure::NotAsked { reason } if reason.contains(HELD_BY))
 }
 
+/// An address as manuals write them: decimal, or hexadecimal with `0x`.
+fn address(text: &str) -> Result<u32, String> {
+    let read = match text.strip_prefix("0x").or(text.strip_prefix("0X")) {
+        Some(digits) if !digits.starts_with('+') => u32::from_str_radix(digits, 16),
+        _ => text.parse(),
+    };
+    read.map_err(|_| "write a number from 0 on, such as 100 or 0x0064".to_owned())
+}
+
 /// Says something that is no result.
 fn say(text: &str) {
     eprintln!("fieldpost: {text}");

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::bus_args::{BusArgs, Station};
 use super::snippet::{self, Key, POINT};
 use super::table::{Registers, bits_json, bits_text, manual};
-use super::{IF_GATEWAY, identify, is_held, say};
+use super::{IF_GATEWAY, address, identify, is_held, say};
 use crate::cli::{ExitStatus, queue::is_closed_pipe, run::runtime};
 use crate::commission::{Asker, Identification};
 use crate::field::modbus::decode::decode;
@@ -23,9 +23,10 @@ use crate::field::modbus::transaction::{Failure, Outcome, Question};
 use crate::field::{PointSettings, Rank, Table, UnitId};
 
 const NOTES: &str = "\
-Addresses count from 0, as on the wire and in the configuration: what a manual calls 40101 is --holding 100.
+Addresses count from 0, as on the wire and in the configuration: what a manual calls 40101 is --holding 100, \
+and 0x0064 is the same.
 
-A bus that a running gateway has is asked through that (--bus or --device, or its port): nothing need be stopped, and the
+A bus that a running gateway has is asked through that (--bus or --device, or its port): nothing need be stopped, and the \
 gateway's own reads go before.
 
 Exit status: 0; 1 if the unit gave nothing; 2 if the command line or the configuration is wrong.";
@@ -62,16 +63,16 @@ pub struct ReadArgs {
 #[group(required = true, multiple = false)]
 struct What {
     /// Holding registers from this address on (function 3)
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     holding: Option<u32>,
     /// Input registers from this address on (function 4)
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     input: Option<u32>,
     /// Coils from this address on (function 1)
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     coil: Option<u32>,
     /// Discrete inputs from this address on (function 2)
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     discrete: Option<u32>,
     /// The registers of the queue at this address (function 24)
     #[arg(long, value_name = "ADDRESS")]

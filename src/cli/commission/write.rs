@@ -8,7 +8,7 @@ use super::bus_args::{BusArgs, Station};
 use super::read::PointArgs;
 use super::snippet::{self, Key, POINT};
 use super::table::Registers;
-use super::{HELD_BY, IF_GATEWAY, say};
+use super::{HELD_BY, IF_GATEWAY, address, say};
 use crate::cli::{ExitStatus, run::runtime};
 use crate::command::order::setting;
 use crate::command::request;
@@ -23,7 +23,7 @@ use crate::field::modbus::write::What;
 use crate::field::{PointSettings, Rank, Table};
 
 const NOTES: &str = "\
-What is sent is shown first, and on a terminal you are asked. A value is sent once; whether the device took it is found out by
+What is sent is shown first, and on a terminal you are asked. A value is sent once; whether the device took it is found out by \
 reading it. A point of the configuration keeps to its limits.
 
 A bus that a running gateway has is written to through that (--bus or --device, or its port); its log tells of it.
@@ -71,10 +71,10 @@ struct PlaceArgs {
     #[arg(long, value_name = "NAME", requires = "device")]
     point: Option<String>,
     /// The holding register at this address
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     holding: Option<u32>,
     /// The coil at this address
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     coil: Option<u32>,
 }
 
@@ -151,6 +151,17 @@ impl WriteArgs {
                     let key = key.replace('_', "-");
                     return Err(Wrong::Usage(format!(
                         "the configuration says --{key} of `{name}`"
+                    )));
+                }
+                let is_one = device.points.iter().any(|point| *point.name == **name)
+                    || device.computed.iter().any(|made| *made.name == **name);
+                if !is_one {
+                    let points: Vec<&str> =
+                        device.points.iter().map(|point| &*point.name).collect();
+                    return Err(Wrong::Usage(format!(
+                        "device `{}` has no point `{name}`; it has {}",
+                        device.name,
+                        points.join(", ")
                     )));
                 }
                 (device.clone(), name.as_str())

@@ -48,7 +48,12 @@ fn tried(scan: &Scan, place: &Place, all: Tally) -> String {
     };
     let cut = if scan.is_stopped() { ", then stopped" } else { "" };
     let answers = if all.garbled > 0 { "no unit was understood" } else { "no unit answered" };
-    format!("{answers} on {}: tried {ids}{at}{cut} ({} questions)", place.address(), all.asked)
+    format!(
+        "{answers} on {}: tried {ids}{at}{cut} ({} question{})",
+        place.address(),
+        all.asked,
+        if all.asked == 1 { "" } else { "s" }
+    )
 }
 
 fn seen(scan: &Scan, place: &Place, all: Tally) -> Vec<String> {

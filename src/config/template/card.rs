@@ -67,6 +67,9 @@ pub struct TemplateParameter {
 }
 
 /// Nothing here has a secret.
+/// What complaints name where they are about the question and not about a template.
+const ASKING: &str = "fieldpost templates";
+
 struct NoSecrets;
 
 impl SecretSource for NoSecrets {
@@ -119,7 +122,7 @@ fn card(
     });
     match found {
         Some(card) if !notes.has_errors() => Ok(card),
-        Some(_) | None => Err(notes.into_complaints("fieldpost templates")),
+        Some(_) | None => Err(notes.into_complaints(ASKING).without_text_of(ASKING)),
     }
 }
 

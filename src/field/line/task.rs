@@ -29,6 +29,8 @@ const READ_BUFFER_LEN: usize = 4_096;
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 /// The longest.
 const PAUSE_LONGEST: Duration = Duration::from_secs(10);
+/// The longest where it is a port of this machine.
+const PAUSE_LONGEST_PORT: Duration = Duration::from_secs(2);
 
 /// A plain serial line with its devices, ready to run.
 #[derive(Debug)]
@@ -74,7 +76,11 @@ impl Line {
         let Self { settings, devices, looks: (onlooker, looks), buses } = self;
         let ring = Ring::new(buses, Framing::Plain.burst_gap(), Instant::now());
         let talk = Talk::new(settings.clone(), devices, Instant::now());
-        let backoff = Backoff::new(PAUSE_FIRST, PAUSE_LONGEST);
+        let longest = match settings.port {
+            LinePort::Serial(_) => PAUSE_LONGEST_PORT,
+            LinePort::Tcp(_) => PAUSE_LONGEST,
+        };
+        let backoff = Backoff::new(PAUSE_FIRST, longest);
         let (alarm, outage) = (Alarm::new(), None);
         Runner { settings, talk, events, stop, backoff, outage, alarm, ring, looks }.run().await;
         drop(onlooker);

@@ -120,6 +120,11 @@ impl Account {
         }
         match trouble {
             None => self.answered += 1,
+            // Who refuses is there, and was understood.
+            Some(Trouble::Refused) => {
+                self.answered += 1;
+                self.troubles.add(Trouble::Refused);
+            }
             Some(trouble) => self.troubles.add(trouble),
         }
     }
@@ -400,6 +405,10 @@ mod tests {
         assert!((tally.utilisation - 0.9).abs() < 0.001, "{tally:?}");
         assert_eq!((tally.asked, tally.answered, tally.passed_over), (2, 1, 2));
         account.handle_unasked(start + ms(1000));
+        account.handle_asked(start + ms(1000));
+        account.handle_ended(Some(Trouble::Refused), 0, start + ms(1000));
+        let tally = account.tally(start + ms(1000));
+        assert_eq!((tally.asked, tally.answered), (3, 2), "a refusal is an answer");
         let tally = account.tally(start + ms(2000));
         assert!((tally.utilisation - 0.45).abs() < 0.001, "{tally:?}");
     }
