@@ -46,7 +46,7 @@ fn circle<'a>(bringing: &UplinkSettings, sending: &'a UplinkSettings) -> Option<
 }
 
 /// A filter for the names here of what a rule accepts.
-fn local(rule: &AcceptRule) -> TopicFilter {
+pub(super) fn local(rule: &AcceptRule) -> TopicFilter {
     let filter = rule.filter.unshared();
     rule.to.as_ref().map_or(filter.clone(), |to| to.image(&filter))
 }

@@ -59,6 +59,7 @@ pub(super) struct Device {
     /// What a device on a plain serial line is asked with.
     send: Given<Arc<[u8]>>,
     format: Given<Format>,
+    uses_template: bool,
 }
 
 impl Device {
@@ -83,7 +84,7 @@ impl Device {
         let format = fields.given("format", notes, format::read);
         let points = fields.take("points");
         // What a template gives has been laid under these keys.
-        fields.take("template");
+        let uses_template = fields.take("template").is_some();
         for key in ["parameters", "only"] {
             if let Some(field) = fields.take(key) {
                 let message = format!("`{key}` speaks to a template, and this device uses none");
@@ -99,12 +100,34 @@ impl Device {
         let points = points.map(|field| read_points(&field, notes)).unwrap_or_default();
         fields.finish(LATER, INSTEAD, notes);
         name::warn_of_twins(points.iter().map(|point| &point.name), notes);
-        Some(Self { name, head, bus, unit, every, report, points, limits, send, format })
+        Some(Self {
+            name,
+            head,
+            bus,
+            unit,
+            every,
+            report,
+            points,
+            limits,
+            send,
+            format,
+            uses_template,
+        })
     }
 
     /// The bus and unit, once both are known.
     pub(super) fn address(&self) -> Option<(&Rc<str>, At<u8>)> {
         Some((&self.bus.written()?.value, self.unit.written()?.clone()))
+    }
+
+    /// Where the operator wrote that a point may be written, and the topic for it. What a template makes writable need not be
+    /// wanted by whoever uses it.
+    pub(super) fn writable(&self, gateway: &str) -> impl Iterator<Item = (&Spot, String)> {
+        let written = self.points.iter().filter(|_| !self.uses_template);
+        written.filter_map(move |point| {
+            let topic = format!("{gateway}/{}/{}/set", self.name.value, point.name.value);
+            Some((point.writable_spot()?, topic))
+        })
     }
 
     pub(super) fn is_on(&self, bus: &str) -> bool {

@@ -15,6 +15,7 @@ use super::format;
 use super::log_level;
 use super::name;
 use super::notes::{At, Given, Notes, Spot};
+use super::reach;
 use super::secret::SecretSource;
 use super::settings::{GatewaySettings, LogSettings, Settings};
 use super::template::{self, Library};
@@ -145,6 +146,10 @@ impl File {
             })
             .collect();
         bridge::check(&uplinks, notes);
+        if self.broker.is_none() && !uplinks.is_empty() {
+            let writable = self.devices.iter().flat_map(|device| device.writable(&id));
+            reach::check(writable, &uplinks, notes);
+        }
         let uplinks = uplinks.into_iter().map(|(_, uplink)| uplink).collect();
         let broker = self.broker.as_ref().map(|broker| broker.settle(notes)).unwrap_or_default();
         // While anything is wrong, a bus may look idle only because of that.

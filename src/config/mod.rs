@@ -44,6 +44,7 @@ mod notes;
 mod parse;
 mod point;
 mod quantity;
+mod reach;
 mod report;
 mod rule;
 mod secret;

@@ -315,6 +315,11 @@ impl Point {
         self.writable.written().is_some_and(|written| written.value.is_wanted())
     }
 
+    /// Where it says that it may be written.
+    pub(super) fn writable_spot(&self) -> Option<&Spot> {
+        self.writable.spot().filter(|_| self.is_writable())
+    }
+
     /// Where it says that it is not published.
     pub(super) fn hidden(&self) -> Option<&Spot> {
         self.publish.spot().filter(|_| !self.is_published())

@@ -229,6 +229,9 @@ fn a_running_gateway_asks_for_others_and_goes_on_polling() {
     let refused = fieldpost(&[&set[..], &["90"], &device].concat());
     assert_eq!(refused.code, Some(1), "{refused}");
     assert!(refused.err.contains("90 is above 80, the limit of this point"), "{refused}");
+    let raw = ["write", "--holding", "110", "215"];
+    let raw = done(&[&raw[..], &["-c", config, "--device", "boiler"]].concat());
+    assert!(raw.err.contains("`setpoint` stands there and has limits"), "{raw}");
     let misspelt = fieldpost(&[&["write", "--point", "setpont", "21.5"], &device[..]].concat());
     assert_eq!(misspelt.code, Some(2), "{misspelt}");
     assert!(misspelt.err.contains("has no point `setpont`; it has "), "{misspelt}");

@@ -20,7 +20,7 @@ use crate::field::modbus::pdu::Data;
 use crate::field::modbus::query::Query;
 use crate::field::modbus::transaction::Question;
 use crate::field::modbus::write::What;
-use crate::field::{PointSettings, Rank, Table};
+use crate::field::{DeviceSettings, PointSettings, Rank, Table};
 
 const NOTES: &str = "\
 What is sent is shown first, and on a terminal you are asked. A value is sent once; whether the device took it is found out by \
@@ -170,6 +170,7 @@ impl WriteArgs {
                 let bus = [("modbus-tcp", snippet::quoted("localhost"))];
                 let mut snippet = snippet::parse(&bus, 1, &self.keys()).map_err(Wrong::Usage)?;
                 notes.append(&mut snippet.warnings);
+                notes.extend(station.device.as_ref().and_then(|device| self.limits_there(device)));
                 (snippet.device, POINT)
             }
         };
@@ -179,6 +180,20 @@ impl WriteArgs {
         let (index, setting) = setting(&device, asked).map_err(Wrong::Value)?;
         let point = device.points.get(index).cloned();
         Ok(Order { point: point.ok_or(Wrong::Value("no point".to_owned()))?, setting })
+    }
+
+    /// That a point of the device with limits of its own begins at this address: they are not kept here.
+    fn limits_there(&self, device: &DeviceSettings) -> Option<String> {
+        let table = if self.place.coil.is_some() { Table::Coil } else { Table::Holding };
+        let address = self.place.holding.or(self.place.coil)?;
+        let is_there = |point: &&PointSettings| {
+            let has_limits = point.writable.is_some_and(|it| it.min.is_some() || it.max.is_some());
+            has_limits && point.place.table == table && u32::from(point.place.address) == address
+        };
+        let name = &device.points.iter().find(is_there)?.name;
+        Some(format!(
+            "`{name}` stands there and has limits, which `--point {name}` keeps to; this does not"
+        ))
     }
 
     fn keys(&self) -> Vec<Key> {

@@ -17,6 +17,9 @@ use crate::field::UnitId;
 const LATEST_MIN: Duration = Duration::from_secs(10);
 /// The same as a multiple of the timeout, where that is longer.
 const LATEST_TIMEOUTS: u32 = 20;
+/// How often the very same question may stay open before it is not repeated: a slow device that is asked again and again
+/// falls further behind than any answer is waited for.
+const OWED_ALIKE_MAX: usize = 2;
 /// How many registers (or bytes of bits) a question may grow beyond what is wanted to be told from older ones.
 const LONGER_MAX: u16 = 4;
 
@@ -116,6 +119,9 @@ impl Late {
     /// `may_repeat` that to the very same question is taken as well.
     #[must_use]
     pub fn as_it_is(&self, question: &Question, may_repeat: bool) -> Option<Question> {
+        let is_same =
+            |older: &&Unanswered| older.unit == question.unit && older.query == question.query;
+        let may_repeat = may_repeat && self.open.iter().filter(is_same).count() < OWED_ALIKE_MAX;
         let same = may_repeat.then_some(&question.query);
         let is_free = self.is_free(question.unit, question.query.shape(), same);
         is_free.then(|| self.placed(question.clone()))

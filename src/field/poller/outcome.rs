@@ -33,6 +33,8 @@ impl Poller {
         let asked = self.asked.remove(index);
         let failure = outcome.result.as_ref().err();
         let (gap, unit) = (self.account.gap(), asked.question.unit);
+        // What whoever looks around is refused says nothing against the device.
+        let is_look = matches!(&asked.whom, For::Errand(errand) if errand.rank == Rank::Idle);
         self.account.handle_ended(failure.and_then(Trouble::of), outcome.dropped.len(), now.mono);
         self.keep_late(&asked.question, outcome, now.mono);
         match asked.whom {
@@ -58,7 +60,9 @@ impl Poller {
             }
         }
         for device in self.devices.iter_mut().filter(|it| it.settings.unit == unit) {
-            device.account.handle_ended(failure, gap, now.mono);
+            if !is_look {
+                device.account.handle_ended(failure, gap, now.mono);
+            }
             device.account.handle_condition(device.health.condition(), now.mono);
         }
     }
