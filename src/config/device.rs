@@ -84,7 +84,7 @@ impl Device {
         let format = fields.given("format", notes, format::read);
         let points = fields.take("points");
         // What a template gives has been laid under these keys.
-        let uses_template = fields.take("template").is_some();
+        fields.take("template");
         for key in ["parameters", "only"] {
             if let Some(field) = fields.take(key) {
                 let message = format!("`{key}` speaks to a template, and this device uses none");
@@ -111,8 +111,13 @@ impl Device {
             limits,
             send,
             format,
-            uses_template,
+            uses_template: false,
         })
+    }
+
+    /// The same, with points that come from a template.
+    pub(super) fn with_template(self) -> Self {
+        Self { uses_template: true, ..self }
     }
 
     /// The bus and unit, once both are known.

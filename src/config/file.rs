@@ -251,7 +251,7 @@ fn read_device(
     notes: &mut Notes<'_>,
 ) -> Option<Device> {
     match template::apply(field, library, notes) {
-        Some(node) => Device::read(&field.with(&node), notes),
+        Some(node) => Device::read(&field.with(&node), notes).map(Device::with_template),
         None => Device::read(field, notes),
     }
 }
